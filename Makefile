@@ -1,0 +1,47 @@
+# `make up` runs the system, `make test` passes the tests; nothing else is needed but Python 3.11 and make.
+PYTHON ?= python3
+BIN := .venv/bin
+STACK := $(BIN)/python -m flashsale.stack
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: up test check lint rehearse bench audit clean
+
+up: .venv/.runtime
+	@$(STACK) up
+
+test: .venv/.development
+	$(BIN)/pytest -q
+
+check: lint test
+
+lint: .venv/.development
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(STACK) servers -- $(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+rehearse: .venv/.runtime
+	@$(STACK) with -- $(BIN)/python manage.py rehearse --units 500 --buyers 20000 --seconds 30 $(ARGS)
+
+bench: .venv/.development
+	$(STACK) servers -- $(BIN)/python -m tests.load.bench_pipeline $(ARGS)
+
+audit: .venv/.runtime
+	$(BIN)/python manage.py audit
+
+clean:
+	-test ! -x $(BIN)/python || $(STACK) clean
+	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.runtime: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -r requirements.txt
+	touch $@
+
+.venv/.development: requirements-dev.txt .venv/.runtime
+	$(BIN)/pip install -q -r requirements-dev.txt
+	touch $@

@@ -1,0 +1,53 @@
+"""Many rows in one statement and one parameter."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import connection, models
+
+
+def insert(
+    model: type[models.Model],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    on_conflict: str = "ON CONFLICT DO NOTHING",
+    returning: Sequence[str] = ("id",),
+) -> list[tuple[Any, ...]]:
+    """INSERT rows of equal shape; the rows that were really inserted come back.
+
+    Args:
+        rows: field name (``_id`` for foreign keys) -> value; all with the first one's fields.
+        on_conflict: the clause after the rows.
+        returning: the columns to give back.
+    """
+    if not rows:
+        return []
+    fields = [_field(model, name) for name in rows[0]]
+    columns = ", ".join(f'"{field.column}"' for field in fields)
+    types = ", ".join(
+        f'"{field.column}" {field.rel_db_type(connection) if field.is_relation else _type(field)}' for field in fields
+    )
+    values = json.dumps(
+        [{field.column: row[name] for field, name in zip(fields, row, strict=True)} for row in rows],
+        cls=DjangoJSONEncoder,
+    )
+    statement = (
+        f'INSERT INTO "{model._meta.db_table}" ({columns}) '  # noqa: S608 - names come from models
+        f"SELECT {columns} FROM jsonb_to_recordset(%s::jsonb) AS rows({types}) {on_conflict} "
+        f"RETURNING {', '.join(returning)}"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [values])
+        return list(cursor.fetchall())
+
+
+def _field(model: type[models.Model], name: str) -> "models.Field[Any, Any]":
+    return next(field for field in model._meta.concrete_fields if name in (field.name, field.attname))
+
+
+def _type(field: "models.Field[Any, Any]") -> str:
+    kind = field.db_type(connection)
+    assert kind is not None, field
+    return kind

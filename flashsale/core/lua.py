@@ -1,0 +1,42 @@
+"""Redis scripts as files: ``verb-N.lua``, where N is the number of keys the script declares."""
+
+import re
+from collections.abc import Sequence
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+
+import redis
+
+_NAME = re.compile(r"^(?P<verb>[a-z_]+)-(?P<keys>\d+)\.lua$")
+
+
+class Script:
+    """One script file, run by its digest and loaded again whenever the server has forgotten it."""
+
+    def __init__(self, path: Path) -> None:
+        """
+        Raises:
+            ValueError: the file name is not ``verb-N.lua``.
+        """
+        match = _NAME.match(path.name)
+        if match is None:
+            raise ValueError(f"{path.name}: a script is named verb-N.lua, N being its number of keys")
+        self.name = match["verb"]
+        self.key_count = int(match["keys"])
+        self.source = path.read_text(encoding="utf-8")
+        self.digest = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    def __call__(self, client: "redis.Redis", keys: Sequence[str], args: Sequence[Any] = ()) -> Any:
+        """Run the script in one round trip (two after a server restart).
+
+        Raises:
+            ValueError: not as many keys as the file name says.
+            redis.RedisError: whatever the server or the connection says.
+        """
+        if len(keys) != self.key_count:
+            raise ValueError(f"{self.name} takes {self.key_count} keys, got {len(keys)}")
+        try:
+            return client.evalsha(self.digest, len(keys), *keys, *args)
+        except redis.exceptions.NoScriptError:
+            return client.eval(self.source, len(keys), *keys, *args)

@@ -1,0 +1,96 @@
+"""What every deployment shares."""
+
+import dj_database_url
+
+from flashsale.settings import env
+from flashsale.settings.celery import *  # noqa: F403
+from flashsale.settings.logging import *  # noqa: F403
+from flashsale.settings.payments import *  # noqa: F403
+from flashsale.settings.redis import *  # noqa: F403
+
+BASE_DIR = env.BASE_DIR
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "flashsale.storefront",
+    "inventory",
+    "orders",
+    "payments",
+    "tasks",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+ROOT_URLCONF = "flashsale.urls"
+WSGI_APPLICATION = "flashsale.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+STATIC_URL = "/static/"
+STATIC_ROOT = env.text("STATIC_ROOT", str(env.VAR_DIR / "static"))
+LOGIN_URL = "/login/"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/"
+
+DATABASES = {
+    "default": {
+        **dj_database_url.parse(env.text("DATABASE_URL"), conn_max_age=600, conn_health_checks=True),
+        "OPTIONS": {
+            "connect_timeout": 3,
+            # A statement or lock that waits longer than this is a fault; the task is retried, the request answered 503.
+            "options": "-c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s",
+        },
+    }
+}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# A body over this gets a 413 from the API.
+MAX_BODY_BYTES = 16 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
+
+# How long the catalog of sales and items may be served from a process's memory.
+CATALOG_TTL_S = 1.0

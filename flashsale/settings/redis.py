@@ -1,0 +1,17 @@
+"""The gate: the Redis that admits orders. It runs with AOF and ``appendfsync always``."""
+
+from flashsale.settings import env
+
+REDIS_URL = env.text("REDIS_URL")
+REDIS_CONNECT_TIMEOUT_S = 0.5
+REDIS_TIMEOUT_S = env.number("REDIS_TIMEOUT_S", 2.0)
+REDIS_HEALTH_CHECK_INTERVAL_S = 15
+
+# One key per (source, seq) over all items needs one slot map; a cluster keeps receipts with their item instead
+# and leaves the clash of two items to the unique index in PostgreSQL.
+REDIS_CLUSTER = env.text("REDIS_CLUSTER", "0") == "1"
+
+PURCHASE_TOKEN_TTL_S = 300  # long enough for a slow form, short enough that a hoarded token dies
+RECEIPT_TTL_S = 24 * 3600  # past it a repeated request is answered from PostgreSQL
+BACKLOG_LIMIT = env.integer("BACKLOG_LIMIT", 100_000)  # admitted orders per item that may wait for the ledger
+GATE_RETENTION_S = 24 * 3600  # an ended sale's keys are kept this long

@@ -1,0 +1,40 @@
+"""The API: JWT checked without a query, one JSON shape for errors, OpenAPI."""
+
+from datetime import timedelta
+from typing import Any
+
+
+def rest_settings(signing_key: str) -> dict[str, Any]:
+    """
+    Args:
+        signing_key: the HS256 key of the access tokens.
+    """
+    return {
+        "REST_FRAMEWORK": {
+            "DEFAULT_AUTHENTICATION_CLASSES": [
+                "rest_framework_simplejwt.authentication.JWTStatelessUserAuthentication",
+                "rest_framework.authentication.SessionAuthentication",
+            ],
+            "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+            "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+            "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+            "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+            "EXCEPTION_HANDLER": "flashsale.edge.error_handler.problem_response",
+            "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+        },
+        "SIMPLE_JWT": {
+            "SIGNING_KEY": signing_key,
+            "ALGORITHM": "HS256",
+            "ACCESS_TOKEN_LIFETIME": timedelta(hours=1),
+            "REFRESH_TOKEN_LIFETIME": timedelta(days=1),
+            "UPDATE_LAST_LOGIN": False,
+        },
+        "SPECTACULAR_SETTINGS": {
+            "TITLE": "flashsale",
+            "VERSION": "1",
+            "SERVE_INCLUDE_SCHEMA": False,
+            "SWAGGER_UI_DIST": "SIDECAR",
+            "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+            "REDOC_DIST": "SIDECAR",
+        },
+    }

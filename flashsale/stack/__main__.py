@@ -1,0 +1,66 @@
+"""``python -m flashsale.stack up | with -- COMMAND | servers -- COMMAND | keep -- COMMAND | clean``."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from flashsale.settings.env import BASE_DIR, VAR_DIR
+from flashsale.stack.embedded import Embedded
+from flashsale.stack.errors import StackError
+from flashsale.stack.keep import keep
+
+
+def main(arguments: Sequence[str]) -> int:
+    """
+    up: the whole stack until Ctrl-C.  with: a command beside the whole stack, the running one if there is one.
+    servers: a command beside fresh servers in a temporary folder.  clean: remove what the embedded servers left.
+    """
+    verb, command = arguments[0] if arguments else "up", list(arguments[2:])
+    try:
+        return {"up": _up, "with": _with, "servers": _servers, "keep": keep, "clean": _clean}[verb](command)
+    except KeyError:
+        sys.stderr.write(f"{main.__doc__}\n")
+        return 2
+    except StackError as error:
+        sys.stderr.write(f"flashsale: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _up(_command: Sequence[str]) -> int:
+    from flashsale.stack import launcher
+
+    return launcher.up()
+
+
+def _with(command: Sequence[str]) -> int:
+    from flashsale.stack import launcher
+
+    if launcher.is_running():
+        return subprocess.run(command, cwd=BASE_DIR, check=False).returncode
+    return launcher.up(command)
+
+
+def _servers(command: Sequence[str]) -> int:
+    with tempfile.TemporaryDirectory(prefix="flashsale-") as home:
+        Path(home).chmod(0o755)
+        with Embedded(Path(home), {}) as addresses:
+            environment = os.environ | addresses | {"FLASHSALE_VAR": home, "FLOWER_BASIC_AUTH": "operator:local"}
+            return subprocess.run(command, cwd=BASE_DIR, env=environment, check=False).returncode
+
+
+def _clean(_command: Sequence[str]) -> int:
+    outside = Embedded(VAR_DIR).outside_home
+    for folder in (VAR_DIR, outside):
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

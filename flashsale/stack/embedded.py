@@ -1,0 +1,55 @@
+"""The servers that the environment does not name, as one thing to start and stop."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from flashsale.stack.servers import PostgreSQL, Server, Valkey
+
+
+class Embedded:
+    """``with Embedded(folder) as addresses: ...`` - addresses are environment variables."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] = os.environ) -> None:
+        """
+        Args:
+            folder: for data and logs.
+            environment: a server whose address stands here is not started.
+        """
+        self.folder = folder
+        self._candidates: dict[str, PostgreSQL | Valkey] = {
+            "DATABASE_URL": PostgreSQL(folder),
+            "REDIS_URL": Valkey(folder, name="gate", fsync="always"),
+            "CELERY_BROKER_URL": Valkey(folder, name="broker", fsync="everysec"),
+        }
+        self.servers = {name: server for name, server in self._candidates.items() if not environment.get(name)}
+
+    @property
+    def outside_home(self) -> Path | None:
+        """A folder outside ``folder`` that holds data, where there is one."""
+        database = self.servers.get("DATABASE_URL")
+        return database.outside_home if isinstance(database, PostgreSQL) else None
+
+    def __enter__(self) -> dict[str, str]:
+        """
+        Raises:
+            StackError: a server does not start; those that did are stopped.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        started: list[Server] = []
+        try:
+            for server in self.servers.values():
+                started.append(server)
+                server.start()
+        except BaseException:
+            for server in reversed(started):
+                server.stop()
+            raise
+        return {name: server.url for name, server in self.servers.items()}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for server in reversed(self.servers.values()):
+            server.stop()

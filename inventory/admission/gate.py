@@ -1,0 +1,422 @@
+"""The gate: the one place that speaks to Redis about stock. Knows no model.
+
+Every function raises ``GateUnavailable`` when Redis cannot be reached or cannot write, and may run twice.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import wraps
+from json import JSONDecodeError, loads
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
+
+import redis
+from django.conf import settings
+
+from flashsale.core.clock import from_us
+from flashsale.core.errors import FlashsaleError
+from flashsale.core.ids import new_purchase_token
+from flashsale.core.lua import Script
+from flashsale.core.redis_client import gate_client
+from inventory import errors
+from inventory.admission import keys
+from inventory.admission.admitted import AdmittedOrder, ItemTerms
+from inventory.admission.codes import AdmitCode, EffectCode
+
+_LUA = Path(__file__).parent / "lua"
+_ISSUE, _ADMIT, _CLAIM, _ACK, _SETTLE, _RELEASE, _CONFIGURE, _WITHHOLD, _BEGIN, _OPEN = (
+    Script(_LUA / f"{name}.lua")
+    for name in (
+        "issue-3",
+        "admit-9",
+        "claim-2",
+        "ack-3",
+        "settle-2",
+        "release-4",
+        "configure-2",
+        "withhold-2",
+        "begin_rebuild-1",
+        "open-6",
+    )
+)
+_GROUP = "ledger"
+_STAGE_CHUNK = 5_000
+_STAGE_TTL_S = 120
+_STREAM_PAGE = 1_000
+
+_REFUSALS: dict[AdmitCode, type[FlashsaleError]] = {
+    AdmitCode.MISMATCH: errors.IdempotencyMismatch,
+    AdmitCode.SEQ_TAKEN: errors.SeqTaken,
+    AdmitCode.GATE_MISSING: errors.GateMissing,
+    AdmitCode.NOT_OPEN: errors.NotOpen,
+    AdmitCode.PAUSED: errors.Paused,
+    AdmitCode.ENDED: errors.Ended,
+    AdmitCode.TOKEN_INVALID: errors.TokenInvalid,
+    AdmitCode.TOKEN_USED: errors.TokenUsed,
+    AdmitCode.QUANTITY_OVER: errors.QuantityOver,
+    AdmitCode.LIMIT_PER_CUSTOMER: errors.LimitPerCustomer,
+    AdmitCode.BUSY: errors.Busy,
+    AdmitCode.SOLD_OUT: errors.SoldOut,
+}
+_RETRY_AFTER_S = {AdmitCode.GATE_MISSING: 1, AdmitCode.BUSY: 2}
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    token: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """``wake``: nobody has told the dispatcher yet, so the caller must."""
+
+    order_id: UUID
+    replayed: bool
+    wake: bool
+
+
+Entry = tuple[str, AdmittedOrder]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Entries taken from the stream; ``broken`` are those that nobody can read."""
+
+    entries: list[Entry]
+    broken: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class GateSnapshot:
+    """One moment of an item's gate."""
+
+    stock: int
+    sold: int
+    allocated: int
+    version: int
+    state: str
+    rebuilding: bool
+    held: dict[UUID, tuple[int, int]]
+    buyers: dict[int, int]
+    backlog: int
+
+
+def _guarded(function: Callable[P, T]) -> Callable[P, T]:
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except redis.RedisError as error:
+            raise errors.GateUnavailable(retry_after=1, cause=repr(error)) from error
+
+    return call
+
+
+def _refuse(code: AdmitCode) -> None:
+    raise _REFUSALS[code](retry_after=_RETRY_AFTER_S[code]) if code in _RETRY_AFTER_S else _REFUSALS[code]()
+
+
+@_guarded
+def issue_token(item: int, customer: int) -> IssuedToken:
+    """A purchase token for this customer and item, good for ``PURCHASE_TOKEN_TTL_S`` seconds.
+
+    Raises:
+        NotOpen, Paused, Ended, SoldOut, GateMissing: nothing was issued.
+    """
+    token = new_purchase_token(item)
+    answer = _ISSUE(
+        gate_client(),
+        [keys.meta(item), keys.stock(item), keys.token(item, token)],
+        [customer, settings.PURCHASE_TOKEN_TTL_S],
+    )
+    code = AdmitCode(answer[0])
+    if code is not AdmitCode.ADMITTED:
+        _refuse(code)
+    return IssuedToken(token, from_us(int(answer[1])))
+
+
+@_guarded
+def admit(
+    item: int,
+    *,
+    customer: int,
+    sku: str,
+    units: int,
+    token: str,
+    order_id: UUID,
+    source: str,
+    seq: str,
+    digest: str,
+    method: str,
+) -> Admission:
+    """Give or deny units in one round trip; a refusal changes nothing.
+
+    Args:
+        item: the item that the token names.
+        digest: hexadecimal SHA-256 of the request, to tell a repetition from another request.
+
+    Raises:
+        Refused, Invalid: one class for each code of ``AdmitCode``.
+    """
+    answer = _ADMIT(
+        gate_client(),
+        [
+            keys.meta(item),
+            keys.stock(item),
+            keys.token(item, token),
+            keys.spent(item, token),
+            keys.receipt(item, source, seq),
+            keys.buyers(item),
+            keys.held(item),
+            keys.queued(item),
+            keys.admitted(item),
+        ],
+        [
+            customer,
+            sku,
+            units,
+            str(order_id),
+            digest,
+            source,
+            seq,
+            method,
+            settings.RECEIPT_TTL_S,
+            settings.PURCHASE_TOKEN_TTL_S,
+            item,
+        ],
+    )
+    code = AdmitCode(answer[0])
+    if code not in (AdmitCode.ADMITTED, AdmitCode.REPLAYED):
+        _refuse(code)
+    return Admission(UUID(answer[1]), code is AdmitCode.REPLAYED, bool(answer[2]))
+
+
+def _parse(raw: Iterable[tuple[str, Mapping[str, str]] | Sequence[Any]]) -> Claim:
+    entries: list[Entry] = []
+    broken: list[tuple[str, str]] = []
+    for entry_id, fields in raw:
+        values = fields if isinstance(fields, Mapping) else dict(zip(fields[::2], fields[1::2], strict=True))
+        try:
+            entries.append((entry_id, AdmittedOrder.from_payload(loads(values["o"]))))
+        except (KeyError, TypeError, ValueError, JSONDecodeError):
+            broken.append((entry_id, str(values)))
+    return Claim(entries, broken)
+
+
+@_guarded
+def claim(item: int, *, consumer: str, limit: int, in_flight: int) -> Claim:
+    """Take up to ``limit`` waiting orders, unless ``in_flight`` or more are on their way already."""
+    raw = _CLAIM(gate_client(), [keys.meta(item), keys.admitted(item)], [consumer, limit, in_flight])
+    return _parse(raw)
+
+
+@_guarded
+def steal(item: int, *, consumer: str, idle_ms: int, limit: int) -> Claim:
+    """Take over orders whose claim has stood still for ``idle_ms`` milliseconds."""
+    try:
+        answer = gate_client().xautoclaim(keys.admitted(item), _GROUP, consumer, idle_ms, "0-0", count=limit)
+    except redis.exceptions.ResponseError as error:
+        if "NOGROUP" in str(error):
+            return Claim([], [])
+        raise
+    return _parse([entry for entry in answer[1] if entry[1]])
+
+
+@_guarded
+def ack(item: int, entries: Sequence[Entry]) -> bool:
+    """Forget orders that the ledger has recorded; True when more wait and the caller must wake the dispatcher."""
+    args = [value for entry_id, order in entries for value in (entry_id, order.customer, str(order.id))]
+    return bool(_ACK(gate_client(), [keys.meta(item), keys.admitted(item), keys.queued(item)], args))
+
+
+@_guarded
+def drop(item: int, entry_ids: Sequence[str]) -> None:
+    """Forget entries that nobody can read."""
+    args = [value for entry_id in entry_ids for value in (entry_id, "", "")]
+    _ACK(gate_client(), [keys.meta(item), keys.admitted(item), keys.queued(item)], args)
+
+
+@_guarded
+def waiting(items: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """item -> orders in the stream that nobody has claimed, and that somebody has; one trip."""
+    pipe = gate_client().pipeline(transaction=False)
+    for item in items:
+        pipe.xlen(keys.admitted(item))
+        pipe.xpending(keys.admitted(item), _GROUP)
+    answers = pipe.execute(raise_on_error=False)
+    found = {}
+    for index, item in enumerate(items):
+        length, pending = answers[2 * index], answers[2 * index + 1]
+        claimed = int(pending["pending"]) if isinstance(pending, dict) else 0
+        found[item] = int(length) - claimed, claimed
+    return found
+
+
+@_guarded
+def queued_of(items: Sequence[int], customer: int) -> list[AdmittedOrder]:
+    """The customer's orders that have no row yet, over these items; one trip."""
+    pipe = gate_client().pipeline(transaction=False)
+    for item in items:
+        pipe.hget(keys.queued(item), str(customer))
+    found = [lines for lines in pipe.execute() if lines]
+    return [AdmittedOrder.from_payload(loads(line)) for lines in found for line in lines.split("\n")]
+
+
+@_guarded
+def settle(item: int, orders: Iterable[UUID]) -> EffectCode:
+    """Count the holds of paid orders as sold."""
+    return EffectCode(_SETTLE(gate_client(), [keys.meta(item), keys.held(item)], [str(order) for order in orders]))
+
+
+@_guarded
+def release(item: int, orders: Iterable[UUID], *, void: bool = False) -> EffectCode:
+    """Give the units of holds back; ``void``: the ledger never had them."""
+    names = [keys.meta(item), keys.stock(item), keys.held(item), keys.buyers(item)]
+    mode = "void" if void else "release"
+    return EffectCode(_RELEASE(gate_client(), names, [mode, *(str(order) for order in orders)]))
+
+
+def _fields(terms: ItemTerms) -> list[str | int]:
+    return [
+        "state",
+        terms.state,
+        "opens_at",
+        terms.opens_at_us,
+        "closes_at",
+        terms.closes_at_us,
+        "sku",
+        terms.sku,
+        "price",
+        terms.price,
+        "currency",
+        terms.currency,
+        "per_customer",
+        terms.per_customer,
+        "backlog",
+        settings.BACKLOG_LIMIT,
+    ]
+
+
+@_guarded
+def configure(terms: ItemTerms) -> EffectCode:
+    """Bring new terms to an open gate; older terms than it has change nothing."""
+    names = [keys.meta(terms.item), keys.stock(terms.item)]
+    return EffectCode(_CONFIGURE(gate_client(), names, [terms.version, terms.allocated, *_fields(terms)]))
+
+
+@_guarded
+def withhold(item: int, units: int) -> EffectCode:
+    """Take units out of sale before the ledger lowers its allocation. Not to be repeated blindly; configure mends."""
+    return EffectCode(_WITHHOLD(gate_client(), [keys.meta(item), keys.stock(item)], [units]))
+
+
+@_guarded
+def begin_rebuild(item: int, fence: int) -> EffectCode:
+    """From here on admission answers ``paused`` and effects are put off."""
+    return EffectCode(_BEGIN(gate_client(), [keys.meta(item)], [fence]))
+
+
+@_guarded
+def open_gate(
+    terms: ItemTerms,
+    *,
+    fence: int,
+    stock: int,
+    sold: int,
+    held: Mapping[UUID, tuple[int, int]],
+    buyers: Mapping[int, int],
+) -> EffectCode:
+    """Put a rebuilt gate in place, whole or not at all.
+
+    Args:
+        held: order id -> customer and units.
+        buyers: customer -> units held or bought.
+    """
+    client, item = gate_client(), terms.item
+    staged_held, staged_buyers = f"{keys.held(item)}:staged:{fence}", f"{keys.buyers(item)}:staged:{fence}"
+    for name, values in (
+        (staged_held, {str(order): f"{customer}:{units}" for order, (customer, units) in held.items()}),
+        (staged_buyers, {str(customer): str(units) for customer, units in buyers.items()}),
+    ):
+        fields = list(values)
+        for start in range(0, len(fields), _STAGE_CHUNK):
+            client.hset(name, mapping={field: values[field] for field in fields[start : start + _STAGE_CHUNK]})
+            client.expire(name, _STAGE_TTL_S)
+    names = [keys.meta(item), keys.stock(item), keys.held(item), keys.buyers(item), staged_held, staged_buyers]
+    args = [fence, stock, "version", terms.version, "allocated", terms.allocated, "sold", sold, *_fields(terms)]
+    return EffectCode(_OPEN(client, names, args))
+
+
+@_guarded
+def stream_orders(item: int) -> list[AdmittedOrder]:
+    """Every order in the stream, claimed or not."""
+    found: list[AdmittedOrder] = []
+    start = "-"
+    while page := gate_client().xrange(keys.admitted(item), min=start, count=_STREAM_PAGE):
+        found += [order for _, order in _parse(page).entries]
+        start = f"({page[-1][0]}"
+    return found
+
+
+@_guarded
+def snapshot(item: int) -> GateSnapshot | None:
+    """One moment of the gate, or None when it is missing."""
+    pipe = gate_client().pipeline(transaction=True)
+    pipe.hgetall(keys.meta(item))
+    pipe.get(keys.stock(item))
+    pipe.hgetall(keys.held(item))
+    pipe.hgetall(keys.buyers(item))
+    pipe.xlen(keys.admitted(item))
+    meta, stock, held, buyers, backlog = pipe.execute()
+    if "allocated" not in meta:
+        return None
+    holds = {UUID(order): _hold(value) for order, value in held.items()}
+    return GateSnapshot(
+        stock=int(stock or 0),
+        sold=int(meta["sold"]),
+        allocated=int(meta["allocated"]),
+        version=int(meta["version"]),
+        state=meta["state"],
+        rebuilding="rebuilding" in meta,
+        held=holds,
+        buyers={int(customer): int(units) for customer, units in buyers.items()},
+        backlog=int(backlog),
+    )
+
+
+@_guarded
+def stocks(items: Sequence[int]) -> dict[int, int | None]:
+    """item -> units left, None where the gate is missing; one trip."""
+    values = gate_client().mget([keys.stock(item) for item in items]) if items else []
+    return {item: None if value is None else int(value) for item, value in zip(items, values, strict=True)}
+
+
+@_guarded
+def versions(items: Sequence[int]) -> dict[int, tuple[int, int] | None]:
+    """item -> version and units allocated, None where the gate is missing or half rebuilt; one trip."""
+    pipe = gate_client().pipeline(transaction=False)
+    for item in items:
+        pipe.hmget(keys.meta(item), "version", "allocated", "rebuilding")
+    answers = pipe.execute()
+    return {
+        item: None if meta[1] is None or meta[2] else (int(meta[0]), int(meta[1]))
+        for item, meta in zip(items, answers, strict=True)
+    }
+
+
+@_guarded
+def forget(item: int) -> None:
+    """Delete an ended item's keys."""
+    names = [keys.meta, keys.stock, keys.buyers, keys.held, keys.queued, keys.admitted]
+    gate_client().delete(*(name(item) for name in names))
+
+
+def _hold(value: str) -> tuple[int, int]:
+    customer, _, units = value.partition(":")
+    return int(customer), int(units)

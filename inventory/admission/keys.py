@@ -1,0 +1,50 @@
+"""The gate's keys. All keys of an item carry its hash tag, so one script may touch them on a Redis Cluster."""
+
+from django.conf import settings
+
+
+def meta(item: int) -> str:
+    """hash: terms of the sale, allocated, sold, version, fence, wake-up memory"""
+    return f"fs:{{{item}}}:meta"
+
+
+def stock(item: int) -> str:
+    """int: units left to admit"""
+    return f"fs:{{{item}}}:stock"
+
+
+def buyers(item: int) -> str:
+    """hash: customer -> units held or bought"""
+    return f"fs:{{{item}}}:buyers"
+
+
+def held(item: int) -> str:
+    """hash: order id -> customer:units"""
+    return f"fs:{{{item}}}:held"
+
+
+def queued(item: int) -> str:
+    """hash: customer -> JSON lines of their orders that have no row yet"""
+    return f"fs:{{{item}}}:queued"
+
+
+def admitted(item: int) -> str:
+    """stream: admitted orders until the deduction has been committed"""
+    return f"fs:{{{item}}}:admitted"
+
+
+def token(item: int, purchase_token: str) -> str:
+    """string: the customer the purchase token was issued to"""
+    return f"fs:{{{item}}}:token:{purchase_token}"
+
+
+def spent(item: int, purchase_token: str) -> str:
+    """string: the customer who used the purchase token"""
+    return f"fs:{{{item}}}:spent:{purchase_token}"
+
+
+def receipt(item: int, source: str, seq: str) -> str:
+    """string: customer, digest, order id; over all items on one server, per item on a cluster"""
+    if settings.REDIS_CLUSTER:
+        return f"fs:{{{item}}}:receipt:{source}:{seq}"
+    return f"fs:receipt:{source}:{seq}"

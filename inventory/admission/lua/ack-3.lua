@@ -1,0 +1,26 @@
+-- Forgets orders that the ledger has recorded. One trip, O(orders). May run twice.
+-- KEYS  1 meta  2 admitted  3 queued
+-- ARGV  triples of entry id, customer, order id (customer '' for an entry that could not be read)
+-- Returns 1 when unclaimed orders wait and nobody has been told, else 0.
+for i = 1, #ARGV, 3 do
+  redis.call('XACK', KEYS[2], 'ledger', ARGV[i])
+  redis.call('XDEL', KEYS[2], ARGV[i])
+  local lines = ARGV[i + 1] ~= '' and redis.call('HGET', KEYS[3], ARGV[i + 1])
+  if lines then
+    local kept = {}
+    for line in lines:gmatch('[^\n]+') do
+      if not line:find(ARGV[i + 2], 1, true) then kept[#kept + 1] = line end
+    end
+    if #kept == 0 then
+      redis.call('HDEL', KEYS[3], ARGV[i + 1])
+    else
+      redis.call('HSET', KEYS[3], ARGV[i + 1], table.concat(kept, '\n'))
+    end
+  end
+end
+local pending = redis.pcall('XPENDING', KEYS[2], 'ledger')
+if pending.err or redis.call('XLEN', KEYS[2]) <= pending[1] then return 0 end
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+redis.call('HSET', KEYS[1], 'awake_until', string.format('%.0f', now + 1000000))
+return 1

@@ -1,0 +1,50 @@
+-- Gives or denies units: all checks, then all effects. One trip, O(1).
+-- KEYS  1 meta  2 stock  3 token  4 spent  5 receipt  6 buyers  7 held  8 queued  9 admitted
+-- ARGV  1 customer  2 sku  3 units  4 order id  5 digest  6 source  7 seq  8 payment method
+--       9 receipt ttl s  10 spent ttl s  11 item
+-- Returns {code, order id, wake}; codes: 0 ADMITTED  1 REPLAYED  2 MISMATCH  3 SEQ_TAKEN  4 GATE_MISSING  5 NOT_OPEN
+--       6 PAUSED  7 ENDED  8 TOKEN_INVALID  9 TOKEN_USED  10 QUANTITY_OVER  11 LIMIT_PER_CUSTOMER  12 BUSY  13 SOLD_OUT
+local customer, units = ARGV[1], tonumber(ARGV[3])
+local receipt = redis.call('GET', KEYS[5])
+if receipt then
+  local owner, digest, order = receipt:match('^(%d+) (%x+) (%S+)$')
+  if owner ~= customer then return {3} end
+  if digest ~= ARGV[5] then return {2} end
+  return {1, order, 0}
+end
+local meta = redis.call('HMGET', KEYS[1], 'state', 'opens_at', 'closes_at', 'rebuilding', 'sku', 'per_customer',
+  'backlog', 'price', 'currency', 'awake_until')
+if not meta[1] then return {4} end
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+if meta[4] then return {6} end
+if meta[1] == 'ended' or now >= tonumber(meta[3]) then return {7} end
+if now < tonumber(meta[2]) then return {5} end
+if meta[1] == 'paused' then return {6} end
+local owner = redis.call('GET', KEYS[3])
+if not owner then return {redis.call('GET', KEYS[4]) == customer and 9 or 8} end
+if owner ~= customer or meta[5] ~= ARGV[2] then return {8} end
+local per_customer = tonumber(meta[6])
+if units > per_customer then return {10} end
+if units + tonumber(redis.call('HGET', KEYS[6], customer) or '0') > per_customer then return {11} end
+if redis.call('XLEN', KEYS[9]) >= tonumber(meta[7]) then return {12} end
+if tonumber(redis.call('GET', KEYS[2]) or '0') < units then return {13} end
+
+local line = cjson.encode({id = ARGV[4], item = ARGV[11], customer = customer, sku = ARGV[2], units = units,
+  price = meta[8], currency = meta[9], source = ARGV[6], seq = ARGV[7], digest = ARGV[5], method = ARGV[8],
+  at = string.format('%.0f', now)})
+redis.call('DEL', KEYS[3])
+redis.call('SET', KEYS[4], customer, 'EX', ARGV[10])
+redis.call('SET', KEYS[5], customer .. ' ' .. ARGV[5] .. ' ' .. ARGV[4], 'EX', ARGV[9])
+redis.call('DECRBY', KEYS[2], units)
+redis.call('HINCRBY', KEYS[6], customer, units)
+redis.call('HSET', KEYS[7], ARGV[4], customer .. ':' .. units)
+local lines = redis.call('HGET', KEYS[8], customer)
+redis.call('HSET', KEYS[8], customer, lines and (lines .. '\n' .. line) or line)
+redis.call('XADD', KEYS[9], '*', 'o', line)
+local wake = 0
+if tonumber(meta[10] or '0') < now then
+  wake = 1
+  redis.call('HSET', KEYS[1], 'awake_until', string.format('%.0f', now + 1000000))
+end
+return {0, ARGV[4], wake}

@@ -1,0 +1,17 @@
+-- Puts a rebuilt gate in place and opens it. O(1). May run twice.
+-- KEYS  1 meta  2 stock  3 held  4 buyers  5 staged held  6 staged buyers
+-- ARGV  1 fence  2 stock  3.. field, value pairs of meta
+-- Returns 0 DONE, 3 FENCED when a later holder of the lock has been here or the rebuild was finished
+if redis.call('HGET', KEYS[1], 'rebuilding') ~= ARGV[1] then return 3 end
+for i = 3, 4 do
+  if redis.call('EXISTS', KEYS[i + 2]) == 1 then
+    redis.call('RENAME', KEYS[i + 2], KEYS[i])
+    redis.call('PERSIST', KEYS[i])
+  else
+    redis.call('DEL', KEYS[i])
+  end
+end
+redis.call('SET', KEYS[2], ARGV[2])
+redis.call('HDEL', KEYS[1], 'rebuilding', 'awake_until')
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+return 0

@@ -1,0 +1,132 @@
+"""Stock: what is sold, when, and the ledger of every unit."""
+
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+
+class Product(models.Model):
+    """What an item is, whatever sale it is in."""
+
+    sku = models.CharField(
+        max_length=64,
+        unique=True,
+        validators=[RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._-]*$", "Letters, digits, . _ -")],
+    )
+    name = models.CharField(max_length=200)
+    description = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Sale(models.Model):
+    """A span of time in which items are sold.
+
+    ``state`` holds only what staff decided; whether a sale is scheduled, live or over also depends on the clock
+    (see ``inventory.selectors.public_state``).
+    """
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        PAUSED = "paused"
+        ENDED = "ended"
+
+    slug = models.SlugField(max_length=64, unique=True)
+    name = models.CharField(max_length=200)
+    opens_at = models.DateTimeField()
+    closes_at = models.DateTimeField()
+    state = models.CharField(max_length=8, choices=State.choices, default=State.OPEN)
+    payment_window = models.DurationField(help_text="How long an order waits for its payment before it is cancelled.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-opens_at"]
+        constraints = [
+            models.CheckConstraint(
+                name="sale_closes_after_it_opens",
+                condition=Q(closes_at__gt=F("opens_at")),
+                violation_error_message="A sale closes after it opens.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SaleItem(models.Model):
+    """A product in a sale, with its stock. The columns are the sums of the item's movements, always."""
+
+    sale = models.ForeignKey(Sale, on_delete=models.PROTECT, related_name="items")
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="items")
+    price = models.DecimalField(max_digits=12, decimal_places=2, validators=[MinValueValidator(0)])
+    list_price = models.DecimalField(
+        max_digits=12, decimal_places=2, null=True, blank=True, validators=[MinValueValidator(0)]
+    )
+    currency = models.CharField(max_length=3, default="EUR", validators=[RegexValidator(r"^[A-Z]{3}$", "ISO 4217")])
+    per_customer = models.PositiveIntegerField(default=1, validators=[MinValueValidator(1)])
+    allocated = models.PositiveIntegerField(default=0, editable=False)
+    available = models.PositiveIntegerField(default=0, editable=False)
+    reserved = models.PositiveIntegerField(default=0, editable=False)
+    sold = models.PositiveIntegerField(default=0, editable=False)
+    # Raised by every write of the row that the gate must learn of: terms of the sale, units allocated.
+    gate_version = models.PositiveBigIntegerField(default=1, editable=False)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["sale", "product"], name="item_once_per_sale"),
+            models.CheckConstraint(name="item_available_not_negative", condition=Q(available__gte=0)),
+            models.CheckConstraint(name="item_reserved_not_negative", condition=Q(reserved__gte=0)),
+            models.CheckConstraint(name="item_sold_not_negative", condition=Q(sold__gte=0)),
+            models.CheckConstraint(
+                name="item_units_add_up", condition=Q(allocated=F("available") + F("reserved") + F("sold"))
+            ),
+            models.CheckConstraint(name="item_per_customer_positive", condition=Q(per_customer__gte=1)),
+            models.CheckConstraint(name="item_price_not_negative", condition=Q(price__gte=0)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sale_id}/{self.product_id}"
+
+
+class StockMovement(models.Model):
+    """One line of the ledger: append-only, at most one of a kind per reservation (a reservation is an order's id)."""
+
+    class Kind(models.TextChoices):
+        ALLOCATE = "allocate"
+        ADJUST = "adjust"
+        RESERVE = "reserve"
+        SELL = "sell"
+        RELEASE = "release"
+
+    item = models.ForeignKey(SaleItem, on_delete=models.PROTECT, related_name="movements")
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    units = models.IntegerField(help_text="Positive, except for an adjustment that takes units away.")
+    reservation_id = models.UUIDField(null=True, blank=True)
+    actor = models.CharField(max_length=150, blank=True, help_text="The member of staff, for what staff did.")
+    reason = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["reservation_id", "kind"],
+                name="movement_once_per_reservation_and_kind",
+                condition=Q(reservation_id__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="movement_of_a_reservation_has_one",
+                condition=Q(kind__in=["allocate", "adjust"], reservation_id__isnull=True)
+                | Q(kind__in=["reserve", "sell", "release"], reservation_id__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="movement_units_signed", condition=Q(units__gt=0) | Q(kind="adjust", units__lt=0)
+            ),
+        ]
+        indexes = [models.Index(fields=["item", "kind"], name="movement_by_item")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.units}"

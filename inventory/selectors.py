@@ -1,0 +1,82 @@
+"""Reads of sales, items and the ledger."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Case, F, IntegerField, Q, Sum, Value, When
+from django.db.models.functions import Coalesce
+
+from flashsale.core.clock import now, to_us
+from inventory.admission.admitted import ItemTerms
+from inventory.models import Sale, SaleItem, StockMovement
+
+
+def public_state(state: str, opens_at: datetime, closes_at: datetime, moment: datetime) -> str:
+    """scheduled, live, paused or ended: what staff decided, seen at ``moment``."""
+    if state == Sale.State.ENDED or moment >= closes_at:
+        return "ended"
+    if state == Sale.State.PAUSED:
+        return "paused"
+    return "live" if moment >= opens_at else "scheduled"
+
+
+def terms(items: Iterable[int]) -> list[ItemTerms]:
+    """What the gate has to know of these items, as the ledger has it now."""
+    return [
+        ItemTerms(
+            item=item.pk,
+            version=item.gate_version,
+            sku=item.product.sku,
+            price=str(item.price),
+            currency=item.currency,
+            per_customer=item.per_customer,
+            state=item.sale.state,  # type: ignore[arg-type]
+            opens_at_us=to_us(item.sale.opens_at),
+            closes_at_us=to_us(item.sale.closes_at),
+            allocated=item.allocated,
+        )
+        for item in SaleItem.objects.filter(pk__in=items).select_related("sale", "product")
+    ]
+
+
+def watched_items() -> list[int]:
+    """Items whose gate must be there: of sales that have not been over for longer than the retention."""
+    since = now() - timedelta(seconds=settings.GATE_RETENTION_S)
+    return list(SaleItem.objects.filter(sale__closes_at__gt=since).order_by("pk").values_list("pk", flat=True))
+
+
+def gate_versions(items: Iterable[int]) -> dict[int, tuple[int, int]]:
+    """item -> version of its terms and units allocated, as the gate should have them."""
+    rows = SaleItem.objects.filter(pk__in=items).values_list("pk", "gate_version", "allocated")
+    return {pk: (version, allocated) for pk, version, allocated in rows}
+
+
+def items_of_sale(slug: str | None) -> list[int]:
+    """Items of one sale, or of all."""
+    items = SaleItem.objects.filter(sale__slug=slug) if slug else SaleItem.objects.all()
+    return list(items.order_by("pk").values_list("pk", flat=True))
+
+
+def ledger_breaches(items: Iterable[int]) -> list[str]:
+    """Items whose columns are not the sums of their movements."""
+    kind = StockMovement.Kind
+
+    def total(**signs: int) -> Coalesce:
+        cases = [When(movements__kind=name, then=Value(sign) * F("movements__units")) for name, sign in signs.items()]
+        return Coalesce(Sum(Case(*cases, default=Value(0), output_field=IntegerField())), 0)
+
+    rows = (
+        SaleItem.objects.filter(pk__in=items)
+        .annotate(
+            l_allocated=total(**{kind.ALLOCATE: 1, kind.ADJUST: 1}),
+            l_reserved=total(**{kind.RESERVE: 1, kind.RELEASE: -1, kind.SELL: -1}),
+            l_sold=total(**{kind.SELL: 1}),
+        )
+        .exclude(Q(allocated=F("l_allocated")) & Q(reserved=F("l_reserved")) & Q(sold=F("l_sold")))
+    )
+    return [
+        f"item {row.pk}: columns {row.allocated}/{row.reserved}/{row.sold}, "
+        f"ledger {row.l_allocated}/{row.l_reserved}/{row.l_sold} (allocated/reserved/sold)"
+        for row in rows
+    ]

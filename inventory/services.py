@@ -1,0 +1,187 @@
+"""Writes of sales and of the ledger. Every function of an order is idempotent and runs in its caller's transaction."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import F
+
+from flashsale.core import bulk
+from flashsale.core.errors import Invalid
+from inventory.errors import ConcurrentReservation, NotEnoughStock, UnknownItem, UnknownSale
+from inventory.models import Product, Sale, SaleItem, StockMovement
+
+Kind = StockMovement.Kind
+
+
+def create_sale(*, slug: str, name: str, opens_at: datetime, closes_at: datetime, payment_window: timedelta) -> Sale:
+    """
+    Raises:
+        Invalid: the values break a rule of the model, or the slug is taken.
+    """
+    sale = Sale(slug=slug, name=name, opens_at=opens_at, closes_at=closes_at, payment_window=payment_window)
+    _validated(sale)
+    sale.save()
+    return sale
+
+
+@transaction.atomic
+def add_item(
+    *,
+    sale: Sale,
+    sku: str,
+    name: str,
+    units: int,
+    price: Decimal,
+    currency: str = "EUR",
+    list_price: Decimal | None = None,
+    per_customer: int = 1,
+    actor: str = "",
+) -> SaleItem:
+    """Put a product, made when it is new, into a sale with its first units.
+
+    Raises:
+        Invalid: the values break a rule of the model.
+    """
+    product = Product.objects.filter(sku=sku).first() or Product(sku=sku, name=name)
+    _validated(product)
+    product.save()
+    item = SaleItem(
+        sale=sale, product=product, price=price, currency=currency, list_price=list_price, per_customer=per_customer
+    )
+    _validated(item)
+    item.save()
+    if units:
+        allocate(item_id=item.pk, units=units, actor=actor)
+    item.refresh_from_db()
+    return item
+
+
+def _validated(row: Product | Sale | SaleItem) -> None:
+    try:
+        row.full_clean()
+    except ValidationError as error:
+        raise Invalid("; ".join(error.messages), errors=getattr(error, "message_dict", {})) from error
+
+
+@transaction.atomic
+def allocate(*, item_id: int, units: int, actor: str) -> None:
+    """The first units of an item."""
+    StockMovement.objects.create(item_id=item_id, kind=Kind.ALLOCATE, units=units, actor=actor)
+    SaleItem.objects.filter(pk=item_id).update(
+        allocated=F("allocated") + units, available=F("available") + units, gate_version=F("gate_version") + 1
+    )
+
+
+@transaction.atomic
+def adjust_stock(*, item_id: int, units: int, actor: str, reason: str) -> None:
+    """Add units (or take them away, when negative). Not idempotent: a person decides each one.
+
+    Raises:
+        NotEnoughStock: fewer units available than to be taken away.
+    """
+    changed = SaleItem.objects.filter(pk=item_id, available__gte=-units).update(
+        allocated=F("allocated") + units, available=F("available") + units, gate_version=F("gate_version") + 1
+    )
+    if not changed:
+        raise NotEnoughStock(item=item_id)
+    StockMovement.objects.create(item_id=item_id, kind=Kind.ADJUST, units=units, actor=actor, reason=reason)
+
+
+@transaction.atomic
+def set_sale_state(*, slug: str, state: Sale.State) -> list[int]:
+    """Returns the sale's items, whose gates must be told.
+
+    Raises:
+        UnknownSale: no such sale.
+    """
+    if not Sale.objects.filter(slug=slug).update(state=state):
+        raise UnknownSale(slug=slug)
+    return touch_gate(SaleItem.objects.filter(sale__slug=slug).values_list("pk", flat=True))
+
+
+def touch_gate(items: Iterable[int]) -> list[int]:
+    """Note that the gate must learn new terms of these items."""
+    found = list(items)
+    SaleItem.objects.filter(pk__in=found).update(gate_version=F("gate_version") + 1)
+    return found
+
+
+def reserve_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UUID]:
+    """Move units from available to reserved: for the whole batch by one conditional UPDATE, else for the prefix that fits.
+
+    Args:
+        requests: order id -> units, in the order of admission.
+
+    Returns:
+        The orders that hold a reservation now or held one before; there were no units for the rest.
+
+    Raises:
+        UnknownItem: no such item.
+        ConcurrentReservation: the same orders are being reserved elsewhere; roll back and try again.
+    """
+    before = frozenset(
+        StockMovement.objects.filter(kind=Kind.RESERVE, reservation_id__in=list(requests)).values_list(
+            "reservation_id", flat=True
+        )
+    )
+    wanted = {order: units for order, units in requests.items() if order not in before}
+    if not wanted:
+        return before
+    total = sum(wanted.values())
+    if not _move(item_id, total):
+        row = SaleItem.objects.select_for_update().filter(pk=item_id).values_list("available", flat=True).first()
+        if row is None:
+            raise UnknownItem(item=item_id)
+        wanted, total = _prefix(wanted, row)
+        if total and not _move(item_id, total):
+            raise ConcurrentReservation(item=item_id)
+    inserted = _record(item_id, Kind.RESERVE, wanted)
+    if len(inserted) != len(wanted):
+        raise ConcurrentReservation(item=item_id)
+    return before | wanted.keys()
+
+
+def _move(item_id: int, units: int) -> int:
+    return SaleItem.objects.filter(pk=item_id, available__gte=units).update(
+        available=F("available") - units, reserved=F("reserved") + units
+    )
+
+
+def _prefix(wanted: Mapping[UUID, int], available: int) -> tuple[dict[UUID, int], int]:
+    fitting: dict[UUID, int] = {}
+    total = 0
+    for order, units in wanted.items():
+        if total + units <= available:
+            fitting[order] = units
+            total += units
+    return fitting, total
+
+
+def _record(item_id: int, kind: str, requests: Mapping[UUID, int]) -> dict[UUID, int]:
+    rows = [
+        {"item_id": item_id, "kind": kind, "units": units, "reservation_id": order, "actor": "", "reason": ""}
+        for order, units in requests.items()
+    ]
+    return dict(bulk.insert(StockMovement, rows, returning=("reservation_id", "units")))
+
+
+def sell_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UUID]:
+    """Move units from reserved to sold; returns the orders for which that was new."""
+    done = _record(item_id, Kind.SELL, requests)
+    units = sum(done.values())
+    if units:
+        SaleItem.objects.filter(pk=item_id).update(reserved=F("reserved") - units, sold=F("sold") + units)
+    return frozenset(done)
+
+
+def release_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UUID]:
+    """Move units from reserved back to available; returns the orders for which that was new."""
+    done = _record(item_id, Kind.RELEASE, requests)
+    units = sum(done.values())
+    if units:
+        SaleItem.objects.filter(pk=item_id).update(reserved=F("reserved") - units, available=F("available") + units)
+    return frozenset(done)

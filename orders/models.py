@@ -1,0 +1,107 @@
+"""Orders, their history, and the two outboxes that make every step repeatable."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from orders.states import OrderStatus
+
+
+class Order(models.Model):
+    """One customer's order of one item.
+
+    ``seq`` is the sender's own number; a row rejected because another item's order took its (source, seq) keeps it as
+    ``<seq>~<id>``, which no sender can send.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    customer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="orders")
+    item = models.ForeignKey("inventory.SaleItem", on_delete=models.PROTECT, related_name="orders")
+    sku = models.CharField(max_length=64)
+    quantity = models.PositiveIntegerField()
+    unit_price = models.DecimalField(max_digits=12, decimal_places=2)
+    currency = models.CharField(max_length=3)
+    source = models.CharField(max_length=32)
+    seq = models.CharField(max_length=128)
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the request that made the order.")
+    payment_method = models.CharField(max_length=32, blank=True)
+    status = models.CharField(max_length=16, choices=OrderStatus.choices)
+    reason = models.CharField(max_length=64, blank=True, help_text="Why it was rejected, cancelled or refunded.")
+    admitted_at = models.DateTimeField()
+    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["source", "seq"], name="order_once_per_source_and_seq"),
+            models.CheckConstraint(name="order_quantity_positive", condition=Q(quantity__gte=1)),
+        ]
+        indexes = [
+            models.Index(fields=["customer", "-id"], name="order_by_customer"),
+            models.Index(fields=["item", "status"], name="order_by_item_and_status"),
+            models.Index(fields=["expires_at"], name="order_unpaid_by_deadline", condition=Q(status="pending_payment")),
+            models.Index(fields=["updated_at"], name="order_reserved_by_age", condition=Q(status="reserved")),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class OrderEvent(models.Model):
+    """One line of an order's history."""
+
+    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="history")
+    status = models.CharField(max_length=16, choices=OrderStatus.choices)
+    reason = models.CharField(max_length=64, blank=True)
+    actor = models.CharField(max_length=150, blank=True, help_text="Who did it, when it was a person.")
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["order", "id"], name="event_by_order")]
+
+    def __str__(self) -> str:
+        return self.status
+
+
+class Intake(models.Model):
+    """An admitted order whose units the ledger has decided on, until ``create_orders`` has made it an Order.
+
+    Written in the transaction of the decision, so the stream may be acknowledged after it: from then on this row is the
+    record of the order.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    item_id = models.BigIntegerField()
+    payload = models.JSONField(help_text="The order as admitted; see inventory.admission.admitted.AdmittedOrder.")
+    reason = models.CharField(max_length=64, blank=True, help_text="Why the ledger had no units for it; empty: it had.")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["created_at"], name="intake_by_age")]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class GateEffect(models.Model):
+    """What the gate still has to be told of an order: written with the ledger's change, deleted once the gate knows."""
+
+    class Kind(models.TextChoices):
+        SETTLE = "settle"
+        RELEASE = "release"
+        VOID = "void"
+
+    order_id = models.UUIDField()
+    item_id = models.BigIntegerField()
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["created_at"], name="effect_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.order_id}"

@@ -1,0 +1,317 @@
+"""What happens to orders: one transaction a step, every step idempotent, set-based.
+
+Lock order everywhere: orders by id, then payments, then the item's row.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from flashsale.core import bulk
+from flashsale.core.clock import from_us, now
+from flashsale.core.errors import Invalid
+from inventory import services as inventory
+from inventory.admission.admitted import AdmittedOrder
+from inventory.models import SaleItem
+from orders import selectors
+from orders.errors import NotCancellable, NotPayable, OrderNotFound
+from orders.models import GateEffect, Intake, Order, OrderEvent
+from orders.states import OrderStatus
+from payments import services as payments
+from payments.models import Payment
+
+_SOLD_OUT, _SEQ_TAKEN = "sold_out", "seq_taken"
+
+
+@transaction.atomic
+def deduct(item_id: int, orders: Sequence[AdmittedOrder]) -> list[UUID]:
+    """Reserve the units of admitted orders in the ledger and take the orders over from the stream. May run twice.
+
+    An order for which the ledger has no units is taken over too, with that reason.
+    """
+    ids = [order.id for order in orders]
+    known = selectors.known_ids(ids)
+    fresh = [order for order in orders if order.id not in known]
+    reserved = inventory.reserve_units(item_id=item_id, requests={order.id: order.units for order in fresh})
+    rows = [
+        {
+            "id": order.id,
+            "item_id": item_id,
+            "payload": order.as_payload(),
+            "reason": "" if order.id in reserved else _SOLD_OUT,
+        }
+        for order in fresh
+    ]
+    bulk.insert(Intake, rows)
+    return ids
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """``poisoned``: order id -> why it cannot be a row; it stays in the intake."""
+
+    ids: list[UUID]
+    poisoned: dict[UUID, str]
+
+
+def create(order_ids: Iterable[UUID]) -> Created:
+    """Make rows of the orders in the intake. An order that cannot be one does not keep the others back. May run twice."""
+    ids = list(order_ids)
+    try:
+        _create(ids)
+    except (IntegrityError, ValueError, ArithmeticError, KeyError) as error:
+        if len(ids) == 1:
+            return Created([], {ids[0]: repr(error)})
+        half = len(ids) // 2
+        first, second = create(ids[:half]), create(ids[half:])
+        return Created(first.ids + second.ids, first.poisoned | second.poisoned)
+    return Created(ids, {})
+
+
+@transaction.atomic
+def _create(ids: Sequence[UUID]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM orders_intake WHERE id = ANY(%s::uuid[]) RETURNING payload, reason", [[str(pk) for pk in ids]]
+        )
+        taken = [
+            (AdmittedOrder.from_payload(payload if isinstance(payload, dict) else json.loads(payload)), reason)
+            for payload, reason in cursor.fetchall()
+        ]
+    if not taken:
+        return
+    windows = dict(
+        SaleItem.objects.filter(pk__in={order.item for order, _ in taken}).values_list("pk", "sale__payment_window")
+    )
+    moment = now()
+    rows = {order.id: _row(order, reason, moment + windows[order.item]) for order, reason in taken}
+    made = {pk for (pk,) in bulk.insert(Order, list(rows.values()), on_conflict="ON CONFLICT (source, seq) DO NOTHING")}
+    clashed = [order for order, _ in taken if order.id not in made]
+    for order in clashed:
+        rows[order.id] |= {"seq": f"{order.seq}~{order.id}", "status": OrderStatus.REJECTED, "reason": _SEQ_TAKEN}
+    bulk.insert(Order, [rows[order.id] for order in clashed], on_conflict="")
+    had_units = {order.id for order, reason in taken if not reason}
+    _release([(order.item, order.id, order.units) for order in clashed if order.id in had_units])
+    _effects(GateEffect.Kind.VOID, [(order.item, order.id) for order, reason in taken if reason])
+    queued = [_event(order.id, OrderStatus.QUEUED, "", at=from_us(order.at)) for order, _ in taken]
+    decided = [_event(pk, row["status"], row["reason"], at=moment) for pk, row in rows.items()]
+    bulk.insert(OrderEvent, queued + decided)
+    with connection.cursor() as cursor:  # an unknown customer shows here, not at COMMIT
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
+def _row(order: AdmittedOrder, reason: str, expires_at: object) -> dict[str, object]:
+    return {
+        "id": order.id,
+        "customer_id": order.customer,
+        "item_id": order.item,
+        "sku": order.sku,
+        "quantity": order.units,
+        "unit_price": Decimal(order.price),
+        "currency": order.currency,
+        "source": order.source,
+        "seq": order.seq,
+        "digest": order.digest,
+        "payment_method": order.method,
+        "status": OrderStatus.REJECTED if reason else OrderStatus.RESERVED,
+        "reason": reason,
+        "admitted_at": from_us(order.at),
+        "expires_at": expires_at,
+    }
+
+
+def _event(order_id: UUID, status: object, reason: object, *, at: object, actor: str = "") -> dict[str, object]:
+    return {"order_id": order_id, "status": status, "reason": reason, "actor": actor, "at": at}
+
+
+def _effects(kind: str, pairs: Iterable[tuple[int, UUID]]) -> None:
+    bulk.insert(GateEffect, [{"item_id": item, "order_id": order, "kind": kind} for item, order in pairs])
+
+
+def _by_item(lines: Iterable[tuple[int, UUID, int]]) -> dict[int, dict[UUID, int]]:
+    grouped: dict[int, dict[UUID, int]] = defaultdict(dict)
+    for item, order, units in lines:
+        grouped[item][order] = units
+    return dict(sorted(grouped.items()))
+
+
+def _release(lines: Iterable[tuple[int, UUID, int]]) -> None:
+    for item, requests in _by_item(lines).items():
+        done = inventory.release_units(item_id=item, requests=requests)
+        _effects(GateEffect.Kind.RELEASE, [(item, order) for order in done])
+
+
+def _sell(lines: Iterable[tuple[int, UUID, int]]) -> None:
+    for item, requests in _by_item(lines).items():
+        done = inventory.sell_units(item_id=item, requests=requests)
+        _effects(GateEffect.Kind.SETTLE, [(item, order) for order in done])
+
+
+def _become(orders: Sequence[Order], status: OrderStatus, *, reason: str = "", actor: str = "") -> None:
+    """Write a transition of rows that this transaction has locked."""
+    ids = [order.pk for order in orders]
+    Order.objects.filter(pk__in=ids).update(status=status, reason=reason, updated_at=Now())
+    moment = now()
+    bulk.insert(OrderEvent, [_event(pk, status, reason, at=moment, actor=actor) for pk in ids])
+
+
+def request_payments(order_ids: Iterable[UUID]) -> list[UUID]:
+    """Ask for the money of reserved orders; returns the payments still open for these orders. May run twice."""
+    ids = list(order_ids)
+    with transaction.atomic():
+        ready = list(Order.objects.select_for_update().filter(pk__in=ids, status=OrderStatus.RESERVED).order_by("pk"))
+        _become(ready, OrderStatus.PENDING_PAYMENT)
+        paying = [order for order in ready if payments.known_method(order.payment_method)]
+        payments.open_payments([_payment(order, order.payment_method) for order in paying], Payment.Origin.CHAIN)
+    return list(Payment.objects.filter(order_id__in=ids, status__in=payments.OPEN).values_list("pk", flat=True))
+
+
+def _payment(order: Order, method: str) -> payments.PaymentRequest:
+    return payments.PaymentRequest(
+        order.pk, order.customer_id, order.unit_price * order.quantity, order.currency, method
+    )
+
+
+@transaction.atomic
+def apply_outcomes(payment_ids: Iterable[UUID]) -> None:
+    """Let orders learn what became of their payments. May run twice.
+
+    Money for an order that is no longer waiting for it goes back; a payment that failed leaves the order waiting.
+    """
+    ids = list(payment_ids)
+    order_ids = list(Payment.objects.filter(pk__in=ids, applied_at=None).values_list("order_id", flat=True))
+    orders = {order.pk: order for order in Order.objects.select_for_update().filter(pk__in=order_ids).order_by("pk")}
+    decided = list(
+        Payment.objects.select_for_update()
+        .filter(pk__in=ids, applied_at=None, status__in=(payments.Status.SUCCEEDED, payments.Status.FAILED))
+        .order_by("pk")
+    )
+    captured = [payment for payment in decided if payment.status == payments.Status.SUCCEEDED]
+    waiting = [p for p in captured if orders[p.order_id].status == OrderStatus.PENDING_PAYMENT]
+    paid = [orders[payment.order_id] for payment in waiting]
+    _become(paid, OrderStatus.PAID)
+    _sell((order.item_id, order.pk, order.quantity) for order in paid)
+    payments.request_refund([p for p in captured if p not in waiting], "order_not_waiting")
+    Payment.objects.filter(pk__in=[payment.pk for payment in decided]).update(applied_at=Now())
+
+
+def _mine(order_id: UUID, customer_id: int) -> Order:
+    order = Order.objects.select_for_update().filter(pk=order_id, customer_id=customer_id).first()
+    if order is None:
+        raise OrderNotFound
+    return order
+
+
+@transaction.atomic
+def pay(order_id: UUID, customer_id: int, method: str) -> UUID | None:
+    """Open a payment by the customer; None when there is one already, so a repetition is harmless.
+
+    Raises:
+        OrderNotFound, NotPayable: nothing happened.
+        Invalid: unknown method.
+    """
+    if not payments.known_method(method):
+        raise Invalid(errors={"payment_method": ["Unknown payment method."]})
+    order = _mine(order_id, customer_id)
+    if order.status == OrderStatus.PENDING_PAYMENT and order.expires_at > now():
+        return next(iter(payments.open_payments([_payment(order, method)], Payment.Origin.CUSTOMER)), None)
+    repeated = Payment.objects.filter(
+        order_id=order_id, status=payments.Status.SUCCEEDED, origin=Payment.Origin.CUSTOMER, method=method
+    )
+    if order.status == OrderStatus.PAID and repeated.exists():
+        return None
+    raise NotPayable
+
+
+def _cancel(orders: Sequence[Order], *, reason: str, actor: str = "") -> None:
+    _become(orders, OrderStatus.CANCELLED, reason=reason, actor=actor)
+    _release((order.item_id, order.pk, order.quantity) for order in orders)
+
+
+_CANCELLABLE = (OrderStatus.RESERVED, OrderStatus.PENDING_PAYMENT)
+
+
+@transaction.atomic
+def cancel(order_id: UUID, customer_id: int) -> None:
+    """Cancel an order that is not paid. May run twice.
+
+    Raises:
+        OrderNotFound, NotCancellable: nothing happened.
+    """
+    order = _mine(order_id, customer_id)
+    if order.status in _CANCELLABLE:
+        _cancel([order], reason="by_customer")
+    elif order.status != OrderStatus.CANCELLED:
+        raise NotCancellable
+
+
+@transaction.atomic
+def cancel_unpaid(limit: int, order_ids: Iterable[UUID] | None = None) -> int:
+    """Cancel up to ``limit`` orders whose payment is overdue; how many there were. May run twice and at once."""
+    overdue = Q(status=OrderStatus.PENDING_PAYMENT, expires_at__lte=Now())
+    if order_ids is not None:
+        overdue &= Q(pk__in=list(order_ids))
+    orders = list(Order.objects.select_for_update(skip_locked=True).filter(overdue).order_by("pk")[:limit])
+    if orders:
+        _cancel(orders, reason="payment_timeout")
+    return len(orders)
+
+
+@transaction.atomic
+def cancel_by_staff(order_id: UUID, actor: str) -> None:
+    """
+    Raises:
+        NotCancellable: it is paid or over.
+    """
+    order = Order.objects.select_for_update().get(pk=order_id)
+    if order.status not in _CANCELLABLE:
+        raise NotCancellable
+    _cancel([order], reason="by_staff", actor=actor)
+
+
+@transaction.atomic
+def refund_by_staff(order_id: UUID, actor: str) -> None:
+    """Give the money of a paid order back; the units stay sold.
+
+    Raises:
+        NotCancellable: it is not paid.
+    """
+    order = Order.objects.select_for_update().get(pk=order_id)
+    if order.status != OrderStatus.PAID:
+        raise NotCancellable("Only a paid order can be refunded.")
+    _become([order], OrderStatus.REFUNDED, reason="by_staff", actor=actor)
+    captured = Payment.objects.filter(order_id=order_id, status=payments.Status.SUCCEEDED)
+    payments.request_refund(captured, "by_staff")
+
+
+def pending_effects(limit: int) -> Mapping[tuple[int, str], list[tuple[int, UUID]]]:
+    """What the gate has to be told, oldest first: (item, kind) -> effect id and order id."""
+    grouped: dict[tuple[int, str], list[tuple[int, UUID]]] = defaultdict(list)
+    for row in GateEffect.objects.order_by("pk")[:limit]:
+        grouped[row.item_id, row.kind].append((row.pk, row.order_id))
+    return grouped
+
+
+def forget_effects(ids: Iterable[int]) -> None:
+    """The gate knows."""
+    GateEffect.objects.filter(pk__in=list(ids)).delete()
+
+
+def stale_intake(limit: int) -> list[UUID]:
+    """Orders that should have become rows some seconds ago."""
+    return list(
+        Intake.objects.extra(where=["created_at < now() - interval '3 seconds'"]).values_list("pk", flat=True)[:limit]
+    )
+
+
+def stale_reserved(limit: int) -> list[UUID]:
+    """Orders whose payment should have been asked for some seconds ago."""
+    rows = Order.objects.filter(status=OrderStatus.RESERVED).extra(where=["updated_at < now() - interval '3 seconds'"])
+    return list(rows.values_list("pk", flat=True)[:limit])

@@ -1,0 +1,33 @@
+"""The states of an order and the only ways between them."""
+
+from django.db.models import TextChoices
+
+
+class OrderStatus(TextChoices):
+    """``queued`` is never a row: the order is in Redis only."""
+
+    QUEUED = "queued"
+    RESERVED = "reserved"
+    PENDING_PAYMENT = "pending_payment"
+    PAID = "paid"
+    REFUNDED = "refunded"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+
+
+TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
+    OrderStatus.QUEUED: frozenset({OrderStatus.RESERVED, OrderStatus.REJECTED}),
+    OrderStatus.RESERVED: frozenset({OrderStatus.PENDING_PAYMENT, OrderStatus.CANCELLED}),
+    OrderStatus.PENDING_PAYMENT: frozenset({OrderStatus.PAID, OrderStatus.CANCELLED}),
+    OrderStatus.PAID: frozenset({OrderStatus.REFUNDED}),
+    OrderStatus.REFUNDED: frozenset(),
+    OrderStatus.CANCELLED: frozenset(),
+    OrderStatus.REJECTED: frozenset(),
+}
+
+END_STATES = frozenset({OrderStatus.PAID, OrderStatus.REFUNDED, OrderStatus.CANCELLED, OrderStatus.REJECTED})
+
+
+def may_become(status: OrderStatus, target: OrderStatus) -> bool:
+    """Whether ``status`` -> ``target`` is a transition of the machine."""
+    return target in TRANSITIONS[status]

@@ -1,0 +1,143 @@
+"""Payments, refunds, what providers told us - and the sandbox provider's own books."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+
+class Payment(models.Model):
+    """One attempt to charge one order. Knows the order by its id only."""
+
+    class Status(models.TextChoices):
+        CREATED = "created"
+        PROCESSING = "processing"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        UNKNOWN = "unknown"
+
+    class Origin(models.TextChoices):
+        CHAIN = "chain"
+        CUSTOMER = "customer"
+
+    id = models.UUIDField(primary_key=True)
+    order_id = models.UUIDField()
+    customer_id = models.BigIntegerField()
+    amount = models.DecimalField(max_digits=12, decimal_places=2)
+    currency = models.CharField(max_length=3)
+    method = models.CharField(max_length=32)
+    origin = models.CharField(max_length=8, choices=Origin.choices)
+    provider = models.CharField(max_length=32)
+    idempotency_key = models.CharField(max_length=64, unique=True)
+    provider_ref = models.CharField(max_length=64, blank=True)
+    status = models.CharField(max_length=12, choices=Status.choices)
+    failure_code = models.CharField(max_length=64, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(db_default=Now())
+    applied_at = models.DateTimeField(null=True, blank=True, help_text="When the order learnt the outcome.")
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["order_id"],
+                name="payment_one_open_or_succeeded_per_order",
+                condition=Q(status__in=["created", "processing", "unknown", "succeeded"]),
+            ),
+            models.CheckConstraint(name="payment_amount_not_negative", condition=Q(amount__gte=0)),
+        ]
+        indexes = [
+            models.Index(fields=["order_id"], name="payment_by_order"),
+            models.Index(
+                fields=["next_attempt_at"],
+                name="payment_open_by_next_attempt",
+                condition=Q(status__in=["created", "processing", "unknown"]),
+            ),
+            models.Index(
+                fields=["updated_at"],
+                name="payment_decided_not_applied",
+                condition=Q(status__in=["succeeded", "failed"], applied_at__isnull=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class Refund(models.Model):
+    """Money given back, in whole, at most once per payment."""
+
+    class Status(models.TextChoices):
+        REQUESTED = "requested"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True)
+    payment = models.OneToOneField(Payment, on_delete=models.PROTECT, related_name="refund")
+    amount = models.DecimalField(max_digits=12, decimal_places=2)
+    reason = models.CharField(max_length=64)
+    idempotency_key = models.CharField(max_length=64, unique=True)
+    provider_ref = models.CharField(max_length=64, blank=True)
+    status = models.CharField(max_length=12, choices=Status.choices)
+    failure_code = models.CharField(max_length=64, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(db_default=Now())
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"], name="refund_open_by_next_attempt", condition=Q(status="requested")
+            )
+        ]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class ProviderEvent(models.Model):
+    """A webhook event, kept so that its repetition has no second effect."""
+
+    provider = models.CharField(max_length=32)
+    event_id = models.CharField(max_length=128)
+    kind = models.CharField(max_length=64)
+    payload = models.JSONField()
+    received_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["provider", "event_id"], name="event_once_per_provider")]
+
+    def __str__(self) -> str:
+        return self.event_id
+
+
+class SandboxCharge(models.Model):
+    """The sandbox provider's book of charges: the truth that asking again gives."""
+
+    ref = models.CharField(max_length=64, primary_key=True)
+    idempotency_key = models.CharField(max_length=64, unique=True)
+    amount = models.DecimalField(max_digits=12, decimal_places=2)
+    currency = models.CharField(max_length=3)
+    method = models.CharField(max_length=32)
+    outcome = models.CharField(max_length=16, help_text="captured, declined, or unavailable (nothing was taken yet).")
+    asked = models.PositiveIntegerField(default=1)
+    decided_at = models.DateTimeField(help_text="From when on the provider tells the outcome.")
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.ref
+
+
+class SandboxRefund(models.Model):
+    """The sandbox provider's book of refunds."""
+
+    ref = models.CharField(max_length=64, primary_key=True)
+    idempotency_key = models.CharField(max_length=64, unique=True)
+    charge = models.OneToOneField(SandboxCharge, on_delete=models.PROTECT, related_name="refund")
+    amount = models.DecimalField(max_digits=12, decimal_places=2)
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.ref

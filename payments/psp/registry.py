@@ -1,0 +1,15 @@
+"""Providers by name."""
+
+from functools import cache
+
+from payments.psp.base import Provider
+from payments.psp.sandbox import Sandbox
+
+
+@cache
+def provider(name: str) -> Provider:
+    """
+    Raises:
+        KeyError: no provider of that name.
+    """
+    return {"sandbox": Sandbox}[name]()

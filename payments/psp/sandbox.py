@@ -1,0 +1,89 @@
+"""A provider that decides by method and keeps books, so that asking again gives the truth.
+
+The one adapter that has tables of our database: they stand for the provider's own.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+
+from django.db import transaction
+from django.db.models import F
+
+from flashsale.core import bulk
+from flashsale.core.clock import now
+from flashsale.core.errors import Invalid
+from flashsale.core.ids import new_uuid
+from payments.models import SandboxCharge, SandboxRefund
+from payments.psp.base import ChargeRequest, ChargeResult, Outcome
+
+_HEALS_AT = 3  # pm_unavailable is captured when asked for the third time
+_SLOW = timedelta(seconds=2)
+
+
+class Sandbox:
+    """pm_ok, pm_declined, pm_unavailable (fails, then heals), pm_unknown (charged, the answer lost), pm_slow."""
+
+    methods = frozenset({"pm_ok", "pm_declined", "pm_unavailable", "pm_unknown", "pm_slow"})
+
+    def charge(self, requests: Sequence[ChargeRequest]) -> list[ChargeResult]:
+        """
+        Raises:
+            Invalid: a key came before with another amount.
+        """
+        new = {request.key: request for request in requests}
+        with transaction.atomic():
+            inserted = self._enter(list(new.values()))
+            repeated = [key for key in new if key not in inserted]
+            SandboxCharge.objects.filter(idempotency_key__in=repeated).update(asked=F("asked") + 1)
+            SandboxCharge.objects.filter(
+                idempotency_key__in=repeated, method="pm_unavailable", asked__gte=_HEALS_AT
+            ).update(outcome="captured")
+            book = SandboxCharge.objects.in_bulk(list(new), field_name="idempotency_key")
+        for key, request in new.items():
+            if book[key].amount != request.amount:
+                raise Invalid("The idempotency key was used with another amount.")
+        return [self._answer(book[key], first=key in inserted) for key in new]
+
+    def _enter(self, requests: Sequence[ChargeRequest]) -> frozenset[str]:
+        moment = now()
+        rows = [
+            {
+                "ref": f"ch_{new_uuid().hex}",
+                "idempotency_key": request.key,
+                "amount": request.amount,
+                "currency": request.currency,
+                "method": request.method,
+                "outcome": {"pm_declined": "declined", "pm_unavailable": "unavailable"}.get(request.method, "captured"),
+                "asked": 1,
+                "decided_at": moment + _SLOW if request.method == "pm_slow" else moment,
+            }
+            for request in requests
+        ]
+        return frozenset(key for (key,) in bulk.insert(SandboxCharge, rows, returning=("idempotency_key",)))
+
+    def _answer(self, charge: SandboxCharge, *, first: bool) -> ChargeResult:
+        outcome = {
+            "captured": Outcome.SUCCEEDED,
+            "declined": Outcome.DECLINED,
+            "unavailable": Outcome.UNAVAILABLE,
+        }[charge.outcome]
+        if charge.decided_at > now():
+            outcome = Outcome.PENDING
+        if first and charge.method == "pm_unknown":
+            outcome = Outcome.UNKNOWN
+        return ChargeResult(charge.idempotency_key, outcome, charge.ref)
+
+    def refund(self, charge_key: str, refund_key: str, amount: Decimal) -> str:
+        """
+        Raises:
+            Invalid: there is no such captured charge.
+        """
+        charge = SandboxCharge.objects.filter(idempotency_key=charge_key, outcome="captured").first()
+        if charge is None:
+            raise Invalid("There is no such charge.")
+        refund, _ = SandboxRefund.objects.get_or_create(
+            idempotency_key=refund_key,
+            defaults={"ref": f"re_{new_uuid().hex}", "charge": charge, "amount": amount},
+        )
+        return refund.ref

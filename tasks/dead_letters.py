@@ -1,0 +1,45 @@
+"""What gave up is written down for people, and can be run again."""
+
+import json
+import logging
+from hashlib import sha256
+from typing import Any
+
+from celery import current_app
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.models.functions import Now
+
+from tasks.models import DeadLetter
+
+logger = logging.getLogger(__name__)
+
+
+def bury(task: str, args: list[Any], error: Exception, *, attempts: int) -> None:
+    """Keep a step that gave up; the same step again only counts up. Never raises: the sweeps do not need the letter."""
+    fingerprint = sha256(json.dumps([task, args], sort_keys=True, default=str).encode()).hexdigest()
+    queue = settings.CELERY_TASK_ROUTES[task]["queue"]
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO tasks_deadletter (task, queue, args, error_code, error, attempts, fingerprint, resolved_by) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, '') ON CONFLICT (fingerprint) WHERE resolved_at IS NULL "
+                "DO UPDATE SET attempts = tasks_deadletter.attempts + excluded.attempts, error = excluded.error",
+                [
+                    task,
+                    queue,
+                    json.dumps(args, default=str),
+                    getattr(error, "code", type(error).__name__)[:64],
+                    repr(error)[:4000],
+                    attempts,
+                    fingerprint,
+                ],
+            )
+    except DatabaseError as failure:
+        logger.error("dead letter lost", extra={"event": "dead_letter_lost", "task": task, "error": repr(failure)})
+
+
+def run_again(letter: DeadLetter, actor: str) -> None:
+    """Publish the step anew and close the letter; it comes back as a new one if it fails again."""
+    current_app.send_task(letter.task, args=letter.args)
+    DeadLetter.objects.filter(pk=letter.pk, resolved_at=None).update(resolved_at=Now(), resolved_by=actor)

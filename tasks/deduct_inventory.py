@@ -1,0 +1,52 @@
+"""Step 2: the ledger takes the orders over from the stream."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from celery import shared_task
+from django.db import DataError, IntegrityError
+
+from flashsale.core.errors import Refused
+from inventory.admission import gate
+from inventory.admission.admitted import AdmittedOrder
+from inventory.admission.gate import Entry
+from inventory.errors import GateUnavailable
+from orders import services
+from tasks import dead_letters
+from tasks.retry import Step
+
+logger = logging.getLogger(__name__)
+_POISON = (IntegrityError, DataError, Refused)
+
+
+@shared_task(base=Step, name="tasks.deduct_inventory")
+def deduct_inventory(item: int, batch: list[list[Any]]) -> list[str]:
+    """Reserve a batch's units, then acknowledge the stream; hands the order ids on. May run twice."""
+    from tasks import pipeline
+
+    entries = [(entry_id, AdmittedOrder.from_payload(payload)) for entry_id, payload in batch]
+    taken = _deduct(item, entries)
+    try:
+        more = gate.ack(item, taken)
+    except GateUnavailable:
+        logger.warning("stream not acknowledged", extra={"event": "ack_failed", "item": item})
+        more = False
+    if more:
+        pipeline.wake(item)
+    return [str(order.id) for _, order in taken]
+
+
+def _deduct(item: int, entries: Sequence[Entry]) -> list[Entry]:
+    """The entries that the ledger has taken over; an order it cannot take stands alone in the dead letters."""
+    try:
+        services.deduct(item, [order for _, order in entries])
+    except _POISON as error:
+        if len(entries) == 1:
+            entry_id, order = entries[0]
+            dead_letters.bury("tasks.deduct_inventory", [item, [[entry_id, order.as_payload()]]], error, attempts=1)
+            gate.drop(item, [entry_id])
+            return []
+        half = len(entries) // 2
+        return _deduct(item, entries[:half]) + _deduct(item, entries[half:])
+    return list(entries)

@@ -1,0 +1,42 @@
+"""Tells the gate what the ledger has decided. The only way units get back on sale."""
+
+import logging
+
+from celery import shared_task
+
+from inventory.admission import gate
+from inventory.admission.codes import EffectCode
+from orders import services
+from orders.models import GateEffect
+from tasks.retry import Step
+
+logger = logging.getLogger(__name__)
+_LIMIT = 1000
+
+
+@shared_task(base=Step, name="tasks.apply_effects")
+def apply_effects() -> None:
+    """Empty the outbox of effects. May run twice and at once."""
+    apply()
+
+
+def apply() -> int:
+    """Apply waiting effects, oldest first; how many the gate has taken. May run twice and at once.
+
+    Whoever deletes the hold acts, so an effect applied twice counts once. An effect that the gate cannot take now (missing
+    or being rebuilt) stays for the next sweep.
+
+    Raises:
+        GateUnavailable: Redis is away; all of it stays.
+    """
+    total = 0
+    for (item, kind), effects in services.pending_effects(_LIMIT).items():
+        orders = [order for _, order in effects]
+        if kind == GateEffect.Kind.SETTLE:
+            code = gate.settle(item, orders)
+        else:
+            code = gate.release(item, orders, void=kind == GateEffect.Kind.VOID)
+        if code is EffectCode.DONE:
+            services.forget_effects(effect for effect, _ in effects)
+            total += len(effects)
+    return total

@@ -1,0 +1,47 @@
+"""The way of a batch: dispatch -> deduct_inventory -> create_orders -> request_payments, and cancel_unpaid at the deadline.
+
+Importing this module registers every task.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from celery import chain
+from kombu.exceptions import OperationalError
+
+from inventory.admission.gate import Entry
+from tasks import cancel_unpaid, create_orders, deduct_inventory, dispatch, gate_effects, heartbeat, request_payments, sweeps
+
+__all__ = ["cancel_unpaid", "gate_effects", "heartbeat", "publish", "start_chain", "sweeps", "wake"]
+
+logger = logging.getLogger(__name__)
+# A producer never waits for the broker: a sweep finds what a lost message should have announced.
+_ONE_TRY: dict[str, Any] = {"retry": False}
+
+
+def publish(task: Any, *args: Any) -> None:
+    """Send a message that may be lost. Never raises."""
+    try:
+        task.apply_async(args=args, **_ONE_TRY)
+    except (OperationalError, OSError) as error:
+        logger.warning("message not sent", extra={"event": "message_not_sent", "task": task.name, "error": repr(error)})
+
+
+def wake(item: int) -> None:
+    """Tell the dispatcher that orders of this item wait. Never raises."""
+    publish(dispatch.dispatch, item)
+
+
+def start_chain(item: int, entries: Sequence[Entry]) -> None:
+    """One chain for one batch of claimed orders.
+
+    Raises:
+        kombu.exceptions.OperationalError: not sent; the claim stands still and is stolen by a sweep.
+    """
+    batch = [[entry_id, order.as_payload()] for entry_id, order in entries]
+    chain(
+        deduct_inventory.deduct_inventory.s(item, batch),
+        create_orders.create_orders.s(),
+        request_payments.request_payments.s(),
+    ).apply_async()

@@ -1,0 +1,33 @@
+"""Step 4: the money is asked for, and the orders learn what became of it."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from celery import shared_task
+
+from orders import selectors, services
+from payments import services as payments
+from tasks import cancel_unpaid, gate_effects
+from tasks.retry import Step
+
+
+@shared_task(base=Step, name="tasks.request_payments")
+def request_payments(order_ids: list[str]) -> None:
+    """Open and charge a batch's payments; one delayed cancellation for those that stay unpaid. May run twice."""
+    ids = [UUID(pk) for pk in order_ids]
+    charge_and_apply(services.request_payments(ids))
+    cancel_unpaid.schedule(selectors.unpaid_of(ids))
+
+
+@shared_task(base=Step, name="tasks.charge_payments")
+def charge_payments(payment_ids: list[str]) -> None:
+    """Ask about these payments now. May run twice."""
+    charge_and_apply([UUID(pk) for pk in payment_ids])
+
+
+def charge_and_apply(payment_ids: Iterable[UUID]) -> None:
+    """The provider is asked, outside any transaction; what it decided reaches order, ledger and gate."""
+    decided = payments.charge(payment_ids)
+    if decided:
+        services.apply_outcomes(decided)
+        gate_effects.apply()

@@ -1,0 +1,34 @@
+"""The one retry policy: what a batch does when a part of the system is away."""
+
+import logging
+from typing import Any
+
+from celery import Task
+from django.db import InterfaceError, OperationalError
+
+from flashsale.core.errors import Unavailable
+from tasks import dead_letters
+
+logger = logging.getLogger(__name__)
+
+TRANSIENT = (OperationalError, InterfaceError, Unavailable)
+_LONGEST_PAUSE_S = 20
+_RETRIES = 5
+
+
+class Step(Task):  # type: ignore[type-arg]
+    """A pipeline step: retried with full jitter while a part is away, a dead letter when it gives up.
+
+    Retrying makes things quicker, not safer: what a step gave up on stands in a row or the stream, and a sweep finds it.
+    """
+
+    autoretry_for = TRANSIENT
+    retry_backoff = 1
+    retry_backoff_max = _LONGEST_PAUSE_S
+    retry_jitter = True
+    max_retries = _RETRIES
+
+    def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        """Called by Celery once the retries are used up."""
+        logger.error("step gave up", extra={"event": "step_gave_up", "task": self.name, "error": repr(exc)})
+        dead_letters.bury(self.name, list(args), exc, attempts=self.request.retries + 1)

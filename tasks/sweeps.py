@@ -1,0 +1,95 @@
+"""The safety nets: each finds work that stands still and drives it on, bounded, whatever message was lost.
+
+They run in two processes (a beat task and ``manage.py sweep``), may run at once, and do the work themselves.
+"""
+
+import logging
+from collections.abc import Callable
+
+from celery import shared_task
+from django.conf import settings
+
+from flashsale.core.errors import FlashsaleError
+from inventory import selectors as inventory
+from inventory.admission import gate
+from orders import services
+from payments import services as payments
+from tasks import create_orders, gate_effects, gate_sync, request_payments
+from tasks.dispatch import CONSUMER
+from tasks.retry import TRANSIENT
+
+logger = logging.getLogger(__name__)
+_CLAIM_IDLE_MS = 3_000
+_LIMIT = 1000
+
+
+def waiting_orders() -> None:
+    """A wake-up was lost: orders wait and nobody has claimed them. A chain was lost: a claim stands still."""
+    from tasks import pipeline
+
+    items = inventory.watched_items()
+    for item, (unclaimed, claimed) in gate.waiting(items).items():
+        if unclaimed:
+            pipeline.wake(item)
+        if claimed:
+            stolen = gate.steal(item, consumer=CONSUMER, idle_ms=_CLAIM_IDLE_MS, limit=settings.BATCH_SIZE)
+            if stolen.entries:
+                pipeline.start_chain(item, stolen.entries)
+
+
+def half_made_orders() -> None:
+    """A chain step was lost between the deduction and the payment."""
+    stale = services.stale_intake(_LIMIT)
+    if stale:
+        create_orders.create(stale)
+    reserved = services.stale_reserved(_LIMIT)
+    if reserved:
+        request_payments.charge_and_apply(services.request_payments(reserved))
+
+
+def open_payments() -> None:
+    """A provider's answer is missing, or an order has not learnt of it."""
+    due = payments.due_payments(_LIMIT)
+    if due:
+        request_payments.charge_and_apply(due)
+    decided = payments.decided_payments(_LIMIT)
+    if decided:
+        services.apply_outcomes(decided)
+    payments.process_refunds(_LIMIT)
+
+
+def unpaid_orders() -> None:
+    """A delayed cancellation was lost."""
+    while services.cancel_unpaid(_LIMIT) == _LIMIT:
+        gate_effects.apply()
+
+
+def effects() -> None:
+    """The gate has not been told of what the ledger decided."""
+    while gate_effects.apply() == _LIMIT:
+        pass
+
+
+SWEEPS: tuple[Callable[[], None], ...] = (
+    waiting_orders,
+    half_made_orders,
+    open_payments,
+    unpaid_orders,
+    effects,
+    gate_sync.refresh_gates,
+)
+
+
+def run_all() -> None:
+    """Every sweep once; one that fails does not keep the others back."""
+    for sweep in SWEEPS:
+        try:
+            sweep()
+        except (*TRANSIENT, FlashsaleError, OSError) as error:
+            logger.warning("sweep failed", extra={"event": "sweep_failed", "sweep": sweep.__name__, "error": repr(error)})
+
+
+@shared_task(name="tasks.sweep", ignore_result=True)
+def sweep() -> None:
+    """Beat's half of the sweeps."""
+    run_all()
