@@ -11,14 +11,14 @@ up: .venv/.runtime
 	@$(STACK) up
 
 test: .venv/.development
-	$(BIN)/pytest -q
+	$(BIN)/python -m pytest -q
 
 check: lint test
 
 lint: .venv/.development
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy .
+	DATABASE_URL=postgresql://localhost/none REDIS_URL=redis:// CELERY_BROKER_URL=redis:// $(BIN)/mypy .
 	$(BIN)/lint-imports
 	$(STACK) servers -- $(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml

@@ -1,1 +1,29 @@
-urlpatterns = []
+"""Every address of the system."""
+
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
+
+from flashsale.edge import health
+
+handler404 = "flashsale.edge.error_handler.not_found"
+handler500 = "flashsale.edge.error_handler.server_error"
+
+api: list[URLPattern | URLResolver] = [
+    path("auth/token/", TokenObtainPairView.as_view(), name="auth-token"),
+    path("auth/token/refresh/", TokenRefreshView.as_view(), name="auth-token-refresh"),
+    path("", include("inventory.urls")),
+    path("", include("orders.urls")),
+    path("", include("payments.urls")),
+]
+urlpatterns = [
+    path("api/v1/", include(api)),
+    path("api/schema/", SpectacularAPIView.as_view(permission_classes=[], authentication_classes=[]), name="schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(permission_classes=[], authentication_classes=[]), name="docs"),
+    path("admin/", admin.site.urls),
+    path("health/live", health.live),
+    path("health/ready", health.ready),
+    path("metrics", health.metrics),
+    path("", include("flashsale.storefront.urls")),
+]

@@ -62,9 +62,7 @@ class SaleItem(models.Model):
     sale = models.ForeignKey(Sale, on_delete=models.PROTECT, related_name="items")
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="items")
     price = models.DecimalField(max_digits=12, decimal_places=2, validators=[MinValueValidator(0)])
-    list_price = models.DecimalField(
-        max_digits=12, decimal_places=2, null=True, blank=True, validators=[MinValueValidator(0)]
-    )
+    list_price = models.DecimalField(max_digits=12, decimal_places=2, null=True, blank=True, validators=[MinValueValidator(0)])
     currency = models.CharField(max_length=3, default="EUR", validators=[RegexValidator(r"^[A-Z]{3}$", "ISO 4217")])
     per_customer = models.PositiveIntegerField(default=1, validators=[MinValueValidator(1)])
     allocated = models.PositiveIntegerField(default=0, editable=False)
@@ -81,9 +79,7 @@ class SaleItem(models.Model):
             models.CheckConstraint(name="item_available_not_negative", condition=Q(available__gte=0)),
             models.CheckConstraint(name="item_reserved_not_negative", condition=Q(reserved__gte=0)),
             models.CheckConstraint(name="item_sold_not_negative", condition=Q(sold__gte=0)),
-            models.CheckConstraint(
-                name="item_units_add_up", condition=Q(allocated=F("available") + F("reserved") + F("sold"))
-            ),
+            models.CheckConstraint(name="item_units_add_up", condition=Q(allocated=F("available") + F("reserved") + F("sold"))),
             models.CheckConstraint(name="item_per_customer_positive", condition=Q(per_customer__gte=1)),
             models.CheckConstraint(name="item_price_not_negative", condition=Q(price__gte=0)),
         ]
@@ -122,9 +118,7 @@ class StockMovement(models.Model):
                 condition=Q(kind__in=["allocate", "adjust"], reservation_id__isnull=True)
                 | Q(kind__in=["reserve", "sell", "release"], reservation_id__isnull=False),
             ),
-            models.CheckConstraint(
-                name="movement_units_signed", condition=Q(units__gt=0) | Q(kind="adjust", units__lt=0)
-            ),
+            models.CheckConstraint(name="movement_units_signed", condition=Q(units__gt=0) | Q(kind="adjust", units__lt=0)),
         ]
         indexes = [models.Index(fields=["item", "kind"], name="movement_by_item")]
 

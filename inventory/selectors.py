@@ -80,3 +80,9 @@ def ledger_breaches(items: Iterable[int]) -> list[str]:
         f"ledger {row.l_allocated}/{row.l_reserved}/{row.l_sold} (allocated/reserved/sold)"
         for row in rows
     ]
+
+
+def listed_sales() -> list[Sale]:
+    """Sales with their items and products, newest first: those that are not over, and the latest that are."""
+    since = now() - timedelta(seconds=settings.GATE_RETENTION_S)
+    return list(Sale.objects.filter(closes_at__gt=since).prefetch_related("items__product").order_by("-opens_at", "-pk"))

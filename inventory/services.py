@@ -123,11 +123,8 @@ def reserve_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UU
         UnknownItem: no such item.
         ConcurrentReservation: the same orders are being reserved elsewhere; roll back and try again.
     """
-    before = frozenset(
-        StockMovement.objects.filter(kind=Kind.RESERVE, reservation_id__in=list(requests)).values_list(
-            "reservation_id", flat=True
-        )
-    )
+    rows = StockMovement.objects.filter(kind=Kind.RESERVE, reservation_id__in=list(requests))
+    before = frozenset(pk for pk in rows.values_list("reservation_id", flat=True) if pk is not None)
     wanted = {order: units for order, units in requests.items() if order not in before}
     if not wanted:
         return before

@@ -68,9 +68,7 @@ def _row_view(order: Order, payment: Payment | None) -> dict[str, Any]:
             "currency": payment.currency,
             "failure_code": payment.failure_code,
         },
-        "history": [
-            {"status": event.status, "reason": event.reason, "at": _time(event.at)} for event in order.history.all()
-        ],
+        "history": [{"status": event.status, "reason": event.reason, "at": _time(event.at)} for event in order.history.all()],
     }
 
 

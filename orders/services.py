@@ -87,9 +87,7 @@ def _create(ids: Sequence[UUID]) -> None:
         ]
     if not taken:
         return
-    windows = dict(
-        SaleItem.objects.filter(pk__in={order.item for order, _ in taken}).values_list("pk", "sale__payment_window")
-    )
+    windows = dict(SaleItem.objects.filter(pk__in={order.item for order, _ in taken}).values_list("pk", "sale__payment_window"))
     moment = now()
     rows = {order.id: _row(order, reason, moment + windows[order.item]) for order, reason in taken}
     made = {pk for (pk,) in bulk.insert(Order, list(rows.values()), on_conflict="ON CONFLICT (source, seq) DO NOTHING")}
@@ -174,9 +172,7 @@ def request_payments(order_ids: Iterable[UUID]) -> list[UUID]:
 
 
 def _payment(order: Order, method: str) -> payments.PaymentRequest:
-    return payments.PaymentRequest(
-        order.pk, order.customer_id, order.unit_price * order.quantity, order.currency, method
-    )
+    return payments.PaymentRequest(order.pk, order.customer_id, order.unit_price * order.quantity, order.currency, method)
 
 
 @transaction.atomic
@@ -306,9 +302,7 @@ def forget_effects(ids: Iterable[int]) -> None:
 
 def stale_intake(limit: int) -> list[UUID]:
     """Orders that should have become rows some seconds ago."""
-    return list(
-        Intake.objects.extra(where=["created_at < now() - interval '3 seconds'"]).values_list("pk", flat=True)[:limit]
-    )
+    return list(Intake.objects.extra(where=["created_at < now() - interval '3 seconds'"]).values_list("pk", flat=True)[:limit])
 
 
 def stale_reserved(limit: int) -> list[UUID]:

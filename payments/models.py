@@ -88,9 +88,7 @@ class Refund(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(
-                fields=["next_attempt_at"], name="refund_open_by_next_attempt", condition=Q(status="requested")
-            )
+            models.Index(fields=["next_attempt_at"], name="refund_open_by_next_attempt", condition=Q(status="requested"))
         ]
 
     def __str__(self) -> str:

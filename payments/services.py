@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -150,16 +149,12 @@ def request_refund(payments: Iterable[Payment], reason: str) -> None:
 def process_refunds(limit: int) -> int:
     """Send refunds that are due to their provider. May run twice: the key stays the same."""
     due = list(
-        Refund.objects.filter(status=Refund.Status.REQUESTED, next_attempt_at__lte=Now()).select_related("payment")[
-            :limit
-        ]
+        Refund.objects.filter(status=Refund.Status.REQUESTED, next_attempt_at__lte=Now()).select_related("payment")[:limit]
     )
     for refund in due:
         mine = Refund.objects.filter(pk=refund.pk, status=Refund.Status.REQUESTED)
         mine.update(attempts=F("attempts") + 1, next_attempt_at=Now() + _pause(), updated_at=Now())
-        ref = provider(refund.payment.provider).refund(
-            refund.payment.idempotency_key, refund.idempotency_key, refund.amount
-        )
+        ref = provider(refund.payment.provider).refund(refund.payment.idempotency_key, refund.idempotency_key, refund.amount)
         mine.update(status=Refund.Status.SUCCEEDED, provider_ref=ref, updated_at=Now())
     return len(due)
 

@@ -33,4 +33,4 @@ def schedule(unpaid: Sequence[tuple[UUID, datetime]]) -> None:
         return
     due = max(deadline for _, deadline in unpaid)
     hop = min(due, now() + timedelta(seconds=settings.ETA_MAX_HOLD_S))
-    cancel_unpaid.apply_async(args=[[str(pk) for pk, _ in unpaid], due.isoformat()], eta=hop)
+    cancel_unpaid.apply_async(args=([str(pk) for pk, _ in unpaid], due.isoformat()), eta=hop)

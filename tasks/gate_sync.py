@@ -134,6 +134,12 @@ class Drift:
     gate_sold: int
     ledger_sold: int
     in_flight: int
+    gate_allocated: int
+
+    @property
+    def gate_total(self) -> int | None:
+        """What the gate accounts for, None when it is missing."""
+        return None if self.gate_stock is None else self.gate_stock + self.gate_held + self.gate_sold
 
     @property
     def is_drift(self) -> bool:
@@ -166,6 +172,7 @@ def drift(item: int) -> Drift:
         gate_sold=seen.sold if seen else 0,
         ledger_sold=view.sold,
         in_flight=max(view.in_flight, before.in_flight),
+        gate_allocated=seen.allocated if seen else 0,
     )
 
 

@@ -11,7 +11,16 @@ from celery import chain
 from kombu.exceptions import OperationalError
 
 from inventory.admission.gate import Entry
-from tasks import cancel_unpaid, create_orders, deduct_inventory, dispatch, gate_effects, heartbeat, request_payments, sweeps
+from tasks import (
+    cancel_unpaid,
+    create_orders,
+    deduct_inventory,
+    dispatch,
+    gate_effects,
+    heartbeat,
+    request_payments,
+    sweeps,
+)
 
 __all__ = ["cancel_unpaid", "gate_effects", "heartbeat", "publish", "start_chain", "sweeps", "wake"]
 

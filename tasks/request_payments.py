@@ -31,3 +31,10 @@ def charge_and_apply(payment_ids: Iterable[UUID]) -> None:
     if decided:
         services.apply_outcomes(decided)
         gate_effects.apply()
+
+
+@shared_task(base=Step, name="tasks.apply_outcomes")
+def apply_outcomes(payment_ids: list[str]) -> None:
+    """Let orders learn what a provider told us of its own accord. May run twice."""
+    services.apply_outcomes([UUID(pk) for pk in payment_ids])
+    gate_effects.apply()

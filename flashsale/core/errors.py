@@ -42,9 +42,7 @@ class Invalid(FlashsaleError):
 
     code = "invalid"
 
-    def __init__(
-        self, detail: str | None = None, *, errors: dict[str, list[str]] | None = None, **context: Any
-    ) -> None:
+    def __init__(self, detail: str | None = None, *, errors: dict[str, list[str]] | None = None, **context: Any) -> None:
         """
         Args:
             detail: the sentence for the customer.

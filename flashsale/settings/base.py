@@ -9,6 +9,7 @@ from flashsale.settings.payments import *  # noqa: F403
 from flashsale.settings.redis import *  # noqa: F403
 
 BASE_DIR = env.BASE_DIR
+WEB_URL = env.text("WEB_URL", "http://127.0.0.1:8000")
 
 INSTALLED_APPS = [
     "unfold",
@@ -30,6 +31,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "flashsale.edge.body_limit.BodyLimit",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

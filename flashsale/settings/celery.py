@@ -1,6 +1,6 @@
 """Celery: what the settings are for is in docs/architecture.md, what each prevents is said here."""
 
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from flashsale.settings import env
 
@@ -43,10 +43,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 BATCH_SIZE = env.integer("BATCH_SIZE", 500)  # orders in one chain
 BATCHES_IN_FLIGHT = 2  # per item, between claim and commit
 
-FLOWER_BASIC_AUTH = env.text("FLOWER_BASIC_AUTH", "")
 
 QUEUES = ("dispatch", "inventory", "orders", "payments", "cancellations")
-CELERY_TASK_QUEUES = [Queue(name) for name in QUEUES]
+CELERY_TASK_QUEUES = [Queue(name, Exchange(name), routing_key=name) for name in QUEUES]
 CELERY_TASK_ROUTES = {
     "tasks.dispatch": {"queue": "dispatch"},
     "tasks.sweep": {"queue": "dispatch"},
@@ -54,6 +53,7 @@ CELERY_TASK_ROUTES = {
     "tasks.create_orders": {"queue": "orders"},
     "tasks.request_payments": {"queue": "payments"},
     "tasks.charge_payments": {"queue": "payments"},
+    "tasks.apply_outcomes": {"queue": "payments"},
     "tasks.cancel_unpaid": {"queue": "cancellations"},
     "tasks.apply_effects": {"queue": "cancellations"},
 }

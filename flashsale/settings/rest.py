@@ -17,7 +17,7 @@ def rest_settings(signing_key: str) -> dict[str, Any]:
             ],
             "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
             "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-            "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+            "DEFAULT_PARSER_CLASSES": ["flashsale.edge.strict.StrictJSONParser"],
             "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
             "EXCEPTION_HANDLER": "flashsale.edge.error_handler.problem_response",
             "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-from flashsale.stack.servers import PostgreSQL, Server, Valkey
+from flashsale.stack.servers import PostgreSQL, Valkey
 
 
 class Embedded:
@@ -37,19 +37,14 @@ class Embedded:
             StackError: a server does not start; those that did are stopped.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        started: list[Server] = []
         try:
             for server in self.servers.values():
-                started.append(server)
                 server.start()
         except BaseException:
-            for server in reversed(started):
-                server.stop()
+            self.__exit__(None, None, None)
             raise
         return {name: server.url for name, server in self.servers.items()}
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for server in reversed(self.servers.values()):
             server.stop()

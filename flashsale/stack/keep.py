@@ -34,7 +34,7 @@ def keep(command: Sequence[str]) -> int:
         child = subprocess.Popen(
             command,
             start_new_session=True,
-            preexec_fn=with_parent(os.getpid(), signal.SIGTERM),  # noqa: PLW1509
+            preexec_fn=with_parent(os.getpid(), signal.SIGTERM),
         )
         code = _wait(child, lambda: stopping)
         if not stopping:

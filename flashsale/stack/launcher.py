@@ -117,7 +117,12 @@ def _require_free(name: str, port: str) -> None:
 
 def _manage(arguments: Sequence[str], environment: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "manage.py", *arguments], cwd=BASE_DIR, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "manage.py", *arguments],
+        cwd=BASE_DIR,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1]

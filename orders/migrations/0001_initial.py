@@ -7,106 +7,162 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('inventory', '0001_initial'),
+        ("inventory", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='GateEffect',
+            name="GateEffect",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('order_id', models.UUIDField()),
-                ('item_id', models.BigIntegerField()),
-                ('kind', models.CharField(choices=[('settle', 'Settle'), ('release', 'Release'), ('void', 'Void')], max_length=8)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("order_id", models.UUIDField()),
+                ("item_id", models.BigIntegerField()),
+                (
+                    "kind",
+                    models.CharField(choices=[("settle", "Settle"), ("release", "Release"), ("void", "Void")], max_length=8),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'indexes': [models.Index(fields=['created_at'], name='effect_by_age')],
+                "indexes": [models.Index(fields=["created_at"], name="effect_by_age")],
             },
         ),
         migrations.CreateModel(
-            name='Intake',
+            name="Intake",
             fields=[
-                ('id', models.UUIDField(primary_key=True, serialize=False)),
-                ('item_id', models.BigIntegerField()),
-                ('payload', models.JSONField(help_text='The order as admitted; see inventory.admission.admitted.AdmittedOrder.')),
-                ('reason', models.CharField(blank=True, help_text='Why the ledger had no units for it; empty: it had.', max_length=64)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.UUIDField(primary_key=True, serialize=False)),
+                ("item_id", models.BigIntegerField()),
+                (
+                    "payload",
+                    models.JSONField(help_text="The order as admitted; see inventory.admission.admitted.AdmittedOrder."),
+                ),
+                (
+                    "reason",
+                    models.CharField(blank=True, help_text="Why the ledger had no units for it; empty: it had.", max_length=64),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'indexes': [models.Index(fields=['created_at'], name='intake_by_age')],
+                "indexes": [models.Index(fields=["created_at"], name="intake_by_age")],
             },
         ),
         migrations.CreateModel(
-            name='Order',
+            name="Order",
             fields=[
-                ('id', models.UUIDField(primary_key=True, serialize=False)),
-                ('sku', models.CharField(max_length=64)),
-                ('quantity', models.PositiveIntegerField()),
-                ('unit_price', models.DecimalField(decimal_places=2, max_digits=12)),
-                ('currency', models.CharField(max_length=3)),
-                ('source', models.CharField(max_length=32)),
-                ('seq', models.CharField(max_length=128)),
-                ('digest', models.CharField(help_text='SHA-256 of the request that made the order.', max_length=64)),
-                ('payment_method', models.CharField(blank=True, max_length=32)),
-                ('status', models.CharField(choices=[('queued', 'Queued'), ('reserved', 'Reserved'), ('pending_payment', 'Pending Payment'), ('paid', 'Paid'), ('refunded', 'Refunded'), ('cancelled', 'Cancelled'), ('rejected', 'Rejected')], max_length=16)),
-                ('reason', models.CharField(blank=True, help_text='Why it was rejected, cancelled or refunded.', max_length=64)),
-                ('admitted_at', models.DateTimeField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('expires_at', models.DateTimeField()),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='orders', to=settings.AUTH_USER_MODEL)),
-                ('item', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='inventory.saleitem')),
+                ("id", models.UUIDField(primary_key=True, serialize=False)),
+                ("sku", models.CharField(max_length=64)),
+                ("quantity", models.PositiveIntegerField()),
+                ("unit_price", models.DecimalField(decimal_places=2, max_digits=12)),
+                ("currency", models.CharField(max_length=3)),
+                ("source", models.CharField(max_length=32)),
+                ("seq", models.CharField(max_length=128)),
+                ("digest", models.CharField(help_text="SHA-256 of the request that made the order.", max_length=64)),
+                ("payment_method", models.CharField(blank=True, max_length=32)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("reserved", "Reserved"),
+                            ("pending_payment", "Pending Payment"),
+                            ("paid", "Paid"),
+                            ("refunded", "Refunded"),
+                            ("cancelled", "Cancelled"),
+                            ("rejected", "Rejected"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "reason",
+                    models.CharField(blank=True, help_text="Why it was rejected, cancelled or refunded.", max_length=64),
+                ),
+                ("admitted_at", models.DateTimeField()),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("expires_at", models.DateTimeField()),
+                ("updated_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="orders", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "item",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="orders", to="inventory.saleitem"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='OrderEvent',
+            name="OrderEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('status', models.CharField(choices=[('queued', 'Queued'), ('reserved', 'Reserved'), ('pending_payment', 'Pending Payment'), ('paid', 'Paid'), ('refunded', 'Refunded'), ('cancelled', 'Cancelled'), ('rejected', 'Rejected')], max_length=16)),
-                ('reason', models.CharField(blank=True, max_length=64)),
-                ('actor', models.CharField(blank=True, help_text='Who did it, when it was a person.', max_length=150)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='history', to='orders.order')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("reserved", "Reserved"),
+                            ("pending_payment", "Pending Payment"),
+                            ("paid", "Paid"),
+                            ("refunded", "Refunded"),
+                            ("cancelled", "Cancelled"),
+                            ("rejected", "Rejected"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, max_length=64)),
+                ("actor", models.CharField(blank=True, help_text="Who did it, when it was a person.", max_length=150)),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "order",
+                    models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="history", to="orders.order"),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.AddIndex(
-            model_name='order',
-            index=models.Index(fields=['customer', '-id'], name='order_by_customer'),
+            model_name="order",
+            index=models.Index(fields=["customer", "-id"], name="order_by_customer"),
         ),
         migrations.AddIndex(
-            model_name='order',
-            index=models.Index(fields=['item', 'status'], name='order_by_item_and_status'),
+            model_name="order",
+            index=models.Index(fields=["item", "status"], name="order_by_item_and_status"),
         ),
         migrations.AddIndex(
-            model_name='order',
-            index=models.Index(condition=models.Q(('status', 'pending_payment')), fields=['expires_at'], name='order_unpaid_by_deadline'),
+            model_name="order",
+            index=models.Index(
+                condition=models.Q(("status", "pending_payment")),
+                fields=["expires_at"],
+                name="order_unpaid_by_deadline",
+            ),
         ),
         migrations.AddIndex(
-            model_name='order',
-            index=models.Index(condition=models.Q(('status', 'reserved')), fields=['updated_at'], name='order_reserved_by_age'),
+            model_name="order",
+            index=models.Index(condition=models.Q(("status", "reserved")), fields=["updated_at"], name="order_reserved_by_age"),
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.UniqueConstraint(fields=('source', 'seq'), name='order_once_per_source_and_seq'),
+            model_name="order",
+            constraint=models.UniqueConstraint(fields=("source", "seq"), name="order_once_per_source_and_seq"),
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.CheckConstraint(condition=models.Q(('quantity__gte', 1)), name='order_quantity_positive'),
+            model_name="order",
+            constraint=models.CheckConstraint(condition=models.Q(("quantity__gte", 1)), name="order_quantity_positive"),
         ),
         migrations.AddIndex(
-            model_name='orderevent',
-            index=models.Index(fields=['order', 'id'], name='event_by_order'),
+            model_name="orderevent",
+            index=models.Index(fields=["order", "id"], name="event_by_order"),
         ),
     ]

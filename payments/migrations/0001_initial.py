@@ -6,96 +6,153 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='SandboxCharge',
+            name="SandboxCharge",
             fields=[
-                ('ref', models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ('idempotency_key', models.CharField(max_length=64, unique=True)),
-                ('amount', models.DecimalField(decimal_places=2, max_digits=12)),
-                ('currency', models.CharField(max_length=3)),
-                ('method', models.CharField(max_length=32)),
-                ('outcome', models.CharField(help_text='captured, declined, or unavailable (nothing was taken yet).', max_length=16)),
-                ('asked', models.PositiveIntegerField(default=1)),
-                ('decided_at', models.DateTimeField(help_text='From when on the provider tells the outcome.')),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("ref", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ("idempotency_key", models.CharField(max_length=64, unique=True)),
+                ("amount", models.DecimalField(decimal_places=2, max_digits=12)),
+                ("currency", models.CharField(max_length=3)),
+                ("method", models.CharField(max_length=32)),
+                (
+                    "outcome",
+                    models.CharField(help_text="captured, declined, or unavailable (nothing was taken yet).", max_length=16),
+                ),
+                ("asked", models.PositiveIntegerField(default=1)),
+                ("decided_at", models.DateTimeField(help_text="From when on the provider tells the outcome.")),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
         ),
         migrations.CreateModel(
-            name='Payment',
+            name="Payment",
             fields=[
-                ('id', models.UUIDField(primary_key=True, serialize=False)),
-                ('order_id', models.UUIDField()),
-                ('customer_id', models.BigIntegerField()),
-                ('amount', models.DecimalField(decimal_places=2, max_digits=12)),
-                ('currency', models.CharField(max_length=3)),
-                ('method', models.CharField(max_length=32)),
-                ('origin', models.CharField(choices=[('chain', 'Chain'), ('customer', 'Customer')], max_length=8)),
-                ('provider', models.CharField(max_length=32)),
-                ('idempotency_key', models.CharField(max_length=64, unique=True)),
-                ('provider_ref', models.CharField(blank=True, max_length=64)),
-                ('status', models.CharField(choices=[('created', 'Created'), ('processing', 'Processing'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('unknown', 'Unknown')], max_length=12)),
-                ('failure_code', models.CharField(blank=True, max_length=64)),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('next_attempt_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('applied_at', models.DateTimeField(blank=True, help_text='When the order learnt the outcome.', null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.UUIDField(primary_key=True, serialize=False)),
+                ("order_id", models.UUIDField()),
+                ("customer_id", models.BigIntegerField()),
+                ("amount", models.DecimalField(decimal_places=2, max_digits=12)),
+                ("currency", models.CharField(max_length=3)),
+                ("method", models.CharField(max_length=32)),
+                ("origin", models.CharField(choices=[("chain", "Chain"), ("customer", "Customer")], max_length=8)),
+                ("provider", models.CharField(max_length=32)),
+                ("idempotency_key", models.CharField(max_length=64, unique=True)),
+                ("provider_ref", models.CharField(blank=True, max_length=64)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("created", "Created"),
+                            ("processing", "Processing"),
+                            ("succeeded", "Succeeded"),
+                            ("failed", "Failed"),
+                            ("unknown", "Unknown"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("failure_code", models.CharField(blank=True, max_length=64)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("next_attempt_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "applied_at",
+                    models.DateTimeField(blank=True, help_text="When the order learnt the outcome.", null=True),
+                ),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("updated_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'ordering': ['-id'],
-                'indexes': [models.Index(fields=['order_id'], name='payment_by_order'), models.Index(condition=models.Q(('status__in', ['created', 'processing', 'unknown'])), fields=['next_attempt_at'], name='payment_open_by_next_attempt'), models.Index(condition=models.Q(('applied_at__isnull', True), ('status__in', ['succeeded', 'failed'])), fields=['updated_at'], name='payment_decided_not_applied')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('status__in', ['created', 'processing', 'unknown', 'succeeded'])), fields=('order_id',), name='payment_one_open_or_succeeded_per_order'), models.CheckConstraint(condition=models.Q(('amount__gte', 0)), name='payment_amount_not_negative')],
+                "ordering": ["-id"],
+                "indexes": [
+                    models.Index(fields=["order_id"], name="payment_by_order"),
+                    models.Index(
+                        condition=models.Q(("status__in", ["created", "processing", "unknown"])),
+                        fields=["next_attempt_at"],
+                        name="payment_open_by_next_attempt",
+                    ),
+                    models.Index(
+                        condition=models.Q(("applied_at__isnull", True), ("status__in", ["succeeded", "failed"])),
+                        fields=["updated_at"],
+                        name="payment_decided_not_applied",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("status__in", ["created", "processing", "unknown", "succeeded"])),
+                        fields=("order_id",),
+                        name="payment_one_open_or_succeeded_per_order",
+                    ),
+                    models.CheckConstraint(condition=models.Q(("amount__gte", 0)), name="payment_amount_not_negative"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='ProviderEvent',
+            name="ProviderEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('provider', models.CharField(max_length=32)),
-                ('event_id', models.CharField(max_length=128)),
-                ('kind', models.CharField(max_length=64)),
-                ('payload', models.JSONField()),
-                ('received_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("provider", models.CharField(max_length=32)),
+                ("event_id", models.CharField(max_length=128)),
+                ("kind", models.CharField(max_length=64)),
+                ("payload", models.JSONField()),
+                ("received_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('provider', 'event_id'), name='event_once_per_provider')],
+                "constraints": [models.UniqueConstraint(fields=("provider", "event_id"), name="event_once_per_provider")],
             },
         ),
         migrations.CreateModel(
-            name='SandboxRefund',
+            name="SandboxRefund",
             fields=[
-                ('ref', models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ('idempotency_key', models.CharField(max_length=64, unique=True)),
-                ('amount', models.DecimalField(decimal_places=2, max_digits=12)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('charge', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='refund', to='payments.sandboxcharge')),
+                ("ref", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ("idempotency_key", models.CharField(max_length=64, unique=True)),
+                ("amount", models.DecimalField(decimal_places=2, max_digits=12)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "charge",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="refund", to="payments.sandboxcharge"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Refund',
+            name="Refund",
             fields=[
-                ('id', models.UUIDField(primary_key=True, serialize=False)),
-                ('amount', models.DecimalField(decimal_places=2, max_digits=12)),
-                ('reason', models.CharField(max_length=64)),
-                ('idempotency_key', models.CharField(max_length=64, unique=True)),
-                ('provider_ref', models.CharField(blank=True, max_length=64)),
-                ('status', models.CharField(choices=[('requested', 'Requested'), ('succeeded', 'Succeeded'), ('failed', 'Failed')], max_length=12)),
-                ('failure_code', models.CharField(blank=True, max_length=64)),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('next_attempt_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('payment', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='refund', to='payments.payment')),
+                ("id", models.UUIDField(primary_key=True, serialize=False)),
+                ("amount", models.DecimalField(decimal_places=2, max_digits=12)),
+                ("reason", models.CharField(max_length=64)),
+                ("idempotency_key", models.CharField(max_length=64, unique=True)),
+                ("provider_ref", models.CharField(blank=True, max_length=64)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("requested", "Requested"), ("succeeded", "Succeeded"), ("failed", "Failed")],
+                        max_length=12,
+                    ),
+                ),
+                ("failure_code", models.CharField(blank=True, max_length=64)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("next_attempt_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("updated_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "payment",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="refund", to="payments.payment"
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('status', 'requested')), fields=['next_attempt_at'], name='refund_open_by_next_attempt')],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("status", "requested")),
+                        fields=["next_attempt_at"],
+                        name="refund_open_by_next_attempt",
+                    )
+                ],
             },
         ),
     ]

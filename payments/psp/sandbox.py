@@ -36,9 +36,9 @@ class Sandbox:
             inserted = self._enter(list(new.values()))
             repeated = [key for key in new if key not in inserted]
             SandboxCharge.objects.filter(idempotency_key__in=repeated).update(asked=F("asked") + 1)
-            SandboxCharge.objects.filter(
-                idempotency_key__in=repeated, method="pm_unavailable", asked__gte=_HEALS_AT
-            ).update(outcome="captured")
+            SandboxCharge.objects.filter(idempotency_key__in=repeated, method="pm_unavailable", asked__gte=_HEALS_AT).update(
+                outcome="captured"
+            )
             book = SandboxCharge.objects.in_bulk(list(new), field_name="idempotency_key")
         for key, request in new.items():
             if book[key].amount != request.amount:

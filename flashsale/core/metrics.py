@@ -1,0 +1,22 @@
+"""What operators can graph; shared over processes through PROMETHEUS_MULTIPROC_DIR."""
+
+import os
+
+from prometheus_client import REGISTRY as _PROCESS
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+
+ADMISSIONS = Counter("flashsale_admissions_total", "Order requests by what the gate said.", ["code"])
+PURCHASE_TOKENS = Counter("flashsale_purchase_tokens_total", "Purchase-token requests by answer.", ["code"])
+BATCH_ORDERS = Histogram(
+    "flashsale_batch_orders", "Orders in a batch, by step.", ["step"], buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
+)
+STEP_SECONDS = Histogram("flashsale_step_seconds", "Time one step takes for a batch.", ["step"])
+
+
+def exposition() -> bytes:
+    """The text format, over all processes where they share a folder."""
+    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        return generate_latest(_PROCESS)
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

@@ -1,0 +1,127 @@
+"""Which HTTP status a code gets, and the one JSON shape of an error (RFC 9457). Decided here and nowhere else."""
+
+import logging
+import math
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from rest_framework import exceptions
+from rest_framework.response import Response
+
+from flashsale.core.errors import FlashsaleError, Invalid, Unavailable
+
+logger = logging.getLogger(__name__)
+CONTENT_TYPE = "application/problem+json"
+_STATUS = {
+    "invalid": 400,
+    "signature_invalid": 400,
+    "token_invalid": 403,
+    "not_found": 404,
+    "idempotency_mismatch": 422,
+    "rate_limited": 429,
+    "busy": 503,
+    "locked": 503,
+    "unavailable": 503,
+}
+_REFUSED = 409
+_TITLES = {
+    400: "Bad request",
+    401: "Not signed in",
+    403: "Forbidden",
+    404: "Not found",
+    405: "Method not allowed",
+    406: "Not acceptable",
+    409: "Refused",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "Another request was sent with these",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Unavailable",
+}
+_CODES = {
+    exceptions.NotAuthenticated: "not_authenticated",
+    exceptions.AuthenticationFailed: "not_authenticated",
+    exceptions.PermissionDenied: "permission_denied",
+    exceptions.NotFound: "not_found",
+    exceptions.MethodNotAllowed: "method_not_allowed",
+    exceptions.NotAcceptable: "not_acceptable",
+    exceptions.UnsupportedMediaType: "unsupported_media_type",
+    exceptions.Throttled: "rate_limited",
+}
+
+
+def body(status: int, code: str, detail: str, errors: dict[str, Any] | None = None) -> dict[str, Any]:
+    """An error as JSON values."""
+    problem: dict[str, Any] = {"type": "about:blank", "title": _TITLES[status], "status": status, "code": code}
+    problem["detail"] = detail
+    if errors:
+        problem["errors"] = errors
+    return problem
+
+
+def problem(status: int, code: str, detail: str) -> JsonResponse:
+    """An error outside of a DRF view."""
+    return JsonResponse(body(status, code, detail), status=status, content_type=CONTENT_TYPE)
+
+
+def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler; None lets a fault of ours become a 500."""
+    if isinstance(error, OperationalError | InterfaceError):
+        logger.error("database away", extra={"event": "database_away", "error": repr(error)})
+        error = Unavailable(retry_after=1)
+    if isinstance(error, Http404):
+        error = exceptions.NotFound()
+    if isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied()
+    if isinstance(error, FlashsaleError):
+        return _ours(error)
+    return _drf(error) if isinstance(error, exceptions.APIException) else None
+
+
+def _ours(error: FlashsaleError) -> Response:
+    status = _STATUS.get(error.code, _REFUSED)
+    headers = {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
+    errors = error.errors if isinstance(error, Invalid) else None
+    return _response(body(status, error.code, error.detail, errors), headers)
+
+
+def _drf(error: exceptions.APIException) -> Response:
+    headers = {}
+    if getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = str(error.auth_header)  # type: ignore[attr-defined]
+    if getattr(error, "wait", None):
+        headers["Retry-After"] = str(math.ceil(error.wait))  # type: ignore[attr-defined]
+    if isinstance(error, exceptions.ValidationError):
+        detail = error.detail if isinstance(error.detail, dict) else {"non_field_errors": error.detail}
+        return _response(body(400, "invalid", "The request is not valid.", dict(detail)), headers)
+    code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), "invalid")
+    return _response(body(error.status_code, code, _sentence(error.detail)), headers)
+
+
+def _sentence(detail: Any) -> str:
+    return str(detail.get("detail", "")) if isinstance(detail, dict) else str(detail)
+
+
+def _response(problem: dict[str, Any], headers: dict[str, str]) -> Response:
+    return Response(problem, status=problem["status"], headers=headers, content_type=CONTENT_TYPE)
+
+
+def _is_api(request: HttpRequest) -> bool:
+    return request.path.startswith("/api/")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler404."""
+    from django.views.defaults import page_not_found
+
+    return problem(404, "not_found", "There is nothing here.") if _is_api(request) else page_not_found(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler500."""
+    from django.views.defaults import server_error as page
+
+    return problem(500, "internal", "Something went wrong on our side.") if _is_api(request) else page(request)

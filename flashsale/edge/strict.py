@@ -1,0 +1,77 @@
+"""What the API takes: JSON that every part behind it can hold, no unknown fields, no types but those named."""
+
+import json
+from collections.abc import Mapping
+from typing import IO, Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import ParseError
+from rest_framework.parsers import BaseParser
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+class StrictJSONParser(BaseParser):
+    """JSON in UTF-8, without NaN, NUL, lone surrogates or nesting past the interpreter's depth."""
+
+    media_type = "application/json"
+
+    def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
+        """
+        Raises:
+            ParseError: not such JSON.
+        """
+        try:
+            raw = stream.read()
+            data = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+            if b"\\u" in raw:
+                json.dumps(data, ensure_ascii=False).encode("utf-8")
+        except (ValueError, RecursionError) as error:
+            raise ParseError("The body is not valid JSON.") from error
+        return data
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses fields that it does not name."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """
+        Raises:
+            ValidationError: unknown fields, by name.
+        """
+        if isinstance(data, Mapping):
+            unknown = sorted(set(data) - set(self.fields))
+            if unknown:
+                raise serializers.ValidationError({name: ["Unknown field."] for name in unknown[:20]})
+        return super().to_internal_value(data)
+
+
+class Text(serializers.RegexField):
+    """A JSON string, nothing that could be made one."""
+
+    def __init__(self, regex: str, **options: Any) -> None:
+        super().__init__(regex, trim_whitespace=False, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        """
+        Raises:
+            ValidationError: not a string.
+        """
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Whole(serializers.IntegerField):
+    """A JSON integer, nothing that could be made one."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """
+        Raises:
+            ValidationError: not an integer.
+        """
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)

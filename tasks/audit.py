@@ -1,0 +1,205 @@
+"""Checks every promise on what is in PostgreSQL and Redis now."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.db import connection
+
+from inventory import selectors
+from tasks import gate_sync
+
+_GRACE_S = 60  # past its deadline an order has this long to reach an end state
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One promise and where it is broken."""
+
+    name: str
+    breaches: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All checks, and how many orders are on their way (which no check counts as a breach)."""
+
+    checks: list[Check]
+    items: int
+    orders: int
+    in_flight: int
+
+    @property
+    def is_clean(self) -> bool:
+        """No breach at all."""
+        return not any(check.breaches for check in self.checks)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self) | {"clean": self.is_clean}
+
+
+def _rows(statement: str, *args: Any) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, args)
+        return list(cursor.fetchall())
+
+
+def _gate(items: Sequence[int]) -> tuple[list[str], list[str], int]:
+    totals, differences, in_flight = [], [], 0
+    for item in items:
+        seen = gate_sync.drift(item)
+        in_flight += seen.in_flight
+        if seen.is_drift:
+            differences.append(
+                f"item {item}: gate stock {seen.gate_stock} held {seen.gate_held} sold {seen.gate_sold}, "
+                f"ledger {seen.ledger_stock} {seen.ledger_held} {seen.ledger_sold}"
+            )
+        if seen.gate_total is not None and seen.gate_total != seen.gate_allocated:
+            totals.append(f"item {item}: stock + held + sold = {seen.gate_total}, allocated {seen.gate_allocated}")
+    return totals, differences, in_flight
+
+
+def _oversold(items: list[int]) -> list[str]:
+    rows = _rows(
+        "SELECT id, allocated, sold, reserved, available FROM inventory_saleitem WHERE id = ANY(%s) "
+        "AND (sold > allocated OR allocated <> available + reserved + sold OR least(available, reserved, sold) < 0)",
+        items,
+    )
+    return [f"item {pk}: allocated {a}, sold {s}, reserved {r}, available {v}" for pk, a, s, r, v in rows]
+
+
+def _orders_match_ledger(items: list[int]) -> list[str]:
+    rows = _rows(
+        "SELECT i.id, i.reserved, i.sold, coalesce(o.reserved, 0) + coalesce(w.units, 0), coalesce(o.sold, 0) "
+        "FROM inventory_saleitem i LEFT JOIN (SELECT item_id, "
+        " sum(quantity) FILTER (WHERE status IN ('reserved', 'pending_payment')) AS reserved, "
+        " sum(quantity) FILTER (WHERE status IN ('paid', 'refunded')) AS sold FROM orders_order GROUP BY item_id) o "
+        " ON o.item_id = i.id LEFT JOIN (SELECT item_id, sum((payload ->> 'units')::int) AS units FROM orders_intake "
+        " WHERE reason = '' GROUP BY item_id) w ON w.item_id = i.id WHERE i.id = ANY(%s) AND "
+        " (i.reserved <> coalesce(o.reserved, 0) + coalesce(w.units, 0) OR i.sold <> coalesce(o.sold, 0))",
+        items,
+    )
+    return [f"item {pk}: ledger reserved {lr} sold {ls}, orders {orr} {os}" for pk, lr, ls, orr, os in rows]
+
+
+def _twice(items: list[int]) -> list[str]:
+    rows = _rows(
+        "SELECT source, split_part(seq, '~', 1), count(*) FROM orders_order WHERE item_id = ANY(%s) "
+        "AND NOT (status = 'rejected' AND reason = 'seq_taken') GROUP BY 1, 2 HAVING count(*) > 1",
+        items,
+    )
+    return [f"{source}/{seq}: {count} orders" for source, seq, count in rows]
+
+
+def _over_limit(items: list[int]) -> list[str]:
+    rows = _rows(
+        "SELECT o.item_id, o.customer_id, sum(o.quantity), i.per_customer FROM orders_order o "
+        "JOIN inventory_saleitem i ON i.id = o.item_id WHERE o.item_id = ANY(%s) "
+        "AND o.status IN ('reserved', 'pending_payment', 'paid', 'refunded') "
+        "GROUP BY 1, 2, 4 HAVING sum(o.quantity) > i.per_customer",
+        items,
+    )
+    return [f"item {item}: customer {customer} has {units} of {limit}" for item, customer, units, limit in rows]
+
+
+def _stuck(items: list[int]) -> list[str]:
+    rows = _rows(
+        "SELECT id::text, status FROM orders_order WHERE item_id = ANY(%s) AND status IN ('reserved', 'pending_payment') "
+        "AND expires_at < now() - make_interval(secs => %s) UNION ALL SELECT id::text, 'intake' FROM orders_intake "
+        "WHERE item_id = ANY(%s) AND created_at < now() - make_interval(secs => %s)",
+        items,
+        _GRACE_S,
+        items,
+        _GRACE_S,
+    )
+    return [f"order {pk} is still {status}" for pk, status in rows]
+
+
+def _charged_twice(items: list[int]) -> list[str]:
+    rows = _rows(
+        "SELECT p.order_id::text, count(*) FROM payments_payment p JOIN payments_sandboxcharge c "
+        "ON c.idempotency_key = p.idempotency_key AND c.outcome = 'captured' "
+        "LEFT JOIN payments_sandboxrefund r ON r.charge_id = c.ref "
+        "JOIN orders_order o ON o.id = p.order_id WHERE o.item_id = ANY(%s) AND r.ref IS NULL "
+        "GROUP BY 1 HAVING count(*) > 1",
+        items,
+    )
+    return [f"order {pk}: {count} captures" for pk, count in rows]
+
+
+def _money(items: list[int]) -> list[str]:
+    """Paid orders have their money; for the others it was never taken or is given back (or is about to be)."""
+    rows = _rows(
+        "SELECT o.id::text, o.status, o.unit_price * o.quantity, coalesce(sum(c.amount), 0), coalesce(sum(r.amount), 0) "
+        "FROM orders_order o LEFT JOIN payments_payment p ON p.order_id = o.id "
+        "LEFT JOIN payments_sandboxcharge c ON c.idempotency_key = p.idempotency_key AND c.outcome = 'captured' "
+        "LEFT JOIN payments_sandboxrefund r ON r.charge_id = c.ref WHERE o.item_id = ANY(%s) "
+        "AND o.status IN ('paid', 'refunded', 'cancelled', 'rejected') "
+        "AND NOT EXISTS (SELECT 1 FROM payments_payment q LEFT JOIN payments_refund f ON f.payment_id = q.id "
+        " WHERE q.order_id = o.id AND (q.status IN ('created', 'processing', 'unknown') OR f.status = 'requested' "
+        " OR (q.status = 'succeeded' AND q.applied_at IS NULL))) GROUP BY o.id "
+        "HAVING coalesce(sum(c.amount), 0) - coalesce(sum(r.amount), 0) "
+        " <> CASE WHEN o.status = 'paid' THEN o.unit_price * o.quantity ELSE 0 END",
+        items,
+    )
+    return [f"order {pk} is {status}: total {total}, captured {got}, refunded {back}" for pk, status, total, got, back in rows]
+
+
+_TRANSITIONS = {
+    ("", "queued"),
+    ("queued", "reserved"),
+    ("queued", "rejected"),
+    ("reserved", "pending_payment"),
+    ("reserved", "cancelled"),
+    ("pending_payment", "paid"),
+    ("pending_payment", "cancelled"),
+    ("paid", "refunded"),
+}
+
+
+def _histories(items: list[int]) -> list[str]:
+    rows = _rows(
+        "SELECT previous, status, count(*), min(order_id::text) FROM (SELECT e.order_id, e.status, "
+        " coalesce(lag(e.status) OVER (PARTITION BY e.order_id ORDER BY e.id), '') AS previous "
+        " FROM orders_orderevent e JOIN orders_order o ON o.id = e.order_id WHERE o.item_id = ANY(%s)) steps GROUP BY 1, 2",
+        items,
+    )
+    illegal = [row for row in rows if (row[0], row[1]) not in _TRANSITIONS]
+    return [f"{before or 'nothing'} -> {after}: {count} orders, {order} among them" for before, after, count, order in illegal]
+
+
+_CHECKS: tuple[tuple[str, Callable[[list[int]], list[str]]], ...] = (
+    ("no oversell; allocated = available + reserved + sold", _oversold),
+    ("columns are the sums of the ledger", lambda items: selectors.ledger_breaches(items)),
+    ("reserved and sold units are those of the orders", _orders_match_ledger),
+    ("one order per (source, seq)", _twice),
+    ("no customer over the limit", _over_limit),
+    ("every order in an end state or younger than its deadline", _stuck),
+    ("one successful charge at most per order", _charged_twice),
+    ("paid = captured - refunded", _money),
+    ("only legal transitions", _histories),
+)
+
+
+def audit(slug: str | None = None) -> Report:
+    """Check one sale, or all."""
+    items = selectors.items_of_sale(slug)
+    watched = set(selectors.watched_items())
+    totals, differences, in_flight = _gate([item for item in items if item in watched])
+    checks = [Check(name, check(items)) for name, check in _CHECKS]
+    checks.append(Check("gate: stock + held + sold = allocated", totals))
+    checks.append(Check("gate equals ledger", differences))
+    count = _rows("SELECT count(*) FROM orders_order WHERE item_id = ANY(%s)", items)[0][0]
+    return Report(checks, len(items), count, in_flight)
+
+
+def statuses(slug: str) -> Counter[str]:
+    """How many orders of a sale are in each state."""
+    rows = _rows(
+        "SELECT o.status, count(*) FROM orders_order o JOIN inventory_saleitem i ON i.id = o.item_id "
+        "JOIN inventory_sale s ON s.id = i.sale_id WHERE s.slug = %s GROUP BY 1",
+        slug,
+    )
+    return Counter(dict(rows))

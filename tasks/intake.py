@@ -1,0 +1,129 @@
+"""Takes an order: one round trip to the gate, and the ledger only where the gate's memory ends."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from uuid import UUID
+
+from django.db import DatabaseError
+
+from flashsale.core.errors import FlashsaleError
+from flashsale.core.ids import item_of_order, item_of_token, new_order_id
+from flashsale.core.metrics import ADMISSIONS
+from inventory.admission import gate
+from inventory.admission.admitted import AdmittedOrder
+from inventory.errors import GateMissing, GateUnavailable, IdempotencyMismatch, SeqTaken, TokenInvalid, TokenUsed
+from orders import selectors
+from orders.errors import OrderNotFound
+from tasks import pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """What a customer sends."""
+
+    token: str
+    sku: str
+    quantity: int
+    source: str
+    seq: str
+    payment_method: str = ""
+
+    def digest(self) -> str:
+        """SHA-256 of everything but (source, seq), to tell a repetition from another request."""
+        parts = (self.token, self.sku, str(self.quantity), self.payment_method)
+        return sha256("\n".join(parts).encode()).hexdigest()
+
+
+def place_order(customer: int, request: OrderRequest) -> gate.Admission:
+    """Admit an order, or say again what became of it. May run twice.
+
+    Raises:
+        Refused, Invalid, GateUnavailable: nothing happened.
+    """
+    try:
+        admission = _admit(customer, request)
+    except FlashsaleError as error:
+        ADMISSIONS.labels(error.code).inc()
+        raise
+    ADMISSIONS.labels("replayed" if admission.replayed else "admitted").inc()
+    if admission.wake:
+        pipeline.wake(item_of_order(admission.order_id))
+    return admission
+
+
+def _admit(customer: int, request: OrderRequest) -> gate.Admission:
+    # Item 0 has no gate: the receipt is looked at all the same, so a replay is told from a token that is no token.
+    item = item_of_token(request.token) or 0
+    try:
+        return gate.admit(
+            item,
+            customer=customer,
+            sku=request.sku,
+            units=request.quantity,
+            token=request.token,
+            order_id=new_order_id(item or 1),
+            source=request.source,
+            seq=request.seq,
+            digest=request.digest(),
+            method=request.payment_method,
+        )
+    except (TokenInvalid, TokenUsed, GateMissing) as refusal:
+        replayed = _from_ledger(customer, request)
+        if replayed:
+            return replayed
+        if isinstance(refusal, GateMissing) and not item:
+            raise TokenInvalid from refusal
+        raise
+
+
+def _from_ledger(customer: int, request: OrderRequest) -> gate.Admission | None:
+    """The order of a receipt that the gate has forgotten."""
+    try:
+        found = selectors.by_source_seq(request.source, request.seq)
+    except DatabaseError:
+        return None
+    if found is None:
+        return None
+    order_id, owner, digest = found
+    if owner != customer:
+        raise SeqTaken
+    if digest != request.digest():
+        raise IdempotencyMismatch
+    return gate.Admission(order_id, replayed=True, wake=False)
+
+
+def order_of(customer: int, order_id: UUID) -> dict[str, object]:
+    """A customer's order from the moment of its admission on.
+
+    The gate is asked before the ledger: an order that moves from one to the other meanwhile is found in the second.
+
+    Raises:
+        OrderNotFound: nobody's, or somebody else's.
+    """
+    queued = [order for order in _queued([item_of_order(order_id)], customer) if order.id == order_id]
+    try:
+        rows = selectors.of_customer(customer, [order_id])
+    except DatabaseError:
+        if not queued:
+            raise
+        rows = []
+    found = rows or [selectors.waiting_view(order) for order in queued]
+    if not found:
+        raise OrderNotFound
+    return found[0]
+
+
+def orders_of(customer: int, items: list[int]) -> list[dict[str, object]]:
+    """A customer's orders, newest first; ``items``: where to look for those that have no row yet."""
+    queued = _queued(items, customer)
+    rows = selectors.of_customer(customer)
+    known = {row["id"] for row in rows}
+    waiting = [selectors.waiting_view(order) for order in queued if str(order.id) not in known]
+    return sorted(waiting + rows, key=lambda order: str(order["id"]), reverse=True)
+
+
+def _queued(items: list[int], customer: int) -> list[AdmittedOrder]:
+    try:
+        return gate.queued_of(items, customer)
+    except GateUnavailable:
+        return []

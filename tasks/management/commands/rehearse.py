@@ -1,0 +1,137 @@
+import asyncio
+import json
+import sys
+import time
+from argparse import ArgumentParser
+from collections import Counter
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from rich.progress import Progress
+
+from flashsale.core.clock import now
+from flashsale.edge import customers
+from flashsale.rehearsal import report
+from flashsale.rehearsal.buyers import Crowd, Plan, Tally
+from inventory import services
+from orders.models import OrderEvent
+from tasks import gate_sync
+from tasks.audit import Report, audit, statuses
+
+_SKU = "rehearsal"
+_PAYMENT_WINDOW = timedelta(seconds=5)
+_DRAIN_S = 90.0
+
+
+class Command(BaseCommand):
+    help = "A sale of its own with simulated buyers over real HTTP, then the drain, the audit and the TPS graph."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--units", type=int, default=500)
+        parser.add_argument("--buyers", type=int, default=2000)
+        parser.add_argument("--rate", type=float, default=None, help="arrivals per second; buyers / seconds when left out")
+        parser.add_argument("--seconds", type=float, default=10)
+        parser.add_argument("--url", default=settings.WEB_URL)
+        parser.add_argument("--json", type=Path, default=None)
+        parser.add_argument("--plot", type=Path, default=None)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if min(options["units"], options["buyers"], options["seconds"]) <= 0 or (options["rate"] or 1) <= 0:
+            raise CommandError("--units, --buyers, --seconds and --rate must be positive")
+        slug = f"rehearsal-{int(time.time())}"
+        self._create(slug, options["units"])
+        rate = options["rate"] or options["buyers"] / options["seconds"]
+        with Progress(transient=True) as progress:
+            making = progress.add_task("customers", total=options["buyers"])
+            jwts = []
+            for _, jwt in customers.issue("rehearsal-", options["buyers"]):
+                jwts.append(jwt)
+                progress.advance(making)
+            buying = progress.add_task(f"buyers, {rate:.0f}/s", total=options["buyers"])
+            began = now()
+            crowd = Crowd(Plan(options["url"], slug, _SKU, rate, jwts), lambda: progress.advance(buying))
+            tally = asyncio.run(crowd.run())
+            draining = progress.add_task("drain", total=None)
+            drained_s = self._drain(slug)
+            progress.remove_task(draining)
+        verdict = audit(slug)
+        problems = self._problems(slug, tally, verdict, drained_s, options["units"])
+        series = _series(slug, tally, began)
+        summary = _summary(slug, tally, drained_s, problems)
+        report.show(series, summary)
+        if options["json"]:
+            details = summary | {"series": series.lines(), "shed": series.shed, "audit": verdict.as_json()}
+            options["json"].write_text(json.dumps(details, indent=2, default=str), encoding="utf-8")
+        if options["plot"]:
+            report.draw(series, options["plot"], f"{options['buyers']} buyers, {options['units']} units")
+        if problems:
+            sys.exit(1)
+
+    def _create(self, slug: str, units: int) -> None:
+        sale = services.create_sale(
+            slug=slug,
+            name="A rehearsal",
+            opens_at=now() - timedelta(seconds=1),
+            closes_at=now() + timedelta(hours=1),
+            payment_window=_PAYMENT_WINDOW,
+        )
+        item = services.add_item(sale=sale, sku=_SKU, name="Rehearsal item", units=units, price=Decimal("49.00"))
+        gate_sync.refresh_gates([item.pk])
+
+    def _drain(self, slug: str) -> float | None:
+        """Seconds until every order is in an end state and the gate knows; None when it never is."""
+        began = time.monotonic()
+        while time.monotonic() - began < _DRAIN_S:
+            left = statuses(slug)
+            if not left["reserved"] and not left["pending_payment"] and not audit(slug).in_flight:
+                return time.monotonic() - began
+            time.sleep(0.2)
+        return None
+
+    def _problems(self, slug: str, tally: Tally, verdict: Report, drained_s: float | None, units: int) -> list[str]:
+        problems = [f"{check.name}: {breach}" for check in verdict.checks for breach in check.breaches]
+        if drained_s is None:
+            problems.append(f"not drained within {_DRAIN_S:.0f} s")
+        if tally.server_errors:
+            problems.append(f"server errors: {dict(tally.server_errors)}")
+        counts = statuses(slug)
+        if counts.total() != len(set(tally.orders)):
+            problems.append(f"{len(set(tally.orders))} orders were promised, {counts.total()} are there")
+        if counts["paid"] > units:
+            problems.append(f"{counts['paid']} units sold of {units}")
+        return problems
+
+
+def _series(slug: str, tally: Tally, began: datetime) -> report.Series:
+    events = OrderEvent.objects.filter(order__item__sale__slug=slug, status__in=["paid", "cancelled", "rejected"])
+    settled = Counter(max(0, int((at - began).total_seconds())) for at in events.values_list("at", flat=True))
+    curves = [tally.offered, tally.admitted, settled, *tally.shed.values()]
+    length = 1 + max((max(curve) for curve in curves if curve), default=0)
+
+    def per_second(counts: Counter[int]) -> list[int]:
+        return [counts[second] for second in range(length)]
+
+    return report.Series(
+        per_second(tally.offered),
+        per_second(tally.admitted),
+        {reason: per_second(counts) for reason, counts in tally.shed.items()},
+        per_second(settled),
+    )
+
+
+def _summary(slug: str, tally: Tally, drained_s: float | None, problems: list[str]) -> dict[str, Any]:
+    latencies = sorted(tally.latencies_ms) or [0.0]
+    return {
+        "sale": slug,
+        "requests": len(tally.latencies_ms),
+        "orders": dict(statuses(slug)),
+        "shed": {reason: counts.total() for reason, counts in tally.shed.items()},
+        "latency ms p50 / p99": f"{latencies[len(latencies) // 2]:.0f} / {latencies[int(len(latencies) * 0.99)]:.0f}",
+        "buyers sent late by at most, ms": round(tally.lag_ms),
+        "drained after, s": None if drained_s is None else round(drained_s, 1),
+        "verdict": problems or "clean",
+    }

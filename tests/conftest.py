@@ -1,0 +1,242 @@
+"""Real servers, real workers, real HTTP."""
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import redis
+from django.conf import settings
+
+from flashsale.core.clock import now
+from flashsale.core.redis_client import gate_client
+from flashsale.stack.servers import free_port
+from tests.servers import STACK
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+
+
+def eventually(condition, *, within=15.0, what=""):
+    """Waits until ``condition()`` is true and returns its value."""
+    deadline = time.monotonic() + within
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {within} s: {what or condition}"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def stack():
+    return STACK
+
+
+@pytest.fixture(autouse=True)
+def clean_redis(request):
+    """Every test starts with an empty gate and empty queues."""
+    if "db" in request.fixturenames or request.node.get_closest_marker("django_db"):
+        gate_client().flushall()
+        with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
+            broker.delete(*settings.QUEUES, "unacked", "unacked_index")
+        from flashsale.edge import catalog
+
+        catalog.forget()
+
+
+def environment():
+    from django.db import connection
+
+    url = settings.DATABASES["default"]
+    name = connection.settings_dict["NAME"]
+    database = f"postgresql://{url['USER']}:{url['PASSWORD']}@{url['HOST']}:{url['PORT']}/{name}"
+    return os.environ | {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "flashsale.settings.test"}
+
+
+class Process:
+    """A process of the system, with its log."""
+
+    def __init__(self, name, *command):
+        self.log = Path(settings.STATIC_ROOT).parent / f"{name}-{time.time_ns()}.log"
+        with self.log.open("wb") as log:
+            self.popen = subprocess.Popen(
+                [str(BIN / command[0]), *command[1:]],
+                cwd=ROOT,
+                env=environment(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def text(self):
+        return self.log.read_text(errors="replace")
+
+    def stop(self):
+        if self.popen.poll() is None:
+            self.popen.terminate()
+            try:
+                self.popen.wait(15)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self):
+        """SIGKILL for the process and all it has forked."""
+        os.killpg(self.popen.pid, 9)
+        self.popen.wait()
+
+
+def start_worker(name="test", queues=None, concurrency=2):
+    queues = queues or settings.QUEUES
+    command = ["celery", "-A", "flashsale", "worker", "-n", f"{name}@%h", "-Q", ",".join(queues), "-c", str(concurrency)]
+    process = Process(name, *command, "--without-gossip", "--without-mingle", "-l", "WARNING")
+    keys = [f"fs:workers:{queue}" for queue in queues]
+    gate_client().delete(*keys)
+    eventually(lambda: gate_client().exists(*keys) == len(keys), within=30, what=f"{name} ready: {process.log}")
+    return process
+
+
+@contextmanager
+def running(process):
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+@pytest.fixture(scope="session")
+def _workers(django_db_setup, django_db_blocker):
+    with django_db_blocker.unblock():
+        process = start_worker()
+    with running(process):
+        yield process
+
+
+@pytest.fixture
+def workers(transactional_db, clean_redis, _workers):
+    """A real worker of all queues."""
+    return _workers
+
+
+@pytest.fixture
+def sweeper(transactional_db, clean_redis):
+    """A real process of sweeps."""
+    with running(Process("sweeper", "python", "manage.py", "sweep")) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def _web(django_db_setup, django_db_blocker):
+    port = free_port()
+    with django_db_blocker.unblock():
+        process = Process(
+            "web",
+            "granian",
+            *("--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+            *("--blocking-threads", "8", "--no-ws", "--log-level", "warning", "flashsale.wsgi:application"),
+        )
+    with running(process):
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: _answers(f"{url}/health/live"), within=30, what=f"web ready: {process.log}")
+        yield url
+
+
+def _answers(url):
+    import urllib.error
+    import urllib.request
+
+    try:
+        return urllib.request.urlopen(url, timeout=1).status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@pytest.fixture
+def live_url(transactional_db, clean_redis, _web):
+    """The address of a real web process."""
+    return _web
+
+
+@pytest.fixture
+def customers(django_user_model):
+    """Makes N customers."""
+
+    def make(count=1, prefix="c"):
+        model = django_user_model
+        model.objects.bulk_create([model(username=f"{prefix}{n}", password="!") for n in range(count)])
+        return list(model.objects.filter(username__in=[f"{prefix}{n}" for n in range(count)]).order_by("pk"))
+
+    return make
+
+
+@pytest.fixture
+def customer(customers):
+    return customers(1, "solo")[0]
+
+
+@pytest.fixture
+def make_item():
+    """Makes a sale with one item and opens its gate."""
+
+    def make(
+        units=10, *, slug="drop", sku="thing", price="10.00", per_customer=1, window_s=600, opens_in_s=-60, closes_in_s=3600
+    ):
+        from inventory import services
+        from tasks import gate_sync
+
+        sale = services.create_sale(
+            slug=slug,
+            name=slug,
+            opens_at=now() + timedelta(seconds=opens_in_s),
+            closes_at=now() + timedelta(seconds=closes_in_s),
+            payment_window=timedelta(seconds=window_s),
+        )
+        item = services.add_item(sale=sale, sku=sku, name=sku, units=units, price=Decimal(price), per_customer=per_customer)
+        gate_sync.refresh_gates([item.pk])
+        return item
+
+    return make
+
+
+@pytest.fixture
+def order(make_item):
+    """Admits an order the way the API does, wake-up included unless told otherwise."""
+    from tasks import intake
+
+    counter = iter(range(1_000_000))
+
+    def place(item, customer, *, units=1, token=None, source="shop", seq=None, method="pm_ok", sku=None):
+        from inventory.admission import gate
+
+        token = token or gate.issue_token(item.pk, customer.pk).token
+        request = intake.OrderRequest(
+            token=token,
+            sku=sku or item.product.sku,
+            quantity=units,
+            source=source,
+            seq=seq or f"seq-{next(counter)}",
+            payment_method=method,
+        )
+        return intake.place_order(customer.pk, request)
+
+    return place
+
+
+@pytest.fixture
+def api(customer):
+    """A client that is signed in as ``customer`` by a JWT."""
+    return client_of(customer)
+
+
+def client_of(user):
+    from rest_framework.test import APIClient
+    from rest_framework_simplejwt.tokens import AccessToken
+
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {AccessToken.for_user(user)}")
+    return client
