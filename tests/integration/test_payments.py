@@ -1,0 +1,161 @@
+"""Payments against the sandbox provider's books."""
+
+import json
+import time
+import uuid
+
+import pytest
+
+from orders import services
+from orders.errors import NotCancellable, NotPayable
+from orders.models import Order
+from payments import services as payments
+from payments.models import Payment, Refund, SandboxCharge, SandboxRefund
+from tasks import customer_actions
+from tasks.audit import audit
+from tests.conftest import eventually
+from tests.integration.test_pipeline import together
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def placed(workers, sweeper, make_item, customer, order):
+    """An order with this method, brought to ``pending_payment`` or further."""
+
+    def place(method, window_s=600):
+        item = make_item(units=5, window_s=window_s)
+        admission = order(item, customer, method=method)
+        return eventually(lambda: Order.objects.filter(pk=admission.order_id).exclude(status="reserved").first())
+
+    return place
+
+
+def reaches(order, status):
+    eventually(lambda: Order.objects.get(pk=order.pk).status == status, what=lambda: Order.objects.get(pk=order.pk).status)
+
+
+@pytest.mark.parametrize("method", ["pm_ok", "pm_unavailable", "pm_unknown", "pm_slow"])
+def test_a_method_that_succeeds_in_the_end_charges_exactly_once(placed, method):
+    order = placed(method)
+
+    reaches(order, "paid")
+
+    assert SandboxCharge.objects.filter(outcome="captured").count() == 1
+    report = eventually(lambda: (r := audit()) and not r.in_flight and r)
+    assert report.is_clean, report
+
+
+def test_a_declined_payment_leaves_the_order_payable_another_way(placed, customer):
+    order = placed("pm_declined")
+    eventually(lambda: Payment.objects.filter(status="failed").exclude(applied_at=None).exists())
+    assert Order.objects.get().status == "pending_payment"
+
+    customer_actions.pay(customer.pk, order.pk, "pm_ok")
+
+    reaches(order, "paid")
+    customer_actions.pay(customer.pk, order.pk, "pm_ok")
+    with pytest.raises(NotCancellable):
+        customer_actions.cancel(customer.pk, order.pk)
+    assert SandboxCharge.objects.filter(outcome="captured").count() == 1
+
+
+def test_money_that_arrives_after_the_cancellation_is_refunded(placed, customer):
+    order = placed("pm_slow")
+
+    customer_actions.cancel(customer.pk, order.pk)
+
+    eventually(lambda: Refund.objects.filter(status="succeeded").exists())
+    assert SandboxRefund.objects.count() == 1
+    assert Order.objects.get().status == "cancelled"
+    report = eventually(lambda: (r := audit()) and not r.in_flight and r)
+    assert report.is_clean, report
+
+
+def test_cancel_and_pay_racing_end_in_one_consistent_state(placed, customer):
+    order = placed("")
+    actions = [
+        lambda: customer_actions.pay(customer.pk, order.pk, "pm_ok"),
+        lambda: customer_actions.cancel(customer.pk, order.pk),
+    ]
+
+    together(2, lambda n: actions[n]())
+
+    eventually(lambda: Order.objects.get().status in ("paid", "cancelled"))
+    report = eventually(lambda: (r := audit()) and not r.in_flight and not payments.due_payments(1) and r)
+    assert report.is_clean, report
+    row = Order.objects.get()
+    captured = SandboxCharge.objects.filter(outcome="captured").count()
+    if row.status == "cancelled":
+        eventually(lambda: SandboxRefund.objects.count() == captured)
+    else:
+        assert (captured, SandboxRefund.objects.count()) == (1, 0)
+
+
+def test_an_overdue_order_cannot_be_paid(placed, customer):
+    order = placed("", window_s=1)
+    reaches(order, "cancelled")
+
+    with pytest.raises(NotPayable):
+        customer_actions.pay(customer.pk, order.pk, "pm_ok")
+
+
+def test_staff_may_refund_a_paid_order(placed):
+    order = placed("pm_ok")
+    reaches(order, "paid")
+
+    services.refund_by_staff(order.pk, "staff")
+
+    eventually(lambda: Refund.objects.filter(status="succeeded").exists())
+    assert Order.objects.get().status == "refunded"
+    report = eventually(lambda: (r := audit()) and not r.in_flight and r)
+    assert report.is_clean, report
+
+
+def post_event(client, body, signature):
+    return client.post(
+        "/api/v1/payments/webhooks/sandbox/", body, content_type="application/json", headers={"Sandbox-Signature": signature}
+    )
+
+
+def event(payment, event_id="evt_1", kind="charge.succeeded"):
+    return json.dumps({"id": event_id, "type": kind, "data": {"idempotency_key": payment.idempotency_key}}).encode()
+
+
+def test_a_webhook_settles_its_order_once(placed, client):
+    order = placed("pm_unknown")
+    body = event(Payment.objects.get())
+    signature = payments.sign(body, int(time.time()))
+
+    answers = [post_event(client, body, signature).status_code for _ in range(2)]
+
+    assert answers == [200, 200]
+    reaches(order, "paid")
+
+
+@pytest.mark.parametrize("age_s", [400, -400])
+def test_an_old_or_early_signature_is_refused(client, age_s):
+    body = b'{"id": "e", "type": "charge.succeeded", "data": {"idempotency_key": "k"}}'
+    answer = post_event(client, body, payments.sign(body, int(time.time()) - age_s))
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "signature_invalid")
+
+
+@pytest.mark.parametrize("signature", ["", "t=1", "t=x,v1=y", "v1=00", "t=99999999999999999999,v1=0", "t=1,v1=é"])
+def test_a_bad_signature_is_refused(client, signature):
+    answer = post_event(client, b"{}", signature)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "signature_invalid")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"null", b'{"id": 1, "type": "x", "data": {}}', b"\xff"])
+def test_a_signed_body_that_is_no_event_is_refused(client, body):
+    answer = post_event(client, body, payments.sign(body, int(time.time())))
+
+    assert answer.status_code == 400
+
+
+def test_an_event_of_an_unknown_charge_is_taken_and_has_no_effect(client):
+    body = json.dumps({"id": uuid.uuid4().hex, "type": "charge.succeeded", "data": {"idempotency_key": "nobody"}}).encode()
+
+    assert post_event(client, body, payments.sign(body, int(time.time()))).status_code == 200
