@@ -98,7 +98,7 @@ class StockMovement(models.Model):
         SELL = "sell"
         RELEASE = "release"
 
-    item = models.ForeignKey(SaleItem, on_delete=models.PROTECT, related_name="movements")
+    item = models.ForeignKey(SaleItem, on_delete=models.PROTECT, related_name="movements", db_index=False)
     kind = models.CharField(max_length=8, choices=Kind.choices)
     units = models.IntegerField(help_text="Positive, except for an adjustment that takes units away.")
     reservation_id = models.UUIDField(null=True, blank=True)

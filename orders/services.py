@@ -11,7 +11,6 @@ from decimal import Decimal
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Q
 from django.db.models.functions import Now
 
 from flashsale.core import bulk
@@ -24,6 +23,7 @@ from orders import selectors
 from orders.errors import NotCancellable, NotPayable, OrderNotFound
 from orders.models import GateEffect, Intake, Order, OrderEvent
 from orders.states import OrderStatus
+from orders.transitions import Moved, advance, expire
 from payments import services as payments
 from payments.models import Payment
 
@@ -152,50 +152,31 @@ def _sell(lines: Iterable[tuple[int, UUID, int]]) -> None:
         _effects(GateEffect.Kind.SETTLE, [(item, order) for order in done])
 
 
-def _become(orders: Sequence[Order], status: OrderStatus, *, reason: str = "", actor: str = "") -> None:
-    """Write a transition of rows that this transaction has locked."""
-    ids = [order.pk for order in orders]
-    Order.objects.filter(pk__in=ids).update(status=status, reason=reason, updated_at=Now())
-    moment = now()
-    bulk.insert(OrderEvent, [_event(pk, status, reason, at=moment, actor=actor) for pk in ids])
-
-
 def request_payments(order_ids: Iterable[UUID]) -> list[UUID]:
     """Ask for the money of reserved orders; returns the payments still open for these orders. May run twice."""
     ids = list(order_ids)
     with transaction.atomic():
-        ready = list(Order.objects.select_for_update().filter(pk__in=ids, status=OrderStatus.RESERVED).order_by("pk"))
-        _become(ready, OrderStatus.PENDING_PAYMENT)
+        ready = advance(ids, OrderStatus.PENDING_PAYMENT)
         paying = [order for order in ready if payments.known_method(order.payment_method)]
         payments.open_payments([_payment(order, order.payment_method) for order in paying], Payment.Origin.CHAIN)
     return list(Payment.objects.filter(order_id__in=ids, status__in=payments.OPEN).values_list("pk", flat=True))
 
 
-def _payment(order: Order, method: str) -> payments.PaymentRequest:
-    return payments.PaymentRequest(order.pk, order.customer_id, order.unit_price * order.quantity, order.currency, method)
+def _payment(order: Moved, method: str) -> payments.PaymentRequest:
+    return payments.PaymentRequest(order.id, order.customer, order.total, order.currency, method)
 
 
 @transaction.atomic
-def apply_outcomes(payment_ids: Iterable[UUID]) -> None:
-    """Let orders learn what became of their payments. May run twice.
+def apply_answers(answers: Sequence[payments.Answer]) -> None:
+    """Record what the provider said, and let the orders learn of it. May run twice.
 
     Money for an order that is no longer waiting for it goes back; a payment that failed leaves the order waiting.
     """
-    ids = list(payment_ids)
-    order_ids = list(Payment.objects.filter(pk__in=ids, applied_at=None).values_list("order_id", flat=True))
-    orders = {order.pk: order for order in Order.objects.select_for_update().filter(pk__in=order_ids).order_by("pk")}
-    decided = list(
-        Payment.objects.select_for_update()
-        .filter(pk__in=ids, applied_at=None, status__in=(payments.Status.SUCCEEDED, payments.Status.FAILED))
-        .order_by("pk")
-    )
-    captured = [payment for payment in decided if payment.status == payments.Status.SUCCEEDED]
-    waiting = [p for p in captured if orders[p.order_id].status == OrderStatus.PENDING_PAYMENT]
-    paid = [orders[payment.order_id] for payment in waiting]
-    _become(paid, OrderStatus.PAID)
-    _sell((order.item_id, order.pk, order.quantity) for order in paid)
-    payments.request_refund([p for p in captured if p not in waiting], "order_not_waiting")
-    Payment.objects.filter(pk__in=[payment.pk for payment in decided]).update(applied_at=Now())
+    paid = advance((a.order_id for a in answers if a.status == payments.Status.SUCCEEDED), OrderStatus.PAID)
+    _sell((order.item, order.id, order.quantity) for order in paid)
+    captured = payments.record(answers, applied=True)
+    for_nothing = captured.keys() - {order.id for order in paid}
+    payments.request_refund([captured[order] for order in for_nothing], "order_not_waiting")
 
 
 def _mine(order_id: UUID, customer_id: int) -> Order:
@@ -217,7 +198,9 @@ def pay(order_id: UUID, customer_id: int, method: str) -> UUID | None:
         raise Invalid(errors={"payment_method": ["Unknown payment method."]})
     order = _mine(order_id, customer_id)
     if order.status == OrderStatus.PENDING_PAYMENT and order.expires_at > now():
-        return next(iter(payments.open_payments([_payment(order, method)], Payment.Origin.CUSTOMER)), None)
+        total = order.unit_price * order.quantity
+        request = payments.PaymentRequest(order.pk, customer_id, total, order.currency, method)
+        return next(iter(payments.open_payments([request], Payment.Origin.CUSTOMER)), None)
     repeated = Payment.objects.filter(
         order_id=order_id, status=payments.Status.SUCCEEDED, origin=Payment.Origin.CUSTOMER, method=method
     )
@@ -226,12 +209,10 @@ def pay(order_id: UUID, customer_id: int, method: str) -> UUID | None:
     raise NotPayable
 
 
-def _cancel(orders: Sequence[Order], *, reason: str, actor: str = "") -> None:
-    _become(orders, OrderStatus.CANCELLED, reason=reason, actor=actor)
-    _release((order.item_id, order.pk, order.quantity) for order in orders)
-
-
-_CANCELLABLE = (OrderStatus.RESERVED, OrderStatus.PENDING_PAYMENT)
+def _cancel(order_id: UUID, *, reason: str, actor: str = "") -> bool:
+    cancelled = advance([order_id], OrderStatus.CANCELLED, reason=reason, actor=actor)
+    _release((order.item, order.id, order.quantity) for order in cancelled)
+    return bool(cancelled)
 
 
 @transaction.atomic
@@ -242,22 +223,19 @@ def cancel(order_id: UUID, customer_id: int) -> None:
         OrderNotFound, NotCancellable: nothing happened.
     """
     order = _mine(order_id, customer_id)
-    if order.status in _CANCELLABLE:
-        _cancel([order], reason="by_customer")
-    elif order.status != OrderStatus.CANCELLED:
+    if order.status != OrderStatus.CANCELLED and not _cancel(order_id, reason="by_customer"):
         raise NotCancellable
 
 
 @transaction.atomic
 def cancel_unpaid(limit: int, order_ids: Iterable[UUID] | None = None) -> int:
     """Cancel up to ``limit`` orders whose payment is overdue; how many there were. May run twice and at once."""
-    overdue = Q(status=OrderStatus.PENDING_PAYMENT, expires_at__lte=Now())
-    if order_ids is not None:
-        overdue &= Q(pk__in=list(order_ids))
-    orders = list(Order.objects.select_for_update(skip_locked=True).filter(overdue).order_by("pk")[:limit])
-    if orders:
-        _cancel(orders, reason="payment_timeout")
-    return len(orders)
+    if order_ids is None:
+        overdue = Order.objects.filter(status=OrderStatus.PENDING_PAYMENT, expires_at__lte=Now())
+        order_ids = overdue.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True)[:limit]
+    cancelled = expire(order_ids)
+    _release((order.item, order.id, order.quantity) for order in cancelled)
+    return len(cancelled)
 
 
 @transaction.atomic
@@ -266,10 +244,8 @@ def cancel_by_staff(order_id: UUID, actor: str) -> None:
     Raises:
         NotCancellable: it is paid or over.
     """
-    order = Order.objects.select_for_update().get(pk=order_id)
-    if order.status not in _CANCELLABLE:
+    if not _cancel(order_id, reason="by_staff", actor=actor):
         raise NotCancellable
-    _cancel([order], reason="by_staff", actor=actor)
 
 
 @transaction.atomic
@@ -279,19 +255,17 @@ def refund_by_staff(order_id: UUID, actor: str) -> None:
     Raises:
         NotCancellable: it is not paid.
     """
-    order = Order.objects.select_for_update().get(pk=order_id)
-    if order.status != OrderStatus.PAID:
+    if not advance([order_id], OrderStatus.REFUNDED, reason="by_staff", actor=actor):
         raise NotCancellable("Only a paid order can be refunded.")
-    _become([order], OrderStatus.REFUNDED, reason="by_staff", actor=actor)
-    captured = Payment.objects.filter(order_id=order_id, status=payments.Status.SUCCEEDED)
-    payments.request_refund(captured, "by_staff")
+    payments.request_refund(payments.captured_of(order_id), "by_staff")
 
 
 def pending_effects(limit: int) -> Mapping[tuple[int, str], list[tuple[int, UUID]]]:
     """What the gate has to be told, oldest first: (item, kind) -> effect id and order id."""
     grouped: dict[tuple[int, str], list[tuple[int, UUID]]] = defaultdict(list)
-    for row in GateEffect.objects.order_by("pk")[:limit]:
-        grouped[row.item_id, row.kind].append((row.pk, row.order_id))
+    rows = GateEffect.objects.order_by("pk").values_list("item_id", "kind", "pk", "order_id")[:limit]
+    for item, kind, pk, order_id in rows:
+        grouped[item, kind].append((pk, order_id))
     return grouped
 
 

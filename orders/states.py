@@ -28,6 +28,6 @@ TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
 END_STATES = frozenset({OrderStatus.PAID, OrderStatus.REFUNDED, OrderStatus.CANCELLED, OrderStatus.REJECTED})
 
 
-def may_become(status: OrderStatus, target: OrderStatus) -> bool:
-    """Whether ``status`` -> ``target`` is a transition of the machine."""
-    return target in TRANSITIONS[status]
+def sources_of(target: OrderStatus) -> list[OrderStatus]:
+    """The states from which ``target`` may be reached in one step."""
+    return [source for source, targets in TRANSITIONS.items() if target in targets]

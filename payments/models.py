@@ -27,7 +27,7 @@ class Payment(models.Model):
     method = models.CharField(max_length=32)
     origin = models.CharField(max_length=8, choices=Origin.choices)
     provider = models.CharField(max_length=32)
-    idempotency_key = models.CharField(max_length=64, unique=True)
+    idempotency_key = models.CharField(max_length=64)
     provider_ref = models.CharField(max_length=64, blank=True)
     status = models.CharField(max_length=12, choices=Status.choices)
     failure_code = models.CharField(max_length=64, blank=True)
@@ -45,6 +45,8 @@ class Payment(models.Model):
                 name="payment_one_open_or_succeeded_per_order",
                 condition=Q(status__in=["created", "processing", "unknown", "succeeded"]),
             ),
+            # Not ``unique=True``: Django would add a second index for LIKE.
+            models.UniqueConstraint(fields=["idempotency_key"], name="payment_once_per_key"),
             models.CheckConstraint(name="payment_amount_not_negative", condition=Q(amount__gte=0)),
         ]
         indexes = [
@@ -77,7 +79,7 @@ class Refund(models.Model):
     payment = models.OneToOneField(Payment, on_delete=models.PROTECT, related_name="refund")
     amount = models.DecimalField(max_digits=12, decimal_places=2)
     reason = models.CharField(max_length=64)
-    idempotency_key = models.CharField(max_length=64, unique=True)
+    idempotency_key = models.CharField(max_length=64)
     provider_ref = models.CharField(max_length=64, blank=True)
     status = models.CharField(max_length=12, choices=Status.choices)
     failure_code = models.CharField(max_length=64, blank=True)
@@ -87,6 +89,7 @@ class Refund(models.Model):
     updated_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        constraints = [models.UniqueConstraint(fields=["idempotency_key"], name="refund_once_per_key")]
         indexes = [
             models.Index(fields=["next_attempt_at"], name="refund_open_by_next_attempt", condition=Q(status="requested"))
         ]
@@ -114,8 +117,8 @@ class ProviderEvent(models.Model):
 class SandboxCharge(models.Model):
     """The sandbox provider's book of charges: the truth that asking again gives."""
 
-    ref = models.CharField(max_length=64, primary_key=True)
-    idempotency_key = models.CharField(max_length=64, unique=True)
+    ref = models.CharField(max_length=64)
+    idempotency_key = models.CharField(max_length=64)
     amount = models.DecimalField(max_digits=12, decimal_places=2)
     currency = models.CharField(max_length=3)
     method = models.CharField(max_length=32)
@@ -124,6 +127,9 @@ class SandboxCharge(models.Model):
     decided_at = models.DateTimeField(help_text="From when on the provider tells the outcome.")
     created_at = models.DateTimeField(db_default=Now())
 
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["idempotency_key"], name="sandbox_charge_once_per_key")]
+
     def __str__(self) -> str:
         return self.ref
 
@@ -131,11 +137,14 @@ class SandboxCharge(models.Model):
 class SandboxRefund(models.Model):
     """The sandbox provider's book of refunds."""
 
-    ref = models.CharField(max_length=64, primary_key=True)
-    idempotency_key = models.CharField(max_length=64, unique=True)
+    ref = models.CharField(max_length=64)
+    idempotency_key = models.CharField(max_length=64)
     charge = models.OneToOneField(SandboxCharge, on_delete=models.PROTECT, related_name="refund")
     amount = models.DecimalField(max_digits=12, decimal_places=2)
     created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["idempotency_key"], name="sandbox_refund_once_per_key")]
 
     def __str__(self) -> str:
         return self.ref

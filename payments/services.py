@@ -6,24 +6,30 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import DurationField, F, Func
+from django.db.models import F
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
 from flashsale.core import bulk
+from flashsale.core.clock import now
 from flashsale.core.errors import Invalid
 from flashsale.core.ids import new_uuid
 from payments.models import Payment, ProviderEvent, Refund
-from payments.psp.base import ChargeRequest, ChargeResult, Outcome
+from payments.psp.base import ChargeRequest, Outcome
 from payments.psp.registry import provider
 
 Status = Payment.Status
 OPEN = (Status.CREATED, Status.PROCESSING, Status.UNKNOWN)
+_DECIDED = (Status.SUCCEEDED, Status.FAILED)
 _LONGEST_PAUSE_S = 300
+_FIRST_PAUSE = timedelta(seconds=3)  # whoever opens a payment asks at once; past this a sweep does
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,24 @@ class PaymentRequest:
     amount: Decimal
     currency: str
     method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """Money that the provider holds for us."""
+
+    payment_id: UUID
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the provider says of one payment now."""
+
+    order_id: UUID
+    key: str
+    status: str
+    ref: str
 
 
 class SignatureInvalid(Invalid):
@@ -49,6 +73,7 @@ def known_method(method: str) -> bool:
 def open_payments(requests: Sequence[PaymentRequest], origin: Payment.Origin) -> list[UUID]:
     """A payment for each order that has none open and none that succeeded; the ids of the new ones."""
     rows = []
+    asked_again_at = now() + _FIRST_PAUSE
     for request in requests:
         payment_id = new_uuid()
         rows.append(
@@ -66,75 +91,96 @@ def open_payments(requests: Sequence[PaymentRequest], origin: Payment.Origin) ->
                 "status": Status.CREATED,
                 "failure_code": "",
                 "attempts": 0,
+                "next_attempt_at": asked_again_at,
             }
         )
     return [payment_id for (payment_id,) in bulk.insert(Payment, rows)]
 
 
-def charge(payment_ids: Iterable[UUID]) -> list[UUID]:
-    """Ask the provider about every open payment among these; returns those that are decided now. May run twice.
+def ask(payment_ids: Iterable[UUID]) -> list[Answer]:
+    """Ask the provider about every open payment among these; ``record`` what it says. May run twice.
 
-    The rows say ``processing`` before the provider is called, and the same key is sent whenever it is asked again: a worker
-    that dies in between leaves a payment that the sweep asks about.
+    The rows say ``processing`` before the provider is called, and the same key is sent whenever it is asked again: a
+    worker that dies in between leaves a payment that the sweep asks about.
     """
-    ids = list(payment_ids)
-    Payment.objects.filter(pk__in=ids, status__in=OPEN).update(
-        status=Status.PROCESSING,
-        attempts=F("attempts") + 1,
-        next_attempt_at=Now() + _pause(),
-        updated_at=Now(),
-    )
-    rows = list(Payment.objects.filter(pk__in=ids, status=Status.PROCESSING))
-    by_provider: dict[str, list[Payment]] = {}
-    for row in rows:
-        by_provider.setdefault(row.provider, []).append(row)
-    for name, group in by_provider.items():
-        requests = [ChargeRequest(row.idempotency_key, row.amount, row.currency, row.method) for row in group]
-        _note(provider(name).charge(requests))
-    return list(
-        Payment.objects.filter(pk__in=ids, status__in=(Status.SUCCEEDED, Status.FAILED), applied_at=None).values_list(
-            "pk", flat=True
-        )
-    )
+    by_provider: dict[str, list[ChargeRequest]] = {}
+    orders: dict[str, UUID] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_PROCESSING, {"ids": [str(pk) for pk in payment_ids], "longest": _LONGEST_PAUSE_S})
+        for name, order_id, key, amount, currency, method in cursor.fetchall():
+            by_provider.setdefault(name, []).append(ChargeRequest(key, amount, currency, method))
+            orders[key] = order_id
+    return [
+        Answer(orders[result.key], result.key, _STATUSES[result.outcome], result.ref)
+        for name, requests in by_provider.items()
+        for result in provider(name).charge(requests)
+        if result.outcome in _STATUSES
+    ]
 
 
-def _pause() -> Func:
-    """Seconds until the next question: 1, 2, 4 ... 300."""
-    return Func(
-        F("attempts"),
-        template=f"make_interval(secs => least({_LONGEST_PAUSE_S}, 2 ^ least(%(expressions)s, 12)))",
-        output_field=DurationField(),
-    )
+_STATUSES = {
+    Outcome.SUCCEEDED: Status.SUCCEEDED,
+    Outcome.DECLINED: Status.FAILED,
+    Outcome.UNKNOWN: Status.UNKNOWN,
+}
+# The next question comes after 1, 2, 4 ... seconds.
+_PAUSE = f"make_interval(secs => least({_LONGEST_PAUSE_S}, 2 ^ least(attempts, 12)))"
+_PROCESSING = f"""
+UPDATE payments_payment SET status = 'processing', attempts = attempts + 1, updated_at = now(),
+    next_attempt_at = now() + {_PAUSE}
+WHERE id = ANY(%(ids)s::uuid[]) AND status IN ('created', 'processing', 'unknown')
+RETURNING provider, order_id, idempotency_key, amount, currency, method
+"""  # noqa: S608 - a constant of ours
+_RECORD = """
+UPDATE payments_payment p SET status = said.status, provider_ref = coalesce(nullif(said.ref, ''), p.provider_ref),
+    failure_code = CASE said.status WHEN 'failed' THEN 'declined' ELSE '' END, updated_at = now(),
+    applied_at = CASE WHEN %(applied)s AND said.status IN ('succeeded', 'failed') THEN now() END
+FROM unnest(%(keys)s::text[], %(statuses)s::text[], %(refs)s::text[]) AS said(key, status, ref)
+WHERE p.idempotency_key = said.key AND p.applied_at IS NULL
+    AND (p.status IN ('created', 'processing', 'unknown') OR p.status = said.status)
+RETURNING p.order_id, p.id, p.amount, p.status
+"""
 
 
-def _note(results: Sequence[ChargeResult]) -> None:
-    for outcome, status in (
-        (Outcome.SUCCEEDED, Status.SUCCEEDED),
-        (Outcome.DECLINED, Status.FAILED),
-        (Outcome.UNKNOWN, Status.UNKNOWN),
-    ):
-        refs = {result.key: result.ref for result in results if result.outcome is outcome}
-        if not refs:
-            continue
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE payments_payment SET status = %s, failure_code = %s, updated_at = now(), "
-                "provider_ref = coalesce(%s::jsonb ->> idempotency_key, provider_ref) "
-                "WHERE idempotency_key = ANY(%s) AND status IN ('created', 'processing', 'unknown')",
-                [status, "declined" if outcome is Outcome.DECLINED else "", json.dumps(refs), list(refs)],
-            )
+def record(answers: Sequence[Answer], *, applied: bool) -> dict[UUID, Captured]:
+    """Write down what the provider said; returns order -> money, for those of whom it is new that they succeeded.
+
+    Args:
+        applied: the orders learn of it in this same transaction.
+    """
+    values: dict[str, Any] = {
+        "applied": applied,
+        "keys": [answer.key for answer in answers],
+        "statuses": [str(answer.status) for answer in answers],
+        "refs": [answer.ref for answer in answers],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_RECORD, values)
+        return {order: Captured(pk, amount) for order, pk, amount, status in cursor.fetchall() if status == Status.SUCCEEDED}
 
 
-def request_refund(payments: Iterable[Payment], reason: str) -> None:
+def untold_answers(payment_ids: Iterable[UUID]) -> list[Answer]:
+    """What is known of those of these payments that are decided and whose order has not learnt of it."""
+    rows = Payment.objects.filter(pk__in=list(payment_ids), status__in=_DECIDED, applied_at=None)
+    return [Answer(*row) for row in rows.values_list("order_id", "idempotency_key", "status", "provider_ref")]
+
+
+def captured_of(order_id: UUID) -> list[Captured]:
+    """The successful payment of an order, if there is one."""
+    rows = Payment.objects.filter(order_id=order_id, status=Status.SUCCEEDED)
+    return [Captured(pk, amount) for pk, amount in rows.values_list("pk", "amount")]
+
+
+def request_refund(captures: Iterable[Captured], reason: str) -> None:
     """Note that money goes back, once per payment; in the caller's transaction."""
     rows = []
-    for payment in payments:
+    for capture in captures:
         refund_id = new_uuid()
         rows.append(
             {
                 "id": refund_id,
-                "payment_id": payment.pk,
-                "amount": payment.amount,
+                "payment_id": capture.payment_id,
+                "amount": capture.amount,
                 "reason": reason,
                 "idempotency_key": refund_id.hex,
                 "provider_ref": "",
@@ -153,7 +199,7 @@ def process_refunds(limit: int) -> int:
     )
     for refund in due:
         mine = Refund.objects.filter(pk=refund.pk, status=Refund.Status.REQUESTED)
-        mine.update(attempts=F("attempts") + 1, next_attempt_at=Now() + _pause(), updated_at=Now())
+        mine.update(attempts=F("attempts") + 1, next_attempt_at=Now() + RawSQL(_PAUSE, ()), updated_at=Now())  # noqa: S611
         ref = provider(refund.payment.provider).refund(refund.payment.idempotency_key, refund.idempotency_key, refund.amount)
         mine.update(status=Refund.Status.SUCCEEDED, provider_ref=ref, updated_at=Now())
     return len(due)
@@ -167,7 +213,7 @@ def due_payments(limit: int) -> list[UUID]:
 
 def decided_payments(limit: int) -> list[UUID]:
     """Decided payments whose order has not learnt of it."""
-    rows = Payment.objects.filter(status__in=(Status.SUCCEEDED, Status.FAILED), applied_at=None)
+    rows = Payment.objects.filter(status__in=_DECIDED, applied_at=None)
     return list(rows.order_by("updated_at").values_list("pk", flat=True)[:limit])
 
 
@@ -198,10 +244,12 @@ def receive_event(body: bytes, signature: str) -> list[UUID]:
         [{"provider": "sandbox", "event_id": event_id, "kind": kind, "payload": {"idempotency_key": key}}],
     ):
         return []
-    outcome = {"charge.succeeded": Outcome.SUCCEEDED, "charge.failed": Outcome.DECLINED}.get(kind)
-    if outcome is not None:
-        _note([ChargeResult(key, outcome)])
-    return list(Payment.objects.filter(idempotency_key=key, applied_at=None).values_list("pk", flat=True))
+    status = {"charge.succeeded": Status.SUCCEEDED, "charge.failed": Status.FAILED}.get(kind)
+    payment = Payment.objects.filter(idempotency_key=key).first()
+    if status is None or payment is None:
+        return []
+    record([Answer(payment.order_id, key, status, "")], applied=False)
+    return [payment.pk]
 
 
 def _read_event(body: bytes) -> tuple[str, str, str]:

@@ -121,8 +121,8 @@ def _charged_twice(items: list[int]) -> list[str]:
     rows = _rows(
         "SELECT p.order_id::text, count(*) FROM payments_payment p JOIN payments_sandboxcharge c "
         "ON c.idempotency_key = p.idempotency_key AND c.outcome = 'captured' "
-        "LEFT JOIN payments_sandboxrefund r ON r.charge_id = c.ref "
-        "JOIN orders_order o ON o.id = p.order_id WHERE o.item_id = ANY(%s) AND r.ref IS NULL "
+        "LEFT JOIN payments_sandboxrefund r ON r.charge_id = c.id "
+        "JOIN orders_order o ON o.id = p.order_id WHERE o.item_id = ANY(%s) AND r.id IS NULL "
         "GROUP BY 1 HAVING count(*) > 1",
         items,
     )
@@ -135,7 +135,7 @@ def _money(items: list[int]) -> list[str]:
         "SELECT o.id::text, o.status, o.unit_price * o.quantity, coalesce(sum(c.amount), 0), coalesce(sum(r.amount), 0) "
         "FROM orders_order o LEFT JOIN payments_payment p ON p.order_id = o.id "
         "LEFT JOIN payments_sandboxcharge c ON c.idempotency_key = p.idempotency_key AND c.outcome = 'captured' "
-        "LEFT JOIN payments_sandboxrefund r ON r.charge_id = c.ref WHERE o.item_id = ANY(%s) "
+        "LEFT JOIN payments_sandboxrefund r ON r.charge_id = c.id WHERE o.item_id = ANY(%s) "
         "AND o.status IN ('paid', 'refunded', 'cancelled', 'rejected') "
         "AND NOT EXISTS (SELECT 1 FROM payments_payment q LEFT JOIN payments_refund f ON f.payment_id = q.id "
         " WHERE q.order_id = o.id AND (q.status IN ('created', 'processing', 'unknown') OR f.status = 'requested' "

@@ -1,6 +1,6 @@
 """Step 4: the money is asked for, and the orders learn what became of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from celery import shared_task
@@ -26,15 +26,18 @@ def charge_payments(payment_ids: list[str]) -> None:
 
 
 def charge_and_apply(payment_ids: Iterable[UUID]) -> None:
-    """The provider is asked, outside any transaction; what it decided reaches order, ledger and gate."""
-    decided = payments.charge(payment_ids)
-    if decided:
-        services.apply_outcomes(decided)
+    """The provider is asked, outside any transaction; what it says reaches order, ledger and gate."""
+    apply(payments.ask(payment_ids))
+
+
+def apply(answers: Sequence[payments.Answer]) -> None:
+    """What a provider said reaches order, ledger and gate."""
+    if answers:
+        services.apply_answers(answers)
         gate_effects.apply()
 
 
 @shared_task(base=Step, name="tasks.apply_outcomes")
 def apply_outcomes(payment_ids: list[str]) -> None:
     """Let orders learn what a provider told us of its own accord. May run twice."""
-    services.apply_outcomes([UUID(pk) for pk in payment_ids])
-    gate_effects.apply()
+    apply(payments.untold_answers(UUID(pk) for pk in payment_ids))

@@ -52,9 +52,7 @@ def open_payments() -> None:
     due = payments.due_payments(_LIMIT)
     if due:
         request_payments.charge_and_apply(due)
-    decided = payments.decided_payments(_LIMIT)
-    if decided:
-        services.apply_outcomes(decided)
+    request_payments.apply(payments.untold_answers(payments.decided_payments(_LIMIT)))
     payments.process_refunds(_LIMIT)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 from django.conf import settings
+from django.core.management import call_command
 
 from flashsale.core.clock import now
 from flashsale.core.redis_client import gate_client
@@ -132,6 +133,7 @@ def sweeper(transactional_db, clean_redis):
 
 @pytest.fixture(scope="session")
 def _web(django_db_setup, django_db_blocker):
+    call_command("collectstatic", interactive=False, verbosity=0)  # what is not there at its start is not served
     port = free_port()
     with django_db_blocker.unblock():
         process = Process(

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, models
 
 
@@ -31,7 +30,7 @@ def insert(
     )
     values = json.dumps(
         [{field.column: row[name] for field, name in zip(fields, row, strict=True)} for row in rows],
-        cls=DjangoJSONEncoder,
+        default=str,
     )
     statement = (
         f'INSERT INTO "{model._meta.db_table}" ({columns}) '  # noqa: S608 - names come from models

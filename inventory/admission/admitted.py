@@ -1,6 +1,6 @@
 """What passes between the gate and the ledger: plain values, no behaviour."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
@@ -24,7 +24,20 @@ class AdmittedOrder:
 
     def as_payload(self) -> dict[str, Any]:
         """JSON values, for a message or a row."""
-        return asdict(self) | {"id": str(self.id)}
+        return {
+            "id": str(self.id),
+            "item": self.item,
+            "customer": self.customer,
+            "sku": self.sku,
+            "units": self.units,
+            "price": self.price,
+            "currency": self.currency,
+            "source": self.source,
+            "seq": self.seq,
+            "digest": self.digest,
+            "method": self.method,
+            "at": self.at,
+        }
 
     @classmethod
     def from_payload(cls, payload: dict[str, Any]) -> "AdmittedOrder":

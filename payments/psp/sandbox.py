@@ -3,7 +3,7 @@
 The one adapter that has tables of our database: they stand for the provider's own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 
@@ -31,24 +31,19 @@ class Sandbox:
         Raises:
             Invalid: a key came before with another amount.
         """
-        new = {request.key: request for request in requests}
+        wanted = {request.key: request for request in requests}
         with transaction.atomic():
-            inserted = self._enter(list(new.values()))
-            repeated = [key for key in new if key not in inserted]
-            SandboxCharge.objects.filter(idempotency_key__in=repeated).update(asked=F("asked") + 1)
-            SandboxCharge.objects.filter(idempotency_key__in=repeated, method="pm_unavailable", asked__gte=_HEALS_AT).update(
-                outcome="captured"
-            )
-            book = SandboxCharge.objects.in_bulk(list(new), field_name="idempotency_key")
-        for key, request in new.items():
-            if book[key].amount != request.amount:
-                raise Invalid("The idempotency key was used with another amount.")
-        return [self._answer(book[key], first=key in inserted) for key in new]
+            book = self._enter(list(wanted.values()))
+            repeated = [key for key in wanted if key not in book]
+            answers = [self._answer(charge, first=True) for charge in book.values()]
+            if repeated:
+                answers += [self._answer(charge, first=False) for charge in self._ask_again(repeated, wanted)]
+        return answers
 
-    def _enter(self, requests: Sequence[ChargeRequest]) -> frozenset[str]:
+    def _enter(self, requests: Sequence[ChargeRequest]) -> dict[str, SandboxCharge]:
         moment = now()
-        rows = [
-            {
+        rows = {
+            request.key: {
                 "ref": f"ch_{new_uuid().hex}",
                 "idempotency_key": request.key,
                 "amount": request.amount,
@@ -59,8 +54,18 @@ class Sandbox:
                 "decided_at": moment + _SLOW if request.method == "pm_slow" else moment,
             }
             for request in requests
-        ]
-        return frozenset(key for (key,) in bulk.insert(SandboxCharge, rows, returning=("idempotency_key",)))
+        }
+        inserted = bulk.insert(SandboxCharge, list(rows.values()), returning=("idempotency_key",))
+        return {key: SandboxCharge(**rows[key]) for (key,) in inserted}
+
+    def _ask_again(self, keys: Sequence[str], wanted: Mapping[str, ChargeRequest]) -> list[SandboxCharge]:
+        rows = SandboxCharge.objects.filter(idempotency_key__in=keys)
+        rows.update(asked=F("asked") + 1)
+        rows.filter(method="pm_unavailable", asked__gte=_HEALS_AT).update(outcome="captured")
+        found = list(rows)
+        if any(charge.amount != wanted[charge.idempotency_key].amount for charge in found):
+            raise Invalid("The idempotency key was used with another amount.")
+        return found
 
     def _answer(self, charge: SandboxCharge, *, first: bool) -> ChargeResult:
         outcome = {

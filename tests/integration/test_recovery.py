@@ -71,7 +71,7 @@ def test_a_chain_that_dies_after_a_step_is_driven_on_by_the_sweeps(workers, swee
     if STEPS.index(step) >= 4:
         opened = services.request_payments(ids)
     if STEPS.index(step) >= 5:
-        payments.charge(opened)
+        payments.record(payments.ask(opened), applied=False)
 
     assert_settled(3)
     assert SandboxCharge.objects.count() == 3

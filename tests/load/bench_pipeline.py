@@ -81,7 +81,7 @@ def wait_until_paid(item, count, deadline_s):
     while paid(item) < count:
         if time.monotonic() > deadline:
             raise SystemExit(f"only {paid(item)} of {count} orders settled within {deadline_s} s")
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def in_batches(item, count):
