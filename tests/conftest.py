@@ -1,5 +1,6 @@
 """Real servers, real workers, real HTTP."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -41,14 +42,37 @@ def stack():
 
 @pytest.fixture(autouse=True)
 def clean_redis(request):
-    """Every test starts with an empty gate and empty queues."""
-    if "db" in request.fixturenames or request.node.get_closest_marker("django_db"):
-        gate_client().flushall()
-        with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
-            broker.delete(*settings.QUEUES, "unacked", "unacked_index")
-        from flashsale.edge import catalog
+    """Every test starts with an empty gate and empty queues, and its tables are emptied when nobody uses them any more."""
+    if not request.node.get_closest_marker("django_db"):
+        yield
+        return
+    request.getfixturevalue("transactional_db")
+    gate_client().flushall()
+    _empty_queues()
+    from flashsale.edge import catalog
 
-        catalog.forget()
+    catalog.forget()
+    yield
+    _empty_queues()
+    quiet = itertools.count()
+    eventually(lambda: _is_idle() and next(quiet) >= 5, what="workers idle")
+
+
+def _empty_queues():
+    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
+        broker.delete(*settings.QUEUES, "unacked", "unacked_index")
+
+
+def _is_idle():
+    """No other session is inside a statement or a transaction."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid() AND state <> 'idle'"
+        )
+        return cursor.fetchone()[0] == 0
 
 
 def environment():

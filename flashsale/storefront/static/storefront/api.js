@@ -1,0 +1,50 @@
+// Speaks to the API as the customer who is signed in. A response becomes {status, data, retryAfter, date}; a lost one null.
+
+const ROOT = "/api/v1/";
+const PATIENCE_MS = 10_000;
+const TRIES = 5;
+const FIRST_PAUSE_S = 0.5;
+const LONGEST_PAUSE_S = 15; // asked to wait for longer, the customer decides
+
+export const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
+
+function csrfToken() {
+  const cookie = document.cookie.split("; ").find((pair) => pair.startsWith("csrftoken="));
+  return cookie ? cookie.slice("csrftoken=".length) : "";
+}
+
+export async function call(method, path, body) {
+  // no-store: the browser's own copy would show the server's time as it was a second ago.
+  const options = { method, credentials: "same-origin", cache: "no-store", headers: { Accept: "application/json" } };
+  options.signal = AbortSignal.timeout(PATIENCE_MS);
+  if (body !== undefined) {
+    options.headers["Content-Type"] = "application/json";
+    options.headers["X-CSRFToken"] = csrfToken();
+    options.body = JSON.stringify(body);
+  }
+  try {
+    const response = await fetch(ROOT + path, options);
+    const isJson = (response.headers.get("Content-Type") ?? "").includes("json");
+    return {
+      status: response.status,
+      data: isJson ? await response.json() : {},
+      retryAfter: Number(response.headers.get("Retry-After")) || 0,
+      date: response.headers.get("Date"),
+    };
+  } catch {
+    return null;
+  }
+}
+
+const mayPass = (answer) => answer === null || answer.status === 429 || answer.status >= 500;
+
+// For requests that may be sent twice: asks up to TRIES times, at the pace the server names or slower.
+export async function insist(method, path, body, onWait = () => {}) {
+  for (let tried = 1; ; tried += 1) {
+    const answer = await call(method, path, body);
+    if (!mayPass(answer) || tried === TRIES || (answer?.retryAfter ?? 0) > LONGEST_PAUSE_S) return answer;
+    const backoff = FIRST_PAUSE_S * 2 ** (tried - 1) * (0.5 + Math.random());
+    onWait("The shop is busy. Trying again…");
+    await pause(Math.max(answer?.retryAfter ?? 0, 0) + backoff);
+  }
+}

@@ -1,0 +1,36 @@
+// Looks again and again, but not in a tab that nobody sees.
+
+// `look` returns the seconds until the next look, or null to stop. `again()` looks at once, and goes on if it had stopped.
+export function follow(look) {
+  let timer = null;
+  let isLooking = false;
+  let isWanted = true;
+  let isAskedAgain = false;
+
+  async function tick() {
+    clearTimeout(timer);
+    if (isLooking || !isWanted || document.hidden) return;
+    isLooking = true;
+    let seconds = 5;
+    try {
+      seconds = await look();
+    } finally {
+      isLooking = false;
+      isWanted = seconds !== null || isAskedAgain;
+      if (isWanted) timer = setTimeout(tick, isAskedAgain ? 0 : seconds * 1000);
+      isAskedAgain = false;
+    }
+  }
+
+  function again() {
+    isWanted = true;
+    isAskedAgain = isLooking;
+    tick();
+  }
+
+  document.addEventListener("visibilitychange", tick);
+  tick();
+  return { again };
+}
+
+export const jittered = (seconds) => seconds * (0.8 + Math.random() * 0.4);

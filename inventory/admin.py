@@ -1,0 +1,311 @@
+"""Sales and stock for staff. What is written here reaches the gate after the commit; units move by adjustment only."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import Model, QuerySet, Sum
+from django.db.models.functions import Coalesce
+from django.forms import BaseModelFormSet, ModelForm
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from unfold.admin import TabularInline
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter, RelatedDropdownFilter
+from unfold.decorators import action, display
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
+
+from flashsale.core.clock import now
+from flashsale.core.errors import FlashsaleError, Unavailable
+from inventory import selectors, services
+from inventory.models import Product, Sale, SaleItem, StockMovement
+from tasks import gate_sync
+from tasks.admin import FAULTS, ReadOnly, StaffAdmin, button, linked, sentence
+
+_STOCK = ("allocated", "available", "reserved", "sold")
+_LATER = "The ledger has it; the gate will learn it from a sweep."
+_MOST_UNITS = 1_000_000  # in one adjustment; far from the columns' end, far above a slip of the keyboard
+
+
+def tell_gates(request: HttpRequest, items: Iterable[int]) -> None:
+    """Note that the gates of these items have something to learn, and tell them once it is committed."""
+    touched = services.touch_gate(items)
+
+    def tell() -> None:
+        try:
+            gate_sync.refresh_gates(touched)
+        except FAULTS as error:
+            messages.warning(request, f"{sentence(error)} {_LATER}")
+
+    transaction.on_commit(tell)
+
+
+@admin.register(Product)
+class ProductAdmin(StaffAdmin):
+    list_display = ("name", "sku", "created_at")
+    search_fields = ("name", "sku")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Product | None = None) -> tuple[str, ...]:
+        """The SKU of what is in a sale is in its address, in its gate and in orders."""
+        return ("sku", "created_at") if obj and obj.items.exists() else ("created_at",)
+
+
+class ItemForm(ModelForm):  # type: ignore[type-arg]
+    """An item stays with its product: a disabled field takes nothing from a POST."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk and "product" in self.fields:
+            self.fields["product"].disabled = True
+
+
+_adjust_link = linked(
+    "Stock", lambda item: reverse("admin:inventory_saleitem_adjust_stock", args=[item.pk]) if item.pk else "", text="Adjust"
+)
+
+
+class ItemInline(TabularInline):
+    model = SaleItem
+    form = ItemForm
+    extra = 0
+    hide_title = True
+    fields = ("product", "price", "list_price", "currency", "per_customer", *_STOCK, "adjust")
+    readonly_fields = (*_STOCK, "adjust")
+    autocomplete_fields = ("product",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SaleItem]:
+        items: QuerySet[SaleItem] = super().get_queryset(request).select_related("product", "sale")
+        return items
+
+    @admin.display(description="Stock")
+    def adjust(self, item: SaleItem) -> str:
+        return str(_adjust_link(item)) if item.pk else "after saving"
+
+
+@admin.register(Sale)
+class SaleAdmin(StaffAdmin):
+    list_display = ("name", "slug", "public_state", "opens_at", "closes_at", "units_allocated", "units_available", "units_sold")
+    list_filter = (
+        ("state", ChoicesDropdownFilter),
+        ("opens_at", RangeDateTimeFilter),
+        ("closes_at", RangeDateTimeFilter),
+    )
+    search_fields = ("name", "slug")
+    fields = ("name", "slug", "state", "opens_at", "closes_at", "payment_window", "created_at")
+    inlines = (ItemInline,)
+    actions = ("pause", "resume", "end", "reconcile")
+    press_pause = button("pause", title="Pause", question="No more orders are admitted until it is resumed.", icon="pause")
+    press_resume = button("resume", title="Resume", question="Orders are admitted again.", icon="play_arrow")
+    press_end = button("end", title="End", question="The sale is over for customers at once.", icon="stop")
+    press_reconcile = button(
+        "reconcile", title="Reconcile", question="Gates that differ from the ledger are rebuilt.", icon="balance"
+    )
+    actions_detail = ("press_pause", "press_resume", "press_end", "press_reconcile")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Sale | None = None) -> tuple[str, ...]:
+        """``state`` has its actions: a form opened before a pause must not undo it. The slug is an address."""
+        return ("slug", "state", "created_at") if obj else ("state", "created_at")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Sale]:
+        sums = {f"units_{name}": Coalesce(Sum(f"items__{name}"), 0) for name in ("allocated", "available", "sold")}
+        sales: QuerySet[Sale] = super().get_queryset(request).annotate(**sums)
+        return sales
+
+    @display(description="State", label={"scheduled": "info", "live": "success", "paused": "warning", "ended": "danger"})
+    def public_state(self, sale: Sale) -> str:
+        return selectors.public_state(sale.state, sale.opens_at, sale.closes_at, now())
+
+    @admin.display(description="Allocated", ordering="units_allocated")
+    def units_allocated(self, sale: Any) -> int:
+        return int(sale.units_allocated)
+
+    @admin.display(description="Available", ordering="units_available")
+    def units_available(self, sale: Any) -> int:
+        return int(sale.units_available)
+
+    @admin.display(description="Sold", ordering="units_sold")
+    def units_sold(self, sale: Any) -> int:
+        return int(sale.units_sold)
+
+    def save_model(self, request: HttpRequest, obj: Sale, form: "ModelForm[Sale]", change: bool) -> None:
+        _save(obj, form, change=change)
+
+    def save_formset(
+        self, request: HttpRequest, form: "ModelForm[Sale]", formset: "BaseModelFormSet[Any, Any]", change: bool
+    ) -> None:
+        """Only what was typed is written: the pipeline moves the stock columns of the same rows meanwhile."""
+        formset.save(commit=False)
+        for item in formset.deleted_objects:
+            item.delete()
+        for item, changed in formset.changed_objects:
+            item.save(update_fields=changed)
+        for item in formset.new_objects:
+            item.save()
+
+    def save_related(self, request: HttpRequest, form: "ModelForm[Sale]", formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        tell_gates(request, selectors.items_of_sale(form.instance.slug))
+
+    def _set_state(self, request: HttpRequest, sales: QuerySet[Sale], state: Sale.State, done: str) -> None:
+        for sale in sales:
+            try:
+                gate_sync.set_state(sale.slug, state)
+            except Unavailable as error:
+                self.message_user(request, f"{sale}: {error.detail} {_LATER}", messages.WARNING)
+            except FlashsaleError as error:
+                self.message_user(request, f"{sale}: {error.detail}", messages.ERROR)
+                continue
+            self.note(request, sale, f"{done}.")
+            self.message_user(request, f"{sale}: {done.lower()}.", messages.SUCCESS)
+
+    @admin.action(description="Pause", permissions=["operate"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[Sale]) -> None:
+        self._set_state(request, queryset, Sale.State.PAUSED, "Paused")
+
+    @admin.action(description="Resume", permissions=["operate"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Sale]) -> None:
+        self._set_state(request, queryset, Sale.State.OPEN, "Resumed")
+
+    @admin.action(description="End", permissions=["operate"])
+    def end(self, request: HttpRequest, queryset: QuerySet[Sale]) -> None:
+        self._set_state(request, queryset, Sale.State.ENDED, "Ended")
+
+    @admin.action(description="Reconcile gate and ledger", permissions=["operate"])
+    def reconcile(self, request: HttpRequest, queryset: QuerySet[Sale]) -> None:
+        for sale in queryset:
+            try:
+                self._reconcile(request, sale)
+            except FAULTS as error:
+                self.message_user(request, f"{sale}: not all gates could be reconciled. {sentence(error)}", messages.ERROR)
+
+    def _reconcile(self, request: HttpRequest, sale: Sale) -> None:
+        for found in gate_sync.reconcile(sale.slug, dry_run=True):
+            level = messages.WARNING if found.is_drift else messages.INFO
+            self.message_user(request, _side_by_side(found), level)
+        mended = [found.sku for found in gate_sync.reconcile(sale.slug) if found.is_drift]
+        outcome = f"gates rebuilt: {', '.join(mended)}" if mended else "no drift"
+        self.note(request, sale, f"Reconciled, {outcome}.")
+        self.message_user(request, f"{sale}: reconciled, {outcome}.", messages.SUCCESS)
+
+
+def _save(row: Model, form: "ModelForm[Any]", *, change: bool) -> None:
+    if change:
+        row.save(update_fields=form.changed_data)
+    else:
+        row.save()
+
+
+def _side_by_side(found: gate_sync.Drift) -> str:
+    missing = found.gate_stock is None
+    pairs = (
+        ("stock", found.gate_stock, found.ledger_stock),
+        ("held", found.gate_held, found.ledger_held),
+        ("sold", found.gate_sold, found.ledger_sold),
+    )
+    columns = ", ".join(f"{name} {'missing' if missing else gate} / {ledger}" for name, gate, ledger in pairs)
+    return f"{found.sku}, gate / ledger: {columns}; in flight {found.in_flight}; {'drift' if found.is_drift else 'no drift'}"
+
+
+class AdjustStockForm(forms.Form):
+    units = forms.IntegerField(
+        min_value=-_MOST_UNITS,
+        max_value=_MOST_UNITS,
+        widget=UnfoldAdminIntegerFieldWidget(),
+        help_text="To add; with a minus, to take away. Only units that nobody holds can be taken away.",
+    )
+    reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget(), help_text="Kept in the ledger.")
+
+    def clean_units(self) -> int:
+        units: int = self.cleaned_data["units"]
+        if not units:
+            raise forms.ValidationError("Nothing would change.")
+        return units
+
+
+@admin.register(SaleItem)
+class SaleItemAdmin(StaffAdmin):
+    list_display = ("sku", "sale", "price", "currency", "per_customer", *_STOCK)
+    list_filter = (("sale", RelatedDropdownFilter), ("sale__state", ChoicesDropdownFilter))
+    search_fields = ("product__sku", "product__name", "sale__slug", "sale__name")
+    list_select_related = ("sale", "product")
+    fields = ("sale", "product", "price", "list_price", "currency", "per_customer", *_STOCK)
+    autocomplete_fields = ("sale", "product")
+    actions_detail = ("adjust_stock",)
+    actions_row = ("adjust_stock",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: SaleItem | None = None) -> tuple[str, ...]:
+        return ("sale", "product", *_STOCK) if obj else _STOCK
+
+    @admin.display(description="SKU", ordering="product__sku")
+    def sku(self, item: SaleItem) -> str:
+        return item.product.sku
+
+    def save_model(self, request: HttpRequest, obj: SaleItem, form: "ModelForm[SaleItem]", change: bool) -> None:
+        """Only what was typed is written: the pipeline moves the stock columns of the same row meanwhile."""
+        _save(obj, form, change=change)
+        tell_gates(request, [obj.pk])
+
+    @action(description="Adjust stock", url_path="adjust-stock", icon="exposure", permissions=["operate"])
+    def adjust_stock(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        item = self.get_object(request, object_id)
+        if item is None:
+            return self.gone(request, object_id)
+        form = AdjustStockForm(request.POST if request.method == "POST" else None)
+        if form.is_valid() and self._adjust(request, item, **form.cleaned_data):
+            return redirect("admin:inventory_saleitem_change", item.pk)
+        item.refresh_from_db()
+        title = f"Adjust stock: {item.product.sku} in {item.sale}"
+        stock = [(name, getattr(item, name)) for name in _STOCK]
+        context = self.admin_site.each_context(request) | {
+            "title": title,
+            "opts": self.opts,
+            "item": item,
+            "form": form,
+            "stock": stock,
+        }
+        return TemplateResponse(request, "admin/inventory/saleitem/adjust_stock.html", context)
+
+    def _adjust(self, request: HttpRequest, item: SaleItem, *, units: int, reason: str) -> bool:
+        """Whether the ledger has moved."""
+        actor = request.user.get_username()
+        mine = StockMovement.objects.filter(item=item, kind=StockMovement.Kind.ADJUST, actor=actor)
+        before = mine.count()
+        try:
+            gate_sync.adjust_stock(item.pk, units, actor=actor, reason=reason)
+        except FAULTS as error:
+            if mine.count() == before:
+                self.message_user(request, f"Nothing was changed. {sentence(error)}", messages.ERROR)
+                return False
+            self.message_user(request, f"{sentence(error)} {_LATER}", messages.WARNING)
+        self.note(request, item, f"Adjusted stock by {units:+d}: {reason}")
+        self.message_user(request, f"{item.product.sku}: stock adjusted by {units:+d}.", messages.SUCCESS)
+        return True
+
+
+@admin.register(StockMovement)
+class StockMovementAdmin(ReadOnly, StaffAdmin):
+    """The ledger."""
+
+    list_display = ("id", "created_at", "sale", "sku", "kind", "units", "reservation_id", "actor", "reason")
+    list_filter = (
+        ("kind", ChoicesDropdownFilter),
+        ("item__sale", RelatedDropdownFilter),
+        ("item__product", RelatedDropdownFilter),
+        ("created_at", RangeDateTimeFilter),
+    )
+    search_fields = ("item__product__sku", "actor", "reason")
+    search_help_text = "SKU, actor, reason, or the whole id of an order"
+    uuid_fields = ("reservation_id",)
+    list_select_related = ("item__sale", "item__product")
+    ordering = ("-id",)
+
+    @admin.display(description="Sale", ordering="item__sale")
+    def sale(self, movement: StockMovement) -> str:
+        return str(movement.item.sale)
+
+    @admin.display(description="SKU", ordering="item__product__sku")
+    def sku(self, movement: StockMovement) -> str:
+        return movement.item.product.sku

@@ -1,0 +1,106 @@
+"""Orders for staff: to find, to read, to cancel and to refund; never to write."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from unfold.admin import TabularInline
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter, RelatedDropdownFilter
+from unfold.decorators import display
+
+from flashsale.core.errors import FlashsaleError
+from inventory.errors import GateUnavailable
+from orders import services
+from orders.models import Order, OrderEvent
+from tasks import gate_effects
+from tasks.admin import ReadOnly, StaffAdmin, button, linked
+
+_COLORS = {
+    "reserved": "info",
+    "pending_payment": "warning",
+    "paid": "success",
+    "refunded": "primary",
+    "cancelled": "danger",
+    "rejected": "danger",
+}
+
+
+class HistoryInline(ReadOnly, TabularInline):
+    model = OrderEvent
+    fields = readonly_fields = ("at", "status", "reason", "actor")
+    verbose_name_plural = "history"
+    hide_title = True
+    extra = 0
+
+
+@admin.register(Order)
+class OrderAdmin(ReadOnly, StaffAdmin):
+    list_display = ("id", "customer", "sale", "sku", "quantity", "total", "status_label", "source", "seq", "created_at")
+    list_filter = (
+        ("status", ChoicesDropdownFilter),
+        ("item__sale", RelatedDropdownFilter),
+        ("created_at", RangeDateTimeFilter),
+    )
+    search_fields = ("customer__username", "source", "seq")
+    search_help_text = "Customer, source, seq, or the whole id"
+    uuid_fields = ("id",)
+    list_select_related = ("customer", "item__sale")
+    fields = (
+        ("id", "status_label", "reason"),
+        ("customer", "source", "seq"),
+        ("sale", "sku", "payments"),
+        ("quantity", "unit_price", "total"),
+        ("payment_method", "digest"),
+        ("admitted_at", "created_at", "expires_at", "updated_at"),
+    )
+    inlines = (HistoryInline,)
+    actions = ("cancel", "refund")
+    press_cancel = button(
+        "cancel", title="Cancel order", question="The order is cancelled and its units go back on sale.", icon="cancel"
+    )
+    press_refund = button(
+        "refund", title="Refund", question="All the money goes back to the customer; the units stay sold.", icon="undo"
+    )
+    actions_detail = ("press_cancel", "press_refund")
+
+    @admin.display(description="Sale", ordering="item__sale")
+    def sale(self, order: Order) -> str:
+        return str(order.item.sale)
+
+    @admin.display(description="Total")
+    def total(self, order: Order) -> str:
+        return f"{order.unit_price * Decimal(order.quantity)} {order.currency}"
+
+    @display(description="Status", ordering="status", label=_COLORS)
+    def status_label(self, order: Order) -> str:
+        return order.status
+
+    payments = staticmethod(
+        linked("Payments", lambda order: f"{reverse('admin:payments_payment_changelist')}?q={order.pk}", text="Show payments")
+    )
+
+    @admin.action(description="Cancel", permissions=["operate"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
+        self._each(request, queryset, services.cancel_by_staff, "Cancelled")
+
+    @admin.action(description="Refund", permissions=["operate"])
+    def refund(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
+        self._each(request, queryset, services.refund_by_staff, "Refunded")
+
+    def _each(self, request: HttpRequest, orders: QuerySet[Order], act: Callable[[UUID, str], None], done: str) -> None:
+        for order in orders.order_by("pk"):
+            try:
+                act(order.pk, request.user.get_username())
+            except FlashsaleError as error:
+                self.message_user(request, f"{order}: {error.detail}", messages.ERROR)
+                continue
+            self.note(request, order, f"{done} by staff.")
+            self.message_user(request, f"{order}: {done.lower()}.", messages.SUCCESS)
+        try:
+            gate_effects.apply()
+        except GateUnavailable as error:
+            self.message_user(request, f"{error.detail} The gate will learn it from a sweep.", messages.WARNING)
