@@ -1,0 +1,41 @@
+"""Lua files keep to their form, and their codes are those of Python."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from inventory.admission.codes import AdmitCode, EffectCode
+
+ROOT = Path(__file__).parent.parent.parent
+SCRIPTS = [path for path in ROOT.rglob("*.lua") if not {".venv", "var"} & set(path.parts)]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_declares_its_keys_and_is_short(path):
+    text = path.read_text()
+    declared = int(re.fullmatch(r"[a-z_]+-(\d+)\.lua", path.name)[1])
+    header = re.search(r"^-- KEYS((?:  \d+ [^\n]*?)+)$", text, re.MULTILINE)[1]
+
+    assert [int(number) for number in re.findall(r"  (\d+) ", header)] == list(range(1, declared + 1))
+    used = {int(number) for number in re.findall(r"KEYS\[(\d+)\]", text)}
+    assert max(used) <= declared
+    assert len(text.splitlines()) < 60
+    assert "'KEYS'" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "codes"),
+    [("admit-9.lua", AdmitCode), ("issue-3.lua", AdmitCode)]
+    + [(name, EffectCode) for name in ("settle-2.lua", "release-4.lua", "configure-2.lua", "withhold-2.lua", "open-6.lua")],
+)
+def test_the_codes_in_a_header_are_those_of_the_enum(name, codes):
+    path = next(path for path in SCRIPTS if path.name == name)
+    header = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("--"))
+
+    pairs = re.findall(r"(\d+) ([A-Z_]{4,})", header.partition("Returns")[2])
+
+    assert pairs
+    assert all(codes[word] == int(number) for number, word in pairs)
+    if name == "admit-9.lua":
+        assert {word for _, word in pairs} == set(codes.__members__)
