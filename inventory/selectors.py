@@ -11,6 +11,8 @@ from flashsale.core.clock import now, to_us
 from inventory.admission.admitted import ItemTerms
 from inventory.models import Sale, SaleItem, StockMovement
 
+_RETIRING = timedelta(days=30)  # beat may be away for this long
+
 
 def public_state(state: str, opens_at: datetime, closes_at: datetime, moment: datetime) -> str:
     """scheduled, live, paused or ended: what staff decided, seen at ``moment``."""
@@ -44,6 +46,13 @@ def watched_items() -> list[int]:
     """Items whose gate must be there: of sales that have not been over for longer than the retention."""
     since = now() - timedelta(seconds=settings.GATE_RETENTION_S)
     return list(SaleItem.objects.filter(sale__closes_at__gt=since).order_by("pk").values_list("pk", flat=True))
+
+
+def retired_items() -> list[int]:
+    """Items whose gate may go: of sales over for longer than the retention, but not so long that it went before."""
+    retention = timedelta(seconds=settings.GATE_RETENTION_S)
+    sales = Q(sale__closes_at__lte=now() - retention, sale__closes_at__gt=now() - retention - _RETIRING)
+    return list(SaleItem.objects.filter(sales).values_list("pk", flat=True))
 
 
 def gate_versions(items: Iterable[int]) -> dict[int, tuple[int, int]]:

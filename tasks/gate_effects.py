@@ -4,6 +4,7 @@ import logging
 
 from celery import shared_task
 
+from inventory import selectors
 from inventory.admission import gate
 from inventory.admission.codes import EffectCode
 from orders import services
@@ -24,7 +25,7 @@ def apply() -> int:
     """Apply waiting effects, oldest first; how many the gate has taken. May run twice and at once.
 
     Whoever deletes the hold acts, so an effect applied twice counts once. An effect that the gate cannot take now (missing
-    or being rebuilt) stays for the next sweep.
+    or being rebuilt) stays for the next sweep; one for a gate that is gone for good is dropped.
 
     Raises:
         GateUnavailable: Redis is away; all of it stays.
@@ -36,7 +37,7 @@ def apply() -> int:
             code = gate.settle(item, orders)
         else:
             code = gate.release(item, orders, void=kind == GateEffect.Kind.VOID)
-        if code is EffectCode.DONE:
+        if code is EffectCode.DONE or (code is EffectCode.GATE_MISSING and item not in selectors.watched_items()):
             services.forget_effects(effect for effect, _ in effects)
             total += len(effects)
     return total

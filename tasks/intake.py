@@ -9,6 +9,7 @@ from django.db import DatabaseError
 from flashsale.core.errors import FlashsaleError
 from flashsale.core.ids import item_of_order, item_of_token, new_order_id
 from flashsale.core.metrics import ADMISSIONS
+from inventory import selectors as inventory
 from inventory.admission import gate
 from inventory.admission.admitted import AdmittedOrder
 from inventory.errors import GateMissing, GateUnavailable, IdempotencyMismatch, SeqTaken, TokenInvalid, TokenUsed
@@ -71,7 +72,7 @@ def _admit(customer: int, request: OrderRequest) -> gate.Admission:
         replayed = _from_ledger(customer, request)
         if replayed:
             return replayed
-        if isinstance(refusal, GateMissing) and not item:
+        if isinstance(refusal, GateMissing) and not _has_gate(item):
             raise TokenInvalid from refusal
         raise
 
@@ -90,6 +91,14 @@ def _from_ledger(customer: int, request: OrderRequest) -> gate.Admission | None:
     if digest != request.digest():
         raise IdempotencyMismatch
     return gate.Admission(order_id, replayed=True, wake=False)
+
+
+def _has_gate(item: int) -> bool:
+    """Whether the item should have a gate, so that a missing one is only missing for a moment."""
+    try:
+        return item in inventory.watched_items()
+    except DatabaseError:
+        return bool(item)
 
 
 def order_of(customer: int, order_id: UUID) -> dict[str, object]:

@@ -87,6 +87,12 @@ def run_all() -> None:
             logger.warning("sweep failed", extra={"event": "sweep_failed", "sweep": sweep.__name__, "error": repr(error)})
 
 
+@shared_task(name="tasks.forget_gates", ignore_result=True)
+def forget_gates() -> None:
+    """Delete the gates of sales that have been over for longer than the retention."""
+    gate.forget(inventory.retired_items())
+
+
 @shared_task(name="tasks.sweep", ignore_result=True)
 def sweep() -> None:
     """Beat's half of the sweeps."""

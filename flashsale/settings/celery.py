@@ -49,6 +49,7 @@ CELERY_TASK_QUEUES = [Queue(name, Exchange(name), routing_key=name) for name in 
 CELERY_TASK_ROUTES = {
     "tasks.dispatch": {"queue": "dispatch"},
     "tasks.sweep": {"queue": "dispatch"},
+    "tasks.forget_gates": {"queue": "dispatch"},
     "tasks.deduct_inventory": {"queue": "inventory"},
     "tasks.create_orders": {"queue": "orders"},
     "tasks.request_payments": {"queue": "payments"},
@@ -61,4 +62,5 @@ SWEEP_EVERY_S = 1.0
 # A sweep message that waited longer than the sweep's own pace has been overtaken by the next one.
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "tasks.sweep", "schedule": SWEEP_EVERY_S, "options": {"expires": 2 * SWEEP_EVERY_S}},
+    "forget-gates": {"task": "tasks.forget_gates", "schedule": 3600.0},
 }

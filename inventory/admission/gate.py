@@ -45,6 +45,7 @@ _GROUP = "ledger"
 _STAGE_CHUNK = 5_000
 _STAGE_TTL_S = 120
 _STREAM_PAGE = 1_000
+_LASTING = (keys.meta, keys.stock, keys.buyers, keys.held, keys.queued, keys.admitted)
 
 _REFUSALS: dict[AdmitCode, type[FlashsaleError]] = {
     AdmitCode.MISMATCH: errors.IdempotencyMismatch,
@@ -411,10 +412,12 @@ def versions(items: Sequence[int]) -> dict[int, tuple[int, int] | None]:
 
 
 @_guarded
-def forget(item: int) -> None:
-    """Delete an ended item's keys."""
-    names = [keys.meta, keys.stock, keys.buyers, keys.held, keys.queued, keys.admitted]
-    gate_client().delete(*(name(item) for name in names))
+def forget(items: Iterable[int]) -> None:
+    """Delete the keys of ended items; receipts and tokens expire by themselves."""
+    pipe = gate_client().pipeline(transaction=False)
+    for item in items:
+        pipe.unlink(*(name(item) for name in _LASTING))
+    pipe.execute()
 
 
 def _hold(value: str) -> tuple[int, int]:

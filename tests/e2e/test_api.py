@@ -237,11 +237,14 @@ def test_a_token_of_somebody_else_an_old_one_and_a_made_up_one_are_invalid(http,
     token = http("POST", "sales/drop/items/thing/purchase-tokens/", {}, owner).json["token"]
     body = {"sku": "thing", "quantity": 1, "source": "shop", "seq": "1"}
 
-    answers = [http("POST", "orders/", body | {"token": each}, thief) for each in (token, f"{item.pk}.{'x' * 32}", "nonsense")]
+    answers = [
+        http("POST", "orders/", body | {"token": each}, thief)
+        for each in (token, f"{item.pk}.{'x' * 32}", f"99.{'x' * 32}", "nonsense")
+    ]
     gate_client().delete(keys.token(item.pk, token))
     answers.append(http("POST", "orders/", body | {"token": token}, owner))
 
-    assert [(answer.status, answer.json["code"]) for answer in answers] == [(403, "token_invalid")] * 4
+    assert [(answer.status, answer.json["code"]) for answer in answers] == [(403, "token_invalid")] * 5
 
 
 def test_a_used_token_says_so(http, make_item, buy, customer):

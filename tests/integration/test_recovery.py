@@ -1,13 +1,17 @@
 """What dies or gets lost is made good: no order lost, no unit sold twice."""
 
+from datetime import timedelta
+
 import pytest
 from django.conf import settings
 from django.core.management import call_command
 
+from flashsale.core.clock import now
 from flashsale.core.redis_client import gate_client
 from inventory.admission import gate, keys
+from inventory.models import Sale
 from orders import services
-from orders.models import Intake, Order
+from orders.models import GateEffect, Intake, Order
 from payments import services as payments
 from payments.models import Payment, SandboxCharge
 from tasks import dead_letters, gate_sync, request_payments, sweeps
@@ -231,3 +235,24 @@ def test_every_step_may_run_twice(make_item, customers, order):
     assert Payment.objects.count() == SandboxCharge.objects.count() == 2
     report = audit()
     assert report.is_clean, report
+
+
+def test_an_ended_sales_gate_goes_after_its_retention_and_effects_for_it_do_not_stay(make_item, customer, order, settings):
+    item = make_item(units=5)
+    order(item, customer, method="")
+    claim = gate.claim(item.pk, consumer="c", limit=10, in_flight=10)
+    ids = services.deduct(item.pk, [each for _, each in claim.entries])
+    gate.ack(item.pk, claim.entries)
+    services.create(ids)
+    services.request_payments(ids)
+    Sale.objects.update(opens_at=now() - timedelta(days=3), closes_at=now() - timedelta(days=2))
+    services.cancel(ids[0], customer.pk)
+
+    sweeps.forget_gates()
+    sweeps.run_all()
+
+    lasting = {key for key in gate_client().scan_iter("fs:*") if gate_client().ttl(key) < 0 and "fence" not in key}
+    assert lasting == set()
+    assert not GateEffect.objects.exists()
+    item.refresh_from_db()
+    assert (item.available, item.reserved) == (5, 0)
