@@ -25,8 +25,6 @@ TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
     OrderStatus.REJECTED: frozenset(),
 }
 
-END_STATES = frozenset({OrderStatus.PAID, OrderStatus.REFUNDED, OrderStatus.CANCELLED, OrderStatus.REJECTED})
-
 
 def sources_of(target: OrderStatus) -> list[OrderStatus]:
     """The states from which ``target`` may be reached in one step."""

@@ -10,6 +10,7 @@ from typing import Any
 from celery import chain
 from kombu.exceptions import OperationalError
 
+from flashsale.core.metrics import BATCH_ORDERS
 from inventory.admission.gate import Entry
 from tasks import (
     cancel_unpaid,
@@ -48,6 +49,7 @@ def start_chain(item: int, entries: Sequence[Entry]) -> None:
     Raises:
         kombu.exceptions.OperationalError: not sent; the claim stands still and is stolen by a sweep.
     """
+    BATCH_ORDERS.observe(len(entries))
     batch = [[entry_id, order.as_payload()] for entry_id, order in entries]
     chain(
         deduct_inventory.deduct_inventory.s(item, batch),

@@ -7,6 +7,7 @@ from celery import Task
 from django.db import InterfaceError, OperationalError
 
 from flashsale.core.errors import Unavailable
+from flashsale.core.metrics import STEP_SECONDS
 from tasks import dead_letters
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,11 @@ class Step(Task):  # type: ignore[type-arg]
     retry_backoff_max = _LONGEST_PAUSE_S
     retry_jitter = True
     max_retries = _RETRIES
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the step, timed."""
+        with STEP_SECONDS.labels(self.name).time():
+            return super().__call__(*args, **kwargs)
 
     def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Called by Celery once the retries are used up."""

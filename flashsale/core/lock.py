@@ -16,7 +16,7 @@ from flashsale.core.lua import Script
 
 _SCRIPTS = Path(__file__).parent / "lua"
 _ACQUIRE = Script(_SCRIPTS / "acquire-2.lua")
-_EXTEND = Script(_SCRIPTS / "extend-1.lua")
+_RELEASE = Script(_SCRIPTS / "release-1.lua")
 
 
 class LockHeld(Unavailable):
@@ -33,7 +33,7 @@ class FencedLock:
         Args:
             client: the Redis that holds the lock.
             name: what is locked; the lock and its counter share it as hash tag.
-            ttl_ms: the lock's life without ``extend``, in milliseconds.
+            ttl_ms: the lock's life, in milliseconds.
             wait_ms: how long ``with`` tries before it gives up, in milliseconds.
         """
         self._client = client
@@ -47,13 +47,9 @@ class FencedLock:
         """The fencing number, higher than every one before it, or None when the lock is held."""
         return int(_ACQUIRE(self._client, [self._key, self._counter], [self._owner, self._ttl_ms])) or None
 
-    def extend(self) -> bool:
-        """Start the lock's life anew; False when it is no longer ours."""
-        return bool(_EXTEND(self._client, [self._key], [self._owner, self._ttl_ms]))
-
     def release(self) -> bool:
         """Give the lock up; False when it was no longer ours. May run twice."""
-        return bool(_EXTEND(self._client, [self._key], [self._owner, 0]))
+        return bool(_RELEASE(self._client, [self._key], [self._owner]))
 
     def __enter__(self) -> int:
         """

@@ -3,6 +3,5 @@
 from flashsale.settings import env
 
 PAYMENT_PROVIDER = "sandbox"
-PAYMENT_TIMEOUT_S = 10.0
 SANDBOX_WEBHOOK_SECRET = env.text("SANDBOX_WEBHOOK_SECRET", "")
 WEBHOOK_TOLERANCE_S = 300

@@ -26,6 +26,11 @@ def statuses():
     return sorted(Order.objects.values_list("status", flat=True))
 
 
+def keep_asleep(item):
+    """Nobody is woken for this item: what the test does not do itself is left to the sweeps."""
+    gate_client().hset(keys.meta(item.pk), "awake_until", 9_999_999_999_999_999)
+
+
 def assert_settled(count, status="paid"):
     eventually(lambda: statuses() == [status] * count, within=30, what=lambda: statuses())
     report = eventually(lambda: (r := audit()) and not r.in_flight and r)
@@ -59,7 +64,7 @@ def test_a_chain_that_dies_after_a_step_is_driven_on_by_the_sweeps(workers, swee
     """The steps are done here up to ``step`` and then nothing: as if the worker had been killed there."""
     item = make_item(units=10)
     buyers = customers(3)
-    gate_client().hset(keys.meta(item.pk), "awake_until", 9_999_999_999_999_999)  # nobody is woken
+    keep_asleep(item)
     for buyer in buyers:
         order(item, buyer)
     claim = gate.claim(item.pk, consumer="dead", limit=10, in_flight=10)
@@ -151,6 +156,7 @@ def test_a_lost_gate_is_rebuilt_from_ledger_and_sells_the_rest(workers, sweeper,
 
 def test_a_rebuild_keeps_orders_that_only_the_stream_knows(make_item, customer, order):
     item = make_item(units=5)
+    keep_asleep(item)
     admission = order(item, customer)
     gate_client().delete(keys.meta(item.pk), keys.stock(item.pk), keys.held(item.pk), keys.buyers(item.pk))
 
@@ -189,7 +195,7 @@ def test_reconcile_reports_a_planted_drift_and_mends_it(make_item):
 def test_a_poisoned_order_stands_alone_in_the_dead_letters(workers, sweeper, make_item, customers, order, django_user_model):
     item = make_item(units=5)
     buyers = customers(3)
-    gate_client().hset(keys.meta(item.pk), "awake_until", 9_999_999_999_999_999)
+    keep_asleep(item)
     for buyer in buyers:
         order(item, buyer)
     django_user_model.objects.filter(pk=buyers[1].pk).delete()
@@ -215,6 +221,7 @@ def test_a_dead_letter_run_again_is_closed(make_item, workers):
 
 def test_every_step_may_run_twice(make_item, customers, order):
     item = make_item(units=10)
+    keep_asleep(item)
     for buyer in customers(2):
         order(item, buyer)
     claim = gate.claim(item.pk, consumer="c", limit=10, in_flight=10)
@@ -239,6 +246,7 @@ def test_every_step_may_run_twice(make_item, customers, order):
 
 def test_an_ended_sales_gate_goes_after_its_retention_and_effects_for_it_do_not_stay(make_item, customer, order, settings):
     item = make_item(units=5)
+    keep_asleep(item)
     order(item, customer, method="")
     claim = gate.claim(item.pk, consumer="c", limit=10, in_flight=10)
     ids = services.deduct(item.pk, [each for _, each in claim.entries])
