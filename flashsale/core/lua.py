@@ -1,4 +1,4 @@
-"""Redis scripts as files: ``verb-N.lua``, where N is the number of keys the script declares."""
+"""Redis scripts as files: ``verb-N.lua``, where N is the number of keys the script declares, or ``n`` for any number."""
 
 import re
 from collections.abc import Sequence
@@ -8,14 +8,17 @@ from typing import Any
 
 import redis
 
-_NAME = re.compile(r"^(?P<verb>[a-z_]+)-(?P<keys>\d+)\.lua$")
+_NAME = re.compile(r"^(?P<verb>[a-z_]+)-(?P<keys>\d+|n)\.lua$")
 
 
 class Script:
     """One script file, run by its digest and loaded again whenever the server has forgotten it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, parts: Sequence[Path] = ()) -> None:
         """
+        Args:
+            parts: files of local functions that the script uses, put in front of it.
+
         Raises:
             ValueError: the file name is not ``verb-N.lua``.
         """
@@ -23,8 +26,8 @@ class Script:
         if match is None:
             raise ValueError(f"{path.name}: a script is named verb-N.lua, N being its number of keys")
         self.name = match["verb"]
-        self.key_count = int(match["keys"])
-        self.source = path.read_text(encoding="utf-8")
+        self.key_count = None if match["keys"] == "n" else int(match["keys"])
+        self.source = "".join(part.read_text(encoding="utf-8") for part in (*parts, path))
         self.digest = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(self, client: "redis.Redis", keys: Sequence[str], args: Sequence[Any] = ()) -> Any:
@@ -34,7 +37,7 @@ class Script:
             ValueError: not as many keys as the file name says.
             redis.RedisError: whatever the server or the connection says.
         """
-        if len(keys) != self.key_count:
+        if self.key_count is not None and len(keys) != self.key_count:
             raise ValueError(f"{self.name} takes {self.key_count} keys, got {len(keys)}")
         try:
             return client.evalsha(self.digest, len(keys), *keys, *args)
