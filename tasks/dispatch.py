@@ -7,6 +7,7 @@ from celery import shared_task
 from django.conf import settings
 
 from inventory.admission import gate
+from tasks import pace
 from tasks.retry import Step
 
 CONSUMER = f"{socket.gethostname()}:{os.getpid()}"
@@ -14,19 +15,29 @@ CONSUMER = f"{socket.gethostname()}:{os.getpid()}"
 
 @shared_task(base=Step, name="tasks.dispatch")
 def dispatch(item: int) -> None:
-    """Claim all that wait, up to the batches that may be in flight, and start a chain for each. May run twice and at once."""
+    """Claim what waits, as much as the pace and the batches in flight allow, and start a chain for each batch.
+
+    What the pace does not allow stays in the stream, and one wake-up is sent for when it will. May run twice and at once.
+    """
     from tasks import dead_letters, pipeline
 
     while True:
+        grant = pace.grant_batch(min(settings.BATCH_SIZE, max(1, gate.unclaimed(item))))
+        if not grant.orders:
+            pipeline.wake_later(item, grant.retry_after_s)
+            return
         claim = gate.claim(
             item,
             consumer=CONSUMER,
-            limit=settings.BATCH_SIZE,
+            limit=grant.orders,
             in_flight=settings.BATCHES_IN_FLIGHT * settings.BATCH_SIZE,
         )
+        if len(claim.entries) < grant.orders:
+            pace.give_back(grant, grant.orders - len(claim.entries))
         for entry_id, raw in claim.broken:
             dead_letters.bury("tasks.dispatch", [item, raw], ValueError("unreadable stream entry"), attempts=1)
             gate.drop(item, [entry_id])
-        if not claim.entries:
-            return
-        pipeline.start_chain(item, claim.entries)
+        if claim.entries:
+            pipeline.start_chain(item, claim.entries)
+        if len(claim.entries) + len(claim.broken) < grant.orders:
+            return  # what comes after the claim wakes the dispatcher by itself

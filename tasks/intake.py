@@ -6,9 +6,12 @@ from uuid import UUID
 
 from django.db import DatabaseError
 
-from flashsale.core.errors import FlashsaleError
+from flashsale.core.errors import FlashsaleError, RateLimited
 from flashsale.core.ids import item_of_order, item_of_token, new_order_id
-from flashsale.core.metrics import ADMISSIONS
+from flashsale.core.metrics import ADMISSIONS, LIMIT_DECISIONS
+from flashsale.ratelimit.in_process import rules_at
+from flashsale.ratelimit.redis_store import encoded
+from flashsale.ratelimit.rules import Rule
 from inventory import selectors as inventory
 from inventory.admission import gate
 from inventory.admission.admitted import AdmittedOrder
@@ -53,10 +56,11 @@ def place_order(customer: int, request: OrderRequest) -> gate.Admission:
 
 
 def _admit(customer: int, request: OrderRequest) -> gate.Admission:
+    rule = _admission_rule()
     # Item 0 has no gate: the receipt is looked at all the same, so a replay is told from a token that is no token.
     item = item_of_token(request.token) or 0
     try:
-        return gate.admit(
+        admission = gate.admit(
             item,
             customer=customer,
             sku=request.sku,
@@ -67,7 +71,12 @@ def _admit(customer: int, request: OrderRequest) -> gate.Admission:
             seq=request.seq,
             digest=request.digest(),
             method=request.payment_method,
+            limit=_limit_of(rule, request.quantity),
         )
+    except RateLimited:
+        if rule:
+            LIMIT_DECISIONS.labels(rule.name, "limited").inc()
+        raise
     except (TokenInvalid, TokenUsed, GateMissing) as refusal:
         replayed = _from_ledger(customer, request)
         if replayed:
@@ -75,6 +84,20 @@ def _admit(customer: int, request: OrderRequest) -> gate.Admission:
         if isinstance(refusal, GateMissing) and not _has_gate(item):
             raise TokenInvalid from refusal
         raise
+
+    if rule:
+        LIMIT_DECISIONS.labels(rule.name, "shadowed" if admission.shadowed else "passed").inc()
+    return admission
+
+
+def _admission_rule() -> Rule | None:
+    """The fleet's own rule where there is one, else the one for all fleets."""
+    return min(rules_at("admission"), key=lambda rule: rule.fleet == "all", default=None)
+
+
+def _limit_of(rule: Rule | None, units: int) -> str:
+    # A quantity over the burst could never pass; the gate refuses it for other reasons or lets it through unlimited.
+    return encoded(rule.limit, rule.on_limit != "log") if rule and units <= rule.limit.limit else ""
 
 
 def _from_ledger(customer: int, request: OrderRequest) -> gate.Admission | None:

@@ -4,6 +4,7 @@ Importing this module registers every task.
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +12,12 @@ from celery import chain
 from kombu.exceptions import OperationalError
 
 from flashsale.core.metrics import BATCH_ORDERS
+from inventory.admission import gate
 from inventory.admission.gate import Entry
+from inventory.errors import GateUnavailable
 from tasks import (
     cancel_unpaid,
+    connections,
     create_orders,
     deduct_inventory,
     dispatch,
@@ -23,7 +27,7 @@ from tasks import (
     sweeps,
 )
 
-__all__ = ["cancel_unpaid", "gate_effects", "heartbeat", "publish", "start_chain", "sweeps", "wake"]
+__all__ = ["cancel_unpaid", "connections", "gate_effects", "heartbeat", "publish", "start_chain", "sweeps", "wake"]
 
 logger = logging.getLogger(__name__)
 # A producer never waits for the broker: a sweep finds what a lost message should have announced.
@@ -41,6 +45,15 @@ def publish(task: Any, *args: Any) -> None:
 def wake(item: int) -> None:
     """Tell the dispatcher that orders of this item wait. Never raises."""
     publish(dispatch.dispatch, item)
+
+
+def wake_later(item: int, seconds: float) -> None:
+    """Wake the dispatcher when its pace allows the next batch; one message per item however many ask. Never raises."""
+    try:
+        if gate.wake_once(item, ttl_ms=max(1, math.ceil(seconds * 1000))):
+            dispatch.dispatch.apply_async(args=(item,), countdown=seconds, **_ONE_TRY)
+    except (OperationalError, OSError, GateUnavailable) as error:
+        logger.warning("wake-up not sent", extra={"event": "message_not_sent", "item": item, "error": repr(error)})
 
 
 def start_chain(item: int, entries: Sequence[Entry]) -> None:

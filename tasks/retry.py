@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from celery import Task
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, close_old_connections
 
 from flashsale.core.errors import Unavailable
 from flashsale.core.metrics import STEP_SECONDS
@@ -29,6 +29,12 @@ class Step(Task):  # type: ignore[type-arg]
     retry_jitter = True
     max_retries = _RETRIES
 
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]
+        """Publish, with the number of orders in a header: the pace of a queue is in orders, not in messages."""
+        orders = max((len(value) for value in args or () if isinstance(value, list)), default=1)
+        options["headers"] = {**(options.get("headers") or {}), "units": max(1, orders)}
+        return super().apply_async(args, kwargs, **options)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the step, timed."""
         with STEP_SECONDS.labels(self.name).time():
@@ -36,5 +42,6 @@ class Step(Task):  # type: ignore[type-arg]
 
     def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Called by Celery once the retries are used up."""
+        close_old_connections()
         logger.error("step gave up", extra={"event": "step_gave_up", "task": self.name, "error": repr(exc)})
         dead_letters.bury(self.name, list(args), exc, attempts=self.request.retries + 1)

@@ -10,6 +10,7 @@ from celery import shared_task
 from django.conf import settings
 
 from flashsale.core.errors import FlashsaleError
+from flashsale.limits import publish
 from inventory import selectors as inventory
 from inventory.admission import gate
 from orders import services
@@ -75,6 +76,7 @@ SWEEPS: tuple[Callable[[], None], ...] = (
     unpaid_orders,
     effects,
     gate_sync.refresh_gates,
+    publish.publish,
 )
 
 

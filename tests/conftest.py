@@ -17,6 +17,7 @@ from django.core.management import call_command
 
 from flashsale.core.clock import now
 from flashsale.core.redis_client import gate_client
+from flashsale.ratelimit.in_process import limiter, ruleset
 from flashsale.stack.servers import free_port
 from tests.servers import STACK
 
@@ -60,7 +61,9 @@ def clean_redis(request):
 
 def _empty_queues():
     with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
-        broker.delete(*settings.QUEUES, "unacked", "unacked_index")
+        broker.delete(*settings.QUEUES, "unacked", "unacked_index", *broker.scan_iter("fs:*"))
+    ruleset().forget()
+    limiter().denied.forget()
 
 
 def _is_idle():

@@ -37,6 +37,12 @@ class Unavailable(FlashsaleError):
     code = "unavailable"
 
 
+class RateLimited(Refused):
+    """Too many requests; please try again in a moment."""
+
+    code = "rate_limited"
+
+
 class Invalid(FlashsaleError):
     """The request is not valid."""
 

@@ -8,7 +8,7 @@ SECOND_US = 1_000_000
 LARGEST_EXACT = 2**53
 _WORST_ROUNDING = 0.01
 
-Mode = Literal["take", "peek", "fill"]
+Mode = Literal["take", "peek", "fill", "now"]
 State = tuple[int, ...]
 
 
@@ -35,6 +35,8 @@ class Algorithm(Protocol):
 
     code: ClassVar[int]
 
+    def __hash__(self) -> int: ...
+
     @property
     def limit(self) -> int:
         """The most units that can ever pass at one moment."""
@@ -53,7 +55,7 @@ class Algorithm(Protocol):
         """
 
     def decide(self, state: State | None, now_us: int, cost: int) -> tuple[Reading, State | None, int]:
-        """Decide on a mended state: the reading, the state to keep if the units are taken, and for how many microseconds it has to be kept."""
+        """Decide on a mended state: the reading, the state to keep if the units are taken, and for how many us to keep it."""
 
     def share(self, nodes: int) -> "Algorithm":
         """The part of this limit that one of ``nodes`` equal nodes may grant by itself."""
@@ -85,7 +87,8 @@ class Store(Protocol):
 
         Args:
             cost: units, the same for every check.
-            mode: ``take``; ``peek``, which charges nothing; ``fill``, which takes as many units up to ``cost`` as fit.
+            mode: ``take``; ``peek``, which charges nothing; ``fill``, which takes as many units up to ``cost`` as fit;
+                ``now``, which fills too, but books nothing that would have to wait.
 
         Raises:
             ConfigurationError: a cost that a check could never grant.

@@ -26,12 +26,14 @@ class MemoryStore:
             now_us = self._clock_us()
             decided = [self._decide(check, now_us, cost) for check in checks]
             granted = cost if self._passes(checks, decided) else 0
-            if not granted and mode == "fill":
+            if not granted and mode in ("fill", "now"):
                 granted = min(
                     reading.remaining for check, (reading, _, _) in zip(checks, decided, strict=True) if check.binding
                 )
                 if granted:
                     decided = [self._decide(check, now_us, granted) for check in checks]
+            if mode == "now" and any(reading.wait_us for reading, _, _ in decided):
+                granted = 0
             if granted and mode != "peek":
                 for check, (_, state, keep_us) in zip(checks, decided, strict=True):
                     if state is not None:

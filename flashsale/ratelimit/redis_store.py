@@ -12,6 +12,7 @@ from flashsale.ratelimit.limit import Algorithm, Check, Mode, Reading, Verdict, 
 
 LUA = Path(__file__).parent / "lua"
 ALGORITHMS = tuple(LUA / f"{name}.lua" for name in ("token_bucket", "leaky_bucket", "sliding_log", "sliding_counter"))
+TOKEN_BUCKET = ALGORITHMS[0]
 DECIDE = Script(LUA / "decide-n.lua", parts=ALGORITHMS)
 _GIVE_BACK = Script(LUA / "give_back-1.lua")
 _WIDTH = len(Reading._fields)
@@ -41,10 +42,7 @@ def _most(algorithm: Algorithm) -> int:
 
 def verdict(answer: list[int]) -> Verdict:
     """What the script returned, as a value."""
-    readings = [
-        Reading(bool(answer[at]), *answer[at + 1 : at + _WIDTH])  # type: ignore[call-arg]
-        for at in range(2, len(answer), _WIDTH)
-    ]
+    readings = [Reading(bool(answer[at]), *answer[at + 1 : at + _WIDTH]) for at in range(2, len(answer), _WIDTH)]
     return Verdict(answer[0], answer[1], tuple(readings))
 
 

@@ -54,6 +54,8 @@ UNFOLD = {
                 "title": "System",
                 "separator": True,
                 "items": [
+                    _entry("Rate limits", "speed", "limits", "limitrule"),
+                    _entry("Changes of limits", "history", "limits", "rulechange"),
                     _entry("Dead letters", "mail", "tasks", "deadletter"),
                     _entry("Users", "person", "auth", "user"),
                     _entry("Groups", "group", "auth", "group"),

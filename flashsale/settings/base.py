@@ -7,6 +7,7 @@ from flashsale.settings.admin import *  # noqa: F403
 from flashsale.settings.celery import *  # noqa: F403
 from flashsale.settings.logging import *  # noqa: F403
 from flashsale.settings.payments import *  # noqa: F403
+from flashsale.settings.ratelimit import *  # noqa: F403
 from flashsale.settings.redis import *  # noqa: F403
 
 BASE_DIR = env.BASE_DIR
@@ -25,6 +26,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "flashsale.storefront",
+    "flashsale.limits",
     "inventory",
     "orders",
     "payments",
@@ -33,6 +35,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "flashsale.edge.body_limit.BodyLimit",
+    "flashsale.edge.limit_headers.LimitHeaders",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -16,6 +16,7 @@ def rest_settings(signing_key: str) -> dict[str, Any]:
                 "rest_framework.authentication.SessionAuthentication",
             ],
             "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+            "DEFAULT_THROTTLE_CLASSES": ["flashsale.ratelimit.throttles.RuleThrottle"],
             "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
             "DEFAULT_PARSER_CLASSES": ["flashsale.edge.strict.StrictJSONParser"],
             "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

@@ -20,6 +20,7 @@ class AdmitCode(IntEnum):
     LIMIT_PER_CUSTOMER = 11
     BUSY = 12
     SOLD_OUT = 13
+    RATE_LIMITED = 14
 
 
 class EffectCode(IntEnum):

@@ -16,10 +16,11 @@ import redis
 from django.conf import settings
 
 from flashsale.core.clock import from_us
-from flashsale.core.errors import FlashsaleError
+from flashsale.core.errors import FlashsaleError, RateLimited
 from flashsale.core.ids import new_purchase_token
 from flashsale.core.lua import Script
 from flashsale.core.redis_client import gate_client
+from flashsale.ratelimit.redis_store import TOKEN_BUCKET
 from inventory import errors
 from inventory.admission import keys
 from inventory.admission.admitted import AdmittedOrder, ItemTerms
@@ -27,10 +28,10 @@ from inventory.admission.codes import AdmitCode, EffectCode
 
 _LUA = Path(__file__).parent / "lua"
 _ISSUE, _ADMIT, _CLAIM, _ACK, _SETTLE, _RELEASE, _CONFIGURE, _WITHHOLD, _BEGIN, _OPEN = (
-    Script(_LUA / f"{name}.lua")
+    Script(_LUA / f"{name}.lua", parts=[TOKEN_BUCKET] if name.startswith("admit") else [])
     for name in (
         "issue-3",
-        "admit-9",
+        "admit-10",
         "claim-2",
         "ack-3",
         "settle-2",
@@ -80,6 +81,7 @@ class Admission:
     order_id: UUID
     replayed: bool
     wake: bool
+    shadowed: bool = False
 
 
 Entry = tuple[str, AdmittedOrder]
@@ -155,12 +157,14 @@ def admit(
     seq: str,
     digest: str,
     method: str,
+    limit: str = "",
 ) -> Admission:
     """Give or deny units in one round trip; a refusal changes nothing.
 
     Args:
         item: the item that the token names.
         digest: hexadecimal SHA-256 of the request, to tell a repetition from another request.
+        limit: the item's rate as ``redis_store.encoded`` writes a token bucket; empty for none. In units.
 
     Raises:
         Refused, Invalid: one class for each code of ``AdmitCode``.
@@ -177,6 +181,7 @@ def admit(
             keys.held(item),
             keys.queued(item),
             keys.admitted(item),
+            keys.rate(item),
         ],
         [
             customer,
@@ -190,12 +195,15 @@ def admit(
             settings.RECEIPT_TTL_S,
             settings.PURCHASE_TOKEN_TTL_S,
             item,
+            limit,
         ],
     )
     code = AdmitCode(answer[0])
+    if code is AdmitCode.RATE_LIMITED:
+        raise RateLimited(retry_after=int(answer[1]) / 1_000_000)
     if code not in (AdmitCode.ADMITTED, AdmitCode.REPLAYED):
         _refuse(code)
-    return Admission(UUID(answer[1]), code is AdmitCode.REPLAYED, bool(answer[2]))
+    return Admission(UUID(answer[1]), code is AdmitCode.REPLAYED, bool(answer[2]), shadowed=bool(answer[3]))
 
 
 def _parse(raw: Iterable[tuple[str, Mapping[str, str]] | Sequence[Any]]) -> Claim:
@@ -234,6 +242,18 @@ def ack(item: int, entries: Sequence[Entry]) -> bool:
     """Forget orders that the ledger has recorded; True when more wait and the caller must wake the dispatcher."""
     args = [value for entry_id, order in entries for value in (entry_id, order.customer, str(order.id))]
     return bool(_ACK(gate_client(), [keys.meta(item), keys.admitted(item), keys.queued(item)], args))
+
+
+@_guarded
+def unclaimed(item: int) -> int:
+    """Orders in the stream that nobody has claimed."""
+    return waiting([item])[item][0]
+
+
+@_guarded
+def wake_once(item: int, *, ttl_ms: int) -> bool:
+    """True for the first who asks within ``ttl_ms`` milliseconds."""
+    return bool(gate_client().set(keys.woken(item), "1", nx=True, px=ttl_ms))
 
 
 @_guarded

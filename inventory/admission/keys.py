@@ -33,6 +33,16 @@ def admitted(item: int) -> str:
     return f"fs:{{{item}}}:admitted"
 
 
+def rate(item: int) -> str:
+    """string: the item's admission limit"""
+    return f"fs:{{{item}}}:rate"
+
+
+def woken(item: int) -> str:
+    """string: a delayed wake-up is on its way"""
+    return f"fs:{{{item}}}:woken"
+
+
 def token(item: int, purchase_token: str) -> str:
     """string: the customer the purchase token was issued to"""
     return f"fs:{{{item}}}:token:{purchase_token}"

@@ -186,12 +186,12 @@ rates = st.tuples(st.integers(1, 5_000), st.sampled_from([S, 60 * S]))
 subs = st.sampled_from([(0, 0), (1, 50_000), (3, 300_000)])
 algorithms = st.one_of(
     st.builds(
-        lambda rate, burst, warm: TokenBucket(*rate, burst, warm),
+        lambda rate, burst, warm: TokenBucket(rate[0], rate[1], burst, warm),
         rates,
         st.integers(3, 200),
         st.sampled_from([0, 0, 1, 500, 7_000]),
     ),
-    st.builds(lambda rate, wait: LeakyBucket(*rate, wait), rates, st.integers(0, 5 * S)),
+    st.builds(lambda rate, wait: LeakyBucket(rate[0], rate[1], wait), rates, st.integers(0, 5 * S)),
     st.builds(
         lambda limit, window, sub: SlidingLog(limit, window, *sub), st.integers(3, 60), st.integers(500_000, 3 * S), subs
     ),
@@ -203,7 +203,7 @@ steps = st.lists(
     st.tuples(
         st.one_of(st.integers(0, 20_000), st.integers(0, 2 * S), st.integers(-2 * S, 0)),
         st.integers(1, 3),
-        st.sampled_from(["take", "take", "take", "peek", "fill"]),
+        st.sampled_from(["take", "take", "take", "peek", "fill", "now"]),
     ),
     min_size=1,
     max_size=60,

@@ -1,6 +1,7 @@
 -- Decides several limits at once: every binding one passes and is charged, or none is. One trip, O(limits).
 -- KEYS  one for each limit
--- ARGV  1 'take', 'peek', or 'fill' (as many units up to the cost as fit)  2 cost  3 now in us, '' for the server's clock
+-- ARGV  1 'take'; 'peek'; 'fill': as many units up to the cost as fit; 'now': like fill, but only what need not wait
+--       2 cost  3 now in us, '' for the server's clock
 --       4.. for each limit a JSON list: code of the algorithm, 1 binding or 0 shadow, its parameters
 -- Returns {units granted, now, then for each limit: passed, wait, remaining, retry after, reset after}
 local algorithms = {token_bucket, leaky_bucket, sliding_log, sliding_counter}
@@ -31,9 +32,12 @@ end
 
 local passed, fits = read(cost)
 local granted = passed and cost or 0
-if not passed and ARGV[1] == 'fill' and fits > 0 then
+if not passed and (ARGV[1] == 'fill' or ARGV[1] == 'now') and fits > 0 then
   read(fits)
   granted = fits
+end
+for _, limit in ipairs(limits) do
+  if ARGV[1] == 'now' and limit.reading[2] > 0 then granted = 0 end
 end
 local answer = {granted, now}
 for _, limit in ipairs(limits) do

@@ -1,16 +1,17 @@
 -- Gives or denies units: all checks, then all effects. One trip, O(1).
--- KEYS  1 meta  2 stock  3 token  4 spent  5 receipt  6 buyers  7 held  8 queued  9 admitted
+-- KEYS  1 meta  2 stock  3 token  4 spent  5 receipt  6 buyers  7 held  8 queued  9 admitted  10 rate
 -- ARGV  1 customer  2 sku  3 units  4 order id  5 digest  6 source  7 seq  8 payment method
 --       9 receipt ttl s  10 spent ttl s  11 item
--- Returns {code, order id, wake}; codes: 0 ADMITTED  1 REPLAYED  2 MISMATCH  3 SEQ_TAKEN  4 GATE_MISSING  5 NOT_OPEN
---       6 PAUSED  7 ENDED  8 TOKEN_INVALID  9 TOKEN_USED  10 QUANTITY_OVER  11 LIMIT_PER_CUSTOMER  12 BUSY  13 SOLD_OUT
+--       12 the item's rate as the limiter writes a token bucket, '' for none
+-- Returns {code, order id or microseconds to retry after, wake, shadowed}; codes: 0 ADMITTED  1 REPLAYED  2 MISMATCH  3 SEQ_TAKEN  4 GATE_MISSING  5 NOT_OPEN
+--       6 PAUSED  7 ENDED  8 TOKEN_INVALID  9 TOKEN_USED  10 QUANTITY_OVER  11 LIMIT_PER_CUSTOMER  12 BUSY  13 SOLD_OUT  14 RATE_LIMITED
 local customer, units = ARGV[1], tonumber(ARGV[3])
 local receipt = redis.call('GET', KEYS[5])
 if receipt then
   local owner, digest, order = receipt:match('^(%d+) (%x+) (%S+)$')
   if owner ~= customer then return {3} end
   if digest ~= ARGV[5] then return {2} end
-  return {1, order, 0}
+  return {1, order, 0, 0}
 end
 local meta = redis.call('HMGET', KEYS[1], 'state', 'opens_at', 'closes_at', 'rebuilding', 'sku', 'per_customer',
   'backlog', 'price', 'currency', 'awake_until')
@@ -27,12 +28,21 @@ if owner ~= customer or meta[5] ~= ARGV[2] then return {8} end
 local per_customer = tonumber(meta[6])
 if units > per_customer then return {10} end
 if units + tonumber(redis.call('HGET', KEYS[6], customer) or '0') > per_customer then return {11} end
+local charge, shadowed
+if ARGV[12] ~= '' then
+  local limit = cjson.decode(ARGV[12])
+  local reading
+  reading, charge = token_bucket(KEYS[10], {limit[3], limit[4], limit[5]}, units, now)
+  shadowed = reading[1] == 0
+  if shadowed and limit[2] == 1 then return {14, reading[4]} end
+end
 if redis.call('XLEN', KEYS[9]) >= tonumber(meta[7]) then return {12} end
 if tonumber(redis.call('GET', KEYS[2]) or '0') < units then return {13} end
 
 local line = cjson.encode({id = ARGV[4], item = ARGV[11], customer = customer, sku = ARGV[2], units = units,
   price = meta[8], currency = meta[9], source = ARGV[6], seq = ARGV[7], digest = ARGV[5], method = ARGV[8],
   at = string.format('%.0f', now)})
+if charge then redis.call(unpack(charge)) end
 redis.call('DEL', KEYS[3])
 redis.call('SET', KEYS[4], customer, 'EX', ARGV[10])
 redis.call('SET', KEYS[5], customer .. ' ' .. ARGV[5] .. ' ' .. ARGV[4], 'EX', ARGV[9])
@@ -47,4 +57,4 @@ if tonumber(meta[10] or '0') < now then
   wake = 1
   redis.call('HSET', KEYS[1], 'awake_until', string.format('%.0f', now + 1000000))
 end
-return {0, ARGV[4], wake}
+return {0, ARGV[4], wake, shadowed and 1 or 0}

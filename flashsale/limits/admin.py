@@ -1,0 +1,75 @@
+"""Rules for staff: in force in every process within a second, with their history."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+
+from flashsale.limits import services
+from flashsale.limits.models import LimitRule, RuleChange
+
+
+@admin.register(LimitRule)
+class LimitRuleAdmin(ModelAdmin):
+    list_display = ("name", "applies_to", "key", "algorithm", "rate", "window_ms", "on_limit", "on_failure", "fleet", "enabled")
+    list_filter = ("enabled", "algorithm", "on_limit", "fleet")
+    search_fields = ("name", "applies_to")
+    actions = ("enable", "disable")
+    fieldsets = (
+        (None, {"fields": ("name", "applies_to", "key", "fleet", "enabled")}),
+        (
+            "Limit",
+            {"fields": ("algorithm", "rate", "window_ms", "burst", "max_wait_ms", "sub_rate", "sub_window_ms", "warm_up_ms")},
+        ),
+        ("Answers", {"fields": ("on_limit", "on_failure")}),
+    )
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        services.save_rule(obj, actor=request.user.get_username())
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        services.delete_rule(obj, actor=request.user.get_username())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for rule in queryset:
+            self.delete_model(request, rule)
+
+    @admin.action(description="Enable the selected rules", permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[LimitRule]) -> None:
+        self._switch(request, queryset, enabled=True)
+
+    @admin.action(description="Disable the selected rules", permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[LimitRule]) -> None:
+        self._switch(request, queryset, enabled=False)
+
+    def _switch(self, request: HttpRequest, queryset: QuerySet[LimitRule], *, enabled: bool) -> None:
+        for rule in queryset:
+            rule.enabled = enabled
+            services.save_rule(rule, actor=request.user.get_username())
+            self.log_change(request, rule, f"enabled: {enabled}")
+
+
+@admin.register(RuleChange)
+class RuleChangeAdmin(ModelAdmin):
+    list_display = ("at", "rule", "actor", "changed")
+    list_filter = ("rule",)
+    search_fields = ("rule", "actor")
+
+    @admin.display(description="what changed")
+    def changed(self, change: RuleChange) -> str:
+        """Old and new value of each field."""
+        before, after = change.before or {}, change.after or {}
+        if not before or not after:
+            return "made" if after else "deleted"
+        return ", ".join(f"{name}: {before.get(name)} → {after[name]}" for name in after if before.get(name) != after[name])
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

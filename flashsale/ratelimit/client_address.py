@@ -1,0 +1,44 @@
+"""Whose request it is, by address."""
+
+from collections.abc import Sequence
+from functools import cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+Address = IPv4Address | IPv6Address
+_IPV6_CUSTOMER = 64  # providers give a customer a /64, so its addresses are one client
+
+
+@cache
+def _networks(names: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(name, strict=False) for name in names)
+
+
+def _parsed(text: str) -> Address | None:
+    try:
+        address = ip_address(text.strip())
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def client_address(remote: str, forwarded_for: str, trusted: Sequence[str]) -> str:
+    """The client's address as a key: IPv4 as it is, IPv6 as its /64.
+
+    Args:
+        remote: who is connected to us.
+        forwarded_for: the ``X-Forwarded-For`` header; believed only as far as the hops behind it are ours.
+        trusted: networks of our own proxies.
+    """
+    networks = _networks(tuple(trusted))
+    hops = [remote, *reversed(forwarded_for.split(","))] if forwarded_for else [remote]
+    found = _parsed(remote)
+    for hop in hops:
+        address = _parsed(hop)
+        if address is None:
+            break
+        found = address
+        if not any(address in network for network in networks):
+            break
+    if isinstance(found, IPv6Address):
+        return str(ip_network((found, _IPV6_CUSTOMER), strict=False))
+    return str(found) if found else "unknown"

@@ -1,0 +1,67 @@
+"""This process's limiter and rules."""
+
+import os
+import socket
+from functools import cache
+
+import redis
+from django.conf import settings
+from django.utils.module_loading import import_string
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from flashsale.core.breaker import CircuitBreaker
+from flashsale.ratelimit.limit import Mode
+from flashsale.ratelimit.limiter import Decision, Limiter
+from flashsale.ratelimit.redis_store import RedisStore
+from flashsale.ratelimit.rules import Rule
+from flashsale.ratelimit.ruleset import RuleSet
+
+
+@cache
+def limits_client() -> "redis.Redis":
+    """The pooled client of the limits' Redis. Short timeouts and no second try: a limit that takes long has failed."""
+    return redis.Redis.from_url(
+        settings.RATELIMIT_REDIS_URL,
+        decode_responses=True,
+        socket_connect_timeout=settings.RATELIMIT_TIMEOUT_S,
+        socket_timeout=settings.RATELIMIT_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+@cache
+def limiter() -> Limiter:
+    """The limiter of this process."""
+    return Limiter(RedisStore(limits_client), breaker=CircuitBreaker(open_s=settings.RATELIMIT_OPEN_S))
+
+
+def _rules_changed(nodes: int) -> None:
+    limiter().nodes = nodes
+    limiter().denied.forget()
+
+
+@cache
+def _ruleset(pid: int) -> RuleSet:
+    return RuleSet(
+        limits_client,
+        fleet=settings.FLEET,
+        node=f"{socket.gethostname()}:{pid}",
+        load=import_string(settings.RATELIMIT_RULES_SOURCE),
+        on_change=_rules_changed,
+    )
+
+
+def ruleset() -> RuleSet:
+    """The rules in force; a forked child is a node of its own."""
+    return _ruleset(os.getpid())
+
+
+def rules_at(*places: str) -> list[Rule]:
+    """The rules in force at these places."""
+    return ruleset().at(*places)
+
+
+def check_all(*places: str, cost: int, mode: Mode = "take") -> Decision:
+    """Decide the rules of these places that count everybody together."""
+    return limiter().check([(rule, "all") for rule in rules_at(*places) if rule.key == "all"], cost, mode=mode)

@@ -1,0 +1,128 @@
+"""The rules in force in this process: read from Redis, looked for anew every half second, the last ones kept while it is away.
+
+They come from the database; ``flashsale.limits.publish`` brings them to Redis, on every change and by a sweep.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import redis
+
+from flashsale.ratelimit.limit import ConfigurationError
+from flashsale.ratelimit.rules import Rule
+
+logger = logging.getLogger(__name__)
+RULES_KEY = "fs:{limits}:rules"
+VERSION_KEY = "fs:{limits}:rules:version"
+NODES_KEY = "fs:{limits}:nodes"
+REFRESH_S = 0.5
+_NODE_LIFE_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _InForce:
+    version: str
+    by_place: dict[str, tuple[Rule, ...]]
+
+
+def parse(text: str) -> tuple[Rule, ...]:
+    """Published rules; one that cannot be read is left out and logged, the others stay in force."""
+    rules = []
+    for values in json.loads(text):
+        try:
+            rules.append(Rule.from_values(values))
+        except (TypeError, ConfigurationError) as error:
+            logger.error("rule left out", extra={"event": "rule_broken", "rule": str(values), "error": repr(error)})
+    return tuple(rules)
+
+
+class RuleSet:
+    """Rules by the place they apply to, never older than a second while Redis answers. Thread-safe."""
+
+    def __init__(
+        self,
+        client: "Callable[[], redis.Redis]",
+        *,
+        fleet: str,
+        node: str,
+        load: Callable[[], str],
+        on_change: Callable[[int], None] = lambda nodes: None,
+    ) -> None:
+        """
+        Args:
+            fleet: only rules for it, or for all fleets, are in force.
+            node: this process's name among those that share the limits.
+            load: the rules as JSON from their source, for when Redis has none.
+            on_change: called with the number of live nodes after new rules came into force.
+        """
+        self._client = client
+        self._fleet = fleet
+        self._node = node
+        self._load = load
+        self._on_change = on_change
+        self._lock = threading.Lock()
+        self._looked_at = -REFRESH_S
+        self._in_force: _InForce | None = None
+        self.nodes = 1
+
+    def at(self, *places: str) -> list[Rule]:
+        """The enabled rules of these places."""
+        by_place = self._current().by_place
+        return [rule for place in places for rule in by_place.get(place, ())]
+
+    def forget(self) -> None:
+        """Look anew at the next question."""
+        self._looked_at = -REFRESH_S
+
+    def _current(self) -> _InForce:
+        if time.monotonic() - self._looked_at < REFRESH_S and self._in_force:
+            return self._in_force
+        # One thread looks; the others go on with what they have, unless there is nothing.
+        if self._lock.acquire(blocking=self._in_force is None):
+            try:
+                if time.monotonic() - self._looked_at >= REFRESH_S or self._in_force is None:
+                    self._look()
+                    self._looked_at = time.monotonic()
+            finally:
+                self._lock.release()
+        return self._in_force or self._take("", ())
+
+    def _look(self) -> None:
+        try:
+            version, self.nodes = self._ask()
+            if self._in_force and version and version == self._in_force.version:
+                return
+            text = self._client().get(RULES_KEY) if version else None
+        except redis.RedisError:
+            if self._in_force:
+                return
+            version, text = None, None
+        try:
+            self._take(version or "", parse(str(text or self._load())))
+        except Exception as error:
+            # Whatever is wrong with the source of the rules, the shop goes on under those it has.
+            logger.exception("rules cannot be read", extra={"event": "rules_unreadable", "error": repr(error)})
+
+    def _ask(self) -> tuple[str | None, int]:
+        moment = time.time()
+        pipe = self._client().pipeline(transaction=False)
+        pipe.get(VERSION_KEY)
+        pipe.zadd(NODES_KEY, {self._node: moment})
+        pipe.zremrangebyscore(NODES_KEY, 0, moment - _NODE_LIFE_S)
+        pipe.zcard(NODES_KEY)
+        pipe.expire(NODES_KEY, 60)
+        answers = pipe.execute()
+        return answers[0], max(1, int(answers[3]))
+
+    def _take(self, version: str, rules: Sequence[Rule]) -> _InForce:
+        by_place: dict[str, tuple[Rule, ...]] = {}
+        for rule in rules:
+            if rule.enabled and rule.fleet in ("all", self._fleet):
+                by_place[rule.applies_to] = (*by_place.get(rule.applies_to, ()), rule)
+        self._in_force = _InForce(version, by_place)
+        self._on_change(self.nodes)
+        return self._in_force

@@ -1,0 +1,65 @@
+"""The DRF throttle: every rule that applies to an endpoint, in one round trip."""
+
+import threading
+import time
+from typing import Any
+
+from django.conf import settings
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+
+from flashsale.core.errors import RateLimited
+from flashsale.ratelimit.client_address import client_address
+from flashsale.ratelimit.headers import headers
+from flashsale.ratelimit.in_process import limiter, rules_at
+from flashsale.ratelimit.limit import Check
+from flashsale.ratelimit.limiter import Decision
+from flashsale.ratelimit.rules import Rule
+
+# What a customer asks for here becomes a message there.
+_PRODUCES = {"order-pay": "produce:payments", "order-cancel": "produce:cancellations"}
+_waiters = threading.BoundedSemaphore(settings.RATELIMIT_WAITERS)
+
+
+class RuleThrottle(BaseThrottle):
+    """Refuses with :class:`RateLimited`; a request under a ``queue`` rule waits here for its turn, two at a time."""
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        """Always True: a refusal is raised, so that it carries its headers."""
+        match = request.resolver_match
+        endpoint = match.url_name if match else ""
+        places = ["api", f"api:{endpoint}", *filter(None, [_PRODUCES.get(endpoint or "")])]
+        asked = [(rule, value) for rule in rules_at(*places) if (value := self._value(rule, request, view)) is not None]
+        decision = limiter().check(asked)
+        request._request.limit_headers = headers(decision)  # type: ignore[attr-defined]
+        if not decision.allowed:
+            raise RateLimited(retry_after=decision.retry_after_s)
+        if decision.wait_s > 0:
+            self._wait(decision)
+        return True
+
+    @staticmethod
+    def _value(rule: Rule, request: Request, view: Any) -> str | None:
+        if rule.key == "all":
+            return "all"
+        if rule.key == "address":
+            meta = request.META
+            forwarded = meta.get("HTTP_X_FORWARDED_FOR", "")
+            return client_address(meta.get("REMOTE_ADDR", ""), forwarded, settings.TRUSTED_PROXIES)
+        if rule.key == "customer":
+            return str(request.user.pk) if request.user and request.user.is_authenticated else None
+        names = view.kwargs
+        return f"{names['slug']}/{names['sku']}" if "sku" in names else None
+
+    @staticmethod
+    def _wait(decision: Decision) -> None:
+        if not _waiters.acquire(blocking=False):
+            for answer in decision.answers:
+                if answer.reading.wait_us:
+                    check = Check(answer.rule.redis_key(answer.key), answer.rule.limit)
+                    limiter().give_back(check, decision.now_us + answer.reading.reset_after_us, 1)
+            raise RateLimited(retry_after=decision.wait_s)
+        try:
+            time.sleep(decision.wait_s)
+        finally:
+            _waiters.release()

@@ -1,0 +1,129 @@
+"""The consumer side: one rate for a queue over all workers, in orders; what waits, waits in order and is not lost."""
+
+import json
+import socket
+import time
+from uuid import uuid4
+
+import pytest
+import redis
+from celery import current_app
+from django.conf import settings
+
+from flashsale.limits import services
+from flashsale.limits.models import LimitRule
+from flashsale.ratelimit.in_process import limits_client, ruleset
+from tasks.models import DeadLetter
+from tests.conftest import eventually, running, start_worker
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def pace():
+    def set_pace(queue, **changes):
+        fields = {"rate": 40, "max_wait_ms": 60_000, **changes}
+        rule = LimitRule(
+            name=f"consume-{queue}",
+            applies_to=f"consume:{queue}",
+            key="all",
+            algorithm="leaky_bucket",
+            on_limit="queue",
+            **fields,
+        )
+        LimitRule.objects.all().delete()
+        services.save_rule(rule, actor="test")
+        ruleset().forget()
+
+    return set_pace
+
+
+def test_two_workers_together_keep_the_queues_rate(pace):
+    pace("orders", rate=40)
+    with running(start_worker("one", ["orders"])), running(start_worker("two", ["orders"])):
+        for _ in range(81):
+            current_app.tasks["tasks.create_orders"].apply_async(args=([str(uuid4())],))
+        began = time.monotonic()
+        eventually(lambda: _empty("orders"), within=20)
+        took = time.monotonic() - began
+
+    assert 1.6 <= took <= 2.8  # 81 orders at 40 a second are 2 s, less what left while they were published
+
+
+def _empty(queue):
+    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
+        return broker.llen(queue) == 0 and broker.hlen("unacked") == 0
+
+
+def test_a_batch_costs_as_many_units_as_it_has_orders(pace):
+    pace("orders", rate=50)
+    with running(start_worker("one", ["orders"])):
+        for _ in range(4):
+            current_app.tasks["tasks.create_orders"].apply_async(args=([str(uuid4()) for _ in range(25)],))
+        began = time.monotonic()
+        eventually(lambda: _empty("orders"), within=20)
+        took = time.monotonic() - began
+
+    assert 1.2 <= took <= 2.5  # three batches wait half a second each
+
+
+def test_a_queue_that_waits_long_does_not_keep_the_worker_from_its_other_queues(pace):
+    pace("orders", rate=1)
+    with running(start_worker("one", ["orders", "payments"], concurrency=1)):
+        for _ in range(4):
+            current_app.tasks["tasks.create_orders"].apply_async(args=([str(uuid4()) for _ in range(5)],))
+        eventually(lambda: limits_client().exists("fs:{limits}:consume-orders:all"))
+        current_app.tasks["tasks.charge_payments"].apply_async(args=([str(uuid4())],))
+        eventually(lambda: _length("payments") == 0 and not _unacked("payments"), within=4)
+        assert _length("orders") >= 1  # they wait in the broker
+
+
+def _length(queue):
+    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
+        return broker.llen(queue)
+
+
+def _unacked(queue):
+    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
+        return [1 for raw in broker.hvals("unacked") if json.loads(raw)[2] == queue]
+
+
+def test_a_worker_killed_while_a_batch_waits_loses_none(workers, pace, customers, make_item, order):
+    from orders.models import Order
+
+    item = make_item(units=5)
+    pace("orders", rate=1)
+    current_app.control.cancel_consumer("orders", destination=[f"test@{socket.gethostname()}"], reply=True)
+    victim = start_worker("victim", ["orders"])
+    for buyer in customers(5):
+        order(item, buyer)
+    eventually(lambda: _unacked("orders"))
+    victim.kill()
+    current_app.control.add_consumer("orders", destination=[f"test@{socket.gethostname()}"], reply=True)
+    LimitRule.objects.all().delete()
+    from flashsale.limits.publish import publish as publish_rules
+
+    publish_rules()
+
+    from tests.conftest import Process
+
+    with running(Process("sweeper", "python", "manage.py", "sweep")):
+        eventually(lambda: Order.objects.filter(status="paid").count() == 5, within=25)
+
+    item.refresh_from_db()
+    assert (item.available, item.reserved, item.sold) == (0, 0, 5)
+    assert not DeadLetter.objects.exists()
+
+
+def test_the_dispatcher_makes_batches_of_what_it_is_granted(pace, customers, make_item, order, workers):
+    from orders.models import Order
+
+    item = make_item(units=30)
+    pace("dispatch", rate=10, max_wait_ms=1_000)
+    began = time.monotonic()
+    for buyer in customers(30):
+        order(item, buyer)
+
+    eventually(lambda: Order.objects.filter(status="paid").count() == 30, within=15)
+
+    assert time.monotonic() - began >= 1.8  # 30 orders at 10 a second, up to eleven of them at once
