@@ -5,7 +5,7 @@ STACK := $(BIN)/python -m flashsale.stack
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: up test check lint rehearse bench audit clean
+.PHONY: up test check lint rehearse bench bench-limits shapes audit clean
 
 up: .venv/.runtime
 	@$(STACK) up
@@ -28,6 +28,12 @@ rehearse: .venv/.runtime
 
 bench: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.bench_pipeline $(ARGS)
+
+bench-limits: .venv/.development
+	$(STACK) servers -- $(BIN)/python -m tests.load.bench_limits --json docs/results/limits.json $(ARGS)
+
+shapes: .venv/.development
+	$(STACK) servers -- $(BIN)/python -m tests.load.shapes
 
 audit: .venv/.runtime
 	$(BIN)/python manage.py audit

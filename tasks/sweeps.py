@@ -69,7 +69,7 @@ def effects() -> None:
         pass
 
 
-SWEEPS: tuple[Callable[[], None], ...] = (
+SWEEPS: tuple[Callable[[], object], ...] = (
     waiting_orders,
     half_made_orders,
     open_payments,

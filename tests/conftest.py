@@ -49,8 +49,11 @@ def clean_redis(request):
         return
     request.getfixturevalue("transactional_db")
     gate_client().flushall()
-    _empty_queues()
     from flashsale.edge import catalog
+    from flashsale.limits.models import LimitRule
+
+    LimitRule.objects.all().delete()
+    _empty_queues()
 
     catalog.forget()
     yield
@@ -119,9 +122,12 @@ class Process:
         self.popen.wait()
 
 
-def start_worker(name="test", queues=None, concurrency=2):
+def start_worker(name="test", queues=None, concurrency=2, kept=False):
+    """A real worker; ``kept``: started again when it dies, as in the stack, and then not to be killed by a test."""
     queues = queues or settings.QUEUES
     command = ["celery", "-A", "flashsale", "worker", "-n", f"{name}@%h", "-Q", ",".join(queues), "-c", str(concurrency)]
+    if kept:
+        command = ["python", "-m", "flashsale.stack", "keep", "--", str(BIN / "celery"), *command[1:]]
     process = Process(name, *command, "--without-gossip", "--without-mingle", "-l", "WARNING")
     keys = [f"fs:workers:{queue}" for queue in queues]
     gate_client().delete(*keys)
@@ -140,7 +146,7 @@ def running(process):
 @pytest.fixture(scope="session")
 def _workers(django_db_setup, django_db_blocker):
     with django_db_blocker.unblock():
-        process = start_worker()
+        process = start_worker(kept=True)
     with running(process):
         yield process
 

@@ -10,6 +10,7 @@ PURCHASE_TOKENS = Counter("flashsale_purchase_tokens_total", "Purchase-token req
 BATCH_ORDERS = Histogram("flashsale_batch_orders", "Orders in a batch.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500))
 LIMIT_DECISIONS = Counter("flashsale_limit_decisions_total", "Decisions of a rate limit's rule.", ["rule", "result"])
 LIMIT_NEAR = Counter("flashsale_limit_near_total", "Requests that passed with four fifths of a limit used.", ["rule"])
+RPC_SECONDS = Histogram("flashsale_ratelimit_rpc_seconds", "Time of a call to the rate-limit service.")
 STEP_SECONDS = Histogram("flashsale_step_seconds", "Time one step takes for a batch.", ["step"])
 
 

@@ -83,7 +83,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
 
 def _ours(error: FlashsaleError) -> Response:
     status = _STATUS.get(error.code, _REFUSED)
-    headers = {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
+    headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
     errors = error.errors if isinstance(error, Invalid) else None
     return _response(body(status, error.code, error.detail, errors), headers)
 

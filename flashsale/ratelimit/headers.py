@@ -11,6 +11,11 @@ def _policy(answer: Answer) -> str:
     return f'"{answer.rule.name}";q={limit.limit};w={max(1, math.ceil(limit.window_us / SECOND_US))}'
 
 
+def retry_after(seconds: float) -> str:
+    """Whole seconds, at least one."""
+    return str(max(1, math.ceil(seconds)))
+
+
 def headers(decision: Decision) -> dict[str, str]:
     """``RateLimit`` of the binding rule and ``RateLimit-Policy`` of every rule; empty without rules."""
     if decision.binding is None:

@@ -11,7 +11,7 @@ from flashsale.core.breaker import CircuitBreaker
 from flashsale.core.metrics import LIMIT_DECISIONS, LIMIT_NEAR
 from flashsale.ratelimit.deny_cache import DenyCache
 from flashsale.ratelimit.leaky_bucket import LeakyBucket
-from flashsale.ratelimit.limit import SECOND_US, Algorithm, Check, Mode, Reading, Store
+from flashsale.ratelimit.limit import SECOND_US, Algorithm, Check, Mode, Reading, Store, Verdict
 from flashsale.ratelimit.memory_store import MemoryStore
 from flashsale.ratelimit.rules import Rule, share_of
 
@@ -81,6 +81,18 @@ class Limiter:
             cost: units; a rule that could never grant so many is asked for the most it can.
             mode: see ``Store.decide``.
         """
+        prepared = self.prepare(asked, cost, mode)
+        if isinstance(prepared, Decision):
+            return prepared
+        checks, cost = prepared
+        try:
+            verdict = self.store.decide(checks, cost, mode=mode)
+        except (redis.RedisError, OSError) as error:
+            return self.fail(asked, cost, error, mode)
+        return self.conclude(asked, cost, verdict)
+
+    def prepare(self, asked: Asked, cost: int, mode: Mode = "take") -> Decision | tuple[list[Check], int]:
+        """The decision where the store need not or must not be asked, else what to ask it."""
         if not asked:
             return Decision(cost)
         cost = min(cost, *(most(rule.limit) for rule, _ in asked))
@@ -89,13 +101,17 @@ class Limiter:
             return self._counted(known, cost)
         if not self.breaker.may_ask():
             return self._counted(self._without_store(asked, cost, mode), cost)
-        checks = [Check(rule.redis_key(value), rule.limit, rule.on_limit != "log") for rule, value in asked]
-        try:
-            verdict = self.store.decide(checks, cost, mode=mode)
-        except (redis.RedisError, OSError) as error:
-            self.breaker.failed()
+        return [Check(rule.redis_key(value), rule.limit, rule.on_limit != "log") for rule, value in asked], cost
+
+    def fail(self, asked: Asked, cost: int, error: Exception, mode: Mode = "take") -> Decision:
+        """The decision after the store did not answer."""
+        self.breaker.failed()
+        if self.breaker.state != "closed":
             logger.warning("limits decided without Redis", extra={"event": "limiter_store_away", "error": repr(error)})
-            return self._counted(self._without_store(asked, cost, mode), cost)
+        return self._counted(self._without_store(asked, cost, mode), cost)
+
+    def conclude(self, asked: Asked, cost: int, verdict: Verdict) -> Decision:
+        """The decision that the store's verdict means."""
         self.breaker.succeeded()
         return self._counted(self._decision(asked, verdict.granted, verdict.now_us, verdict.readings), cost)
 

@@ -74,6 +74,15 @@ class RuleSet:
         by_place = self._current().by_place
         return [rule for place in places for rule in by_place.get(place, ())]
 
+    def in_force_at(self, *places: str) -> list[Rule]:
+        """Like :meth:`at`, without looking for new ones: for who calls :meth:`refresh` beside."""
+        by_place = self._in_force.by_place if self._in_force else {}
+        return [rule for place in places for rule in by_place.get(place, ())]
+
+    def refresh(self) -> None:
+        """Look for new rules now if it is time."""
+        self._current()
+
     def forget(self) -> None:
         """Look anew at the next question."""
         self._looked_at = -REFRESH_S

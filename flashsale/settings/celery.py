@@ -24,6 +24,9 @@ CELERY_WORKER_MAX_MEMORY_PER_CHILD = 200_000  # KiB
 CELERY_WORKER_CONSUMER = "tasks.paced_consumer:PacedConsumer"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# A worker that lost its broker ends and is started again: reconnected in place it may crash while it restores what it held
+# (kombu 5.7), or stay connected and deaf.
+CELERY_BROKER_CONNECTION_RETRY = False
 CELERY_BROKER_POOL_LIMIT = 10
 # A connection per task would cost 2 ms; one that died is found by the health check.
 CELERY_DB_REUSE_MAX = 1000

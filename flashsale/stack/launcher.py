@@ -71,16 +71,14 @@ def _environment(addresses: dict[str, str]) -> dict[str, str]:
     defaults = {
         "WEB_PORT": "8000",
         "FLOWER_PORT": "5555",
+        "RATELIMIT_PORT": "8081",
         "SECRET_KEY": secrets.token_hex(32),
         "SANDBOX_WEBHOOK_SECRET": secrets.token_hex(16),
         "FLOWER_BASIC_AUTH": f"operator:{secrets.token_hex(8)}",
     }
     kept = {name: os.environ.get(name) or remembered.get(name) or value for name, value in defaults.items()}
-    if os.environ.get("WEB_PORT") is None:
-        kept["WEB_PORT"] = "8000"
-    if os.environ.get("FLOWER_PORT") is None:
-        kept["FLOWER_PORT"] = "5555"
-    for name in ("WEB_PORT", "FLOWER_PORT"):
+    for name in ("WEB_PORT", "FLOWER_PORT", "RATELIMIT_PORT"):
+        kept[name] = os.environ.get(name) or defaults[name]  # a port of the last time is not this time's wish
         _require_free(name, kept[name])
     named = {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL") if os.environ.get(name)}
     values = kept | named | addresses | {"WEB_URL": f"http://127.0.0.1:{kept['WEB_PORT']}"}

@@ -16,7 +16,7 @@ PARTS = ("token_bucket.lua", "leaky_bucket.lua", "sliding_log.lua", "sliding_cou
 def test_a_script_is_short_and_never_scans(path):
     text = path.read_text()
 
-    assert len(text.splitlines()) < 60
+    assert len(text.splitlines()) <= 60
     assert "'KEYS'" not in text
 
 

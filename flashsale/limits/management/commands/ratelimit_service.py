@@ -1,0 +1,23 @@
+"""The rate-limit service as a process."""
+
+import asyncio
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from flashsale.ratelimit.service.server import serve
+
+
+class Command(BaseCommand):
+    help = "Serves the rate limits over gRPC, in Envoy's protocol v3, until SIGTERM."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1")
+        parser.add_argument("--port", type=int, default=8081)
+        parser.add_argument("--metrics-port", type=int)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            asyncio.run(serve(f"{options['host']}:{options['port']}", options["metrics_port"]))
+        except (RuntimeError, OSError) as error:
+            raise CommandError(str(error)) from error

@@ -1,0 +1,1 @@
+"""The limiter as an RPC service, in Envoy's rate-limit protocol v3."""
