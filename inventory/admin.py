@@ -94,7 +94,7 @@ class SaleAdmin(StaffAdmin):
         ("closes_at", RangeDateTimeFilter),
     )
     search_fields = ("name", "slug")
-    fields = ("name", "slug", "state", "opens_at", "closes_at", "payment_window", "created_at")
+    fields = ("name", "slug", "state", "opens_at", "closes_at", "payment_window", "waiting_room_rate", "created_at")
     inlines = (ItemInline,)
     actions = ("pause", "resume", "end", "reconcile")
     press_pause = button("pause", title="Pause", question="No more orders are admitted until it is resumed.", icon="pause")

@@ -1,5 +1,6 @@
 """The sale API: what there is, and the permission to buy it."""
 
+from collections.abc import Callable
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -13,7 +14,7 @@ from flashsale.edge import catalog
 from flashsale.edge.customer import customer_id
 from flashsale.edge.strict import StrictSerializer
 from inventory import serializers
-from inventory.admission import gate
+from inventory.admission import gate, waiting_room
 
 _FOR_A_SECOND = {"Cache-Control": "public, max-age=1"}
 
@@ -44,16 +45,43 @@ class SaleDetail(_Public):
 class PurchaseTokens(APIView):
     """The permission to order an item."""
 
-    @extend_schema(request=None, responses={201: serializers.PurchaseTokenSerializer})
+    @extend_schema(request=None, responses={201: serializers.PurchaseTokenSerializer, 202: serializers.PlaceSerializer})
     def post(self, request: Request, slug: str, sku: str) -> Response:
         """A purchase token for one order, good for five minutes."""
         body = StrictSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        try:
-            issued = gate.issue_token(catalog.item_id(slug, sku), customer_id(request))
-        except FlashsaleError as error:
-            PURCHASE_TOKENS.labels(error.code).inc()
-            raise
+        item = catalog.item_id(slug, sku)
+        enter = waiting_room.join if catalog.has_waiting_room(slug) else gate.issue_token
+        return _answer(lambda: enter(item, customer_id(request)), issued=201, waiting=202)
+
+
+class WaitingRoom(APIView):
+    """A place in line."""
+
+    @extend_schema(responses={200: serializers.TurnSerializer})
+    def get(self, request: Request, ticket: str) -> Response:
+        """Where you stand; once called up, your purchase token."""
+        return _answer(lambda: waiting_room.ask(ticket, customer_id(request)), issued=200, waiting=200)
+
+
+def _answer(enter: Callable[[], gate.IssuedToken | waiting_room.Place], *, issued: int, waiting: int) -> Response:
+    try:
+        found = enter()
+    except FlashsaleError as error:
+        PURCHASE_TOKENS.labels(error.code).inc()
+        raise
+    headers = {"Cache-Control": "no-store"}
+    if isinstance(found, gate.IssuedToken):
         PURCHASE_TOKENS.labels("issued").inc()
-        expires_at = issued.expires_at.isoformat().replace("+00:00", "Z")
-        return Response({"token": issued.token, "expires_at": expires_at}, 201, headers={"Cache-Control": "no-store"})
+        expires_at = found.expires_at.isoformat().replace("+00:00", "Z")
+        return Response({"token": found.token, "expires_at": expires_at}, issued, headers=headers)
+    PURCHASE_TOKENS.labels("waiting").inc()
+    place = {
+        "ticket": found.ticket,
+        "position": found.position,
+        "ahead": found.position - 1,
+        "remaining": found.remaining,
+        "estimated_wait": found.estimated_wait_s,
+        "retry_after": found.retry_after_s,
+    }
+    return Response(place, waiting, headers=headers | {"Retry-After": str(found.retry_after_s)})

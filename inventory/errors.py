@@ -37,6 +37,12 @@ class SoldOut(Refused):
     code = "sold_out"
 
 
+class TicketLapsed(Refused):
+    """This ticket is unknown, has been used, or was not asked about for too long; please ask for a new one."""
+
+    code = "ticket_lapsed"
+
+
 class TokenInvalid(Refused):
     """The purchase token is unknown, has expired, or was issued for something else."""
 

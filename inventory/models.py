@@ -1,6 +1,6 @@
 """Stock: what is sold, when, and the ledger of every unit."""
 
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -40,6 +40,13 @@ class Sale(models.Model):
     closes_at = models.DateTimeField()
     state = models.CharField(max_length=8, choices=State.choices, default=State.OPEN)
     payment_window = models.DurationField(help_text="How long an order waits for its payment before it is cancelled.")
+    waiting_room_rate = models.PositiveIntegerField(
+        "waiting room (customers/s)",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(10_000)],
+        help_text="At this pace customers are called up; empty: no waiting room.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -27,3 +27,25 @@ class SaleSerializer(serializers.Serializer[object]):
 class PurchaseTokenSerializer(serializers.Serializer[object]):
     token = serializers.CharField()
     expires_at = serializers.DateTimeField()
+
+
+class PlaceSerializer(serializers.Serializer[object]):
+    ticket = serializers.CharField()
+    position = serializers.IntegerField()
+    ahead = serializers.IntegerField()
+    remaining = serializers.IntegerField()
+    estimated_wait = serializers.IntegerField(help_text="Seconds, by the pace alone.")
+    retry_after = serializers.IntegerField(help_text="Seconds.")
+
+
+class TurnSerializer(serializers.Serializer[object]):
+    """Either a place in line or the purchase token."""
+
+    ticket = serializers.CharField(required=False)
+    position = serializers.IntegerField(required=False)
+    ahead = serializers.IntegerField(required=False)
+    remaining = serializers.IntegerField(required=False)
+    estimated_wait = serializers.IntegerField(required=False)
+    retry_after = serializers.IntegerField(required=False)
+    token = serializers.CharField(required=False)
+    expires_at = serializers.DateTimeField(required=False)

@@ -17,12 +17,30 @@ from inventory.models import Product, Sale, SaleItem, StockMovement
 Kind = StockMovement.Kind
 
 
-def create_sale(*, slug: str, name: str, opens_at: datetime, closes_at: datetime, payment_window: timedelta) -> Sale:
+def create_sale(
+    *,
+    slug: str,
+    name: str,
+    opens_at: datetime,
+    closes_at: datetime,
+    payment_window: timedelta,
+    waiting_room_rate: int | None = None,
+) -> Sale:
     """
+    Args:
+        waiting_room_rate: customers per second that are called up; None for no waiting room.
+
     Raises:
         Invalid: the values break a rule of the model, or the slug is taken.
     """
-    sale = Sale(slug=slug, name=name, opens_at=opens_at, closes_at=closes_at, payment_window=payment_window)
+    sale = Sale(
+        slug=slug,
+        name=name,
+        opens_at=opens_at,
+        closes_at=closes_at,
+        payment_window=payment_window,
+        waiting_room_rate=waiting_room_rate,
+    )
     _validated(sale)
     sale.save()
     return sale

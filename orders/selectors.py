@@ -104,6 +104,12 @@ def by_source_seq(source: str, seq: str) -> tuple[UUID, int, str] | None:
     return order.id, order.customer, order.digest
 
 
+def customers_in_order(item: int) -> list[int]:
+    """Customers with an order for this item, each once, in the order of their first."""
+    rows = Order.objects.filter(item_id=item).order_by("created_at", "pk").values_list("customer_id", flat=True)
+    return list(dict.fromkeys(rows))
+
+
 def unpaid_of(order_ids: Iterable[UUID]) -> list[tuple[UUID, datetime]]:
     """Those of these orders that wait for their payment, with their deadlines."""
     rows = Order.objects.filter(pk__in=list(order_ids), status=OrderStatus.PENDING_PAYMENT)

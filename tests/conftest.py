@@ -219,7 +219,16 @@ def make_item():
     """Makes a sale with one item and opens its gate."""
 
     def make(
-        units=10, *, slug="drop", sku="thing", price="10.00", per_customer=1, window_s=600, opens_in_s=-60, closes_in_s=3600
+        units=10,
+        *,
+        slug="drop",
+        sku="thing",
+        price="10.00",
+        per_customer=1,
+        window_s=600,
+        opens_in_s=-60,
+        closes_in_s=3600,
+        room=None,
     ):
         from inventory import services
         from tasks import gate_sync
@@ -230,6 +239,7 @@ def make_item():
             opens_at=now() + timedelta(seconds=opens_in_s),
             closes_at=now() + timedelta(seconds=closes_in_s),
             payment_window=timedelta(seconds=window_s),
+            waiting_room_rate=room,
         )
         item = services.add_item(sale=sale, sku=sku, name=sku, units=units, price=Decimal(price), per_customer=per_customer)
         gate_sync.refresh_gates([item.pk])

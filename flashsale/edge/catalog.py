@@ -90,6 +90,12 @@ def item_id(slug: str, sku: str) -> int:
     raise UnknownItem
 
 
+def has_waiting_room(slug: str) -> bool:
+    """Whether the sale lets customers wait for their turn."""
+    found, _ = _sale(slug)
+    return found.waiting_room_rate is not None
+
+
 def item_ids() -> list[int]:
     """Every item of every listed sale."""
     return list(_current(settings.CATALOG_TTL_S).stocks)

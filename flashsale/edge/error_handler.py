@@ -19,6 +19,7 @@ _STATUS = {
     "signature_invalid": 400,
     "token_invalid": 403,
     "not_found": 404,
+    "ticket_lapsed": 404,
     "idempotency_mismatch": 422,
     "rate_limited": 429,
     "busy": 503,

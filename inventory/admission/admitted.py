@@ -75,3 +75,4 @@ class ItemTerms:
     opens_at_us: int
     closes_at_us: int
     allocated: int
+    pace_us: int  # between two call-ups of the waiting room; 0 without one

@@ -21,6 +21,8 @@ class AdmitCode(IntEnum):
     BUSY = 12
     SOLD_OUT = 13
     RATE_LIMITED = 14
+    WAITING = 15
+    TICKET_LAPSED = 16
 
 
 class EffectCode(IntEnum):

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import wraps
 from json import JSONDecodeError, loads
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 from uuid import UUID
 
 import redis
@@ -46,7 +46,19 @@ _GROUP = "ledger"
 _STAGE_CHUNK = 5_000
 _STAGE_TTL_S = 120
 _STREAM_PAGE = 1_000
-_LASTING = (keys.meta, keys.stock, keys.buyers, keys.held, keys.queued, keys.admitted)
+_LASTING = (
+    keys.meta,
+    keys.stock,
+    keys.buyers,
+    keys.held,
+    keys.queued,
+    keys.admitted,
+    keys.line,
+    keys.seen,
+    keys.called,
+    keys.tickets,
+    keys.turns,
+)
 
 _REFUSALS: dict[AdmitCode, type[FlashsaleError]] = {
     AdmitCode.MISMATCH: errors.IdempotencyMismatch,
@@ -61,6 +73,7 @@ _REFUSALS: dict[AdmitCode, type[FlashsaleError]] = {
     AdmitCode.LIMIT_PER_CUSTOMER: errors.LimitPerCustomer,
     AdmitCode.BUSY: errors.Busy,
     AdmitCode.SOLD_OUT: errors.SoldOut,
+    AdmitCode.TICKET_LAPSED: errors.TicketLapsed,
 }
 _RETRY_AFTER_S = {AdmitCode.GATE_MISSING: 1, AdmitCode.BUSY: 2}
 
@@ -110,7 +123,9 @@ class GateSnapshot:
     backlog: int
 
 
-def _guarded(function: Callable[P, T]) -> Callable[P, T]:
+def guarded(function: Callable[P, T]) -> Callable[P, T]:
+    """Turns Redis's errors into ``GateUnavailable``."""
+
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
@@ -121,11 +136,12 @@ def _guarded(function: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
-def _refuse(code: AdmitCode) -> None:
+def refuse(code: AdmitCode) -> NoReturn:
+    """Raises the error of this code."""
     raise _REFUSALS[code](retry_after=_RETRY_AFTER_S[code]) if code in _RETRY_AFTER_S else _REFUSALS[code]()
 
 
-@_guarded
+@guarded
 def issue_token(item: int, customer: int) -> IssuedToken:
     """A purchase token for this customer and item, good for ``PURCHASE_TOKEN_TTL_S`` seconds.
 
@@ -140,11 +156,11 @@ def issue_token(item: int, customer: int) -> IssuedToken:
     )
     code = AdmitCode(answer[0])
     if code is not AdmitCode.ADMITTED:
-        _refuse(code)
+        refuse(code)
     return IssuedToken(token, from_us(int(answer[1])))
 
 
-@_guarded
+@guarded
 def admit(
     item: int,
     *,
@@ -202,7 +218,7 @@ def admit(
     if code is AdmitCode.RATE_LIMITED:
         raise RateLimited(retry_after=int(answer[1]) / 1_000_000)
     if code not in (AdmitCode.ADMITTED, AdmitCode.REPLAYED):
-        _refuse(code)
+        refuse(code)
     return Admission(UUID(answer[1]), code is AdmitCode.REPLAYED, bool(answer[2]), shadowed=bool(answer[3]))
 
 
@@ -218,14 +234,14 @@ def _parse(raw: Iterable[tuple[str, Mapping[str, str]] | Sequence[Any]]) -> Clai
     return Claim(entries, broken)
 
 
-@_guarded
+@guarded
 def claim(item: int, *, consumer: str, limit: int, in_flight: int) -> Claim:
     """Take up to ``limit`` waiting orders, unless ``in_flight`` or more are on their way already."""
     raw = _CLAIM(gate_client(), [keys.meta(item), keys.admitted(item)], [consumer, limit, in_flight])
     return _parse(raw)
 
 
-@_guarded
+@guarded
 def steal(item: int, *, consumer: str, idle_ms: int, limit: int) -> Claim:
     """Take over orders whose claim has stood still for ``idle_ms`` milliseconds."""
     try:
@@ -237,33 +253,33 @@ def steal(item: int, *, consumer: str, idle_ms: int, limit: int) -> Claim:
     return _parse([entry for entry in answer[1] if entry[1]])
 
 
-@_guarded
+@guarded
 def ack(item: int, entries: Sequence[Entry]) -> bool:
     """Forget orders that the ledger has recorded; True when more wait and the caller must wake the dispatcher."""
     args = [value for entry_id, order in entries for value in (entry_id, order.customer, str(order.id))]
     return bool(_ACK(gate_client(), [keys.meta(item), keys.admitted(item), keys.queued(item)], args))
 
 
-@_guarded
+@guarded
 def unclaimed(item: int) -> int:
     """Orders in the stream that nobody has claimed."""
     return waiting([item])[item][0]
 
 
-@_guarded
+@guarded
 def wake_once(item: int, *, ttl_ms: int) -> bool:
     """True for the first who asks within ``ttl_ms`` milliseconds."""
     return bool(gate_client().set(keys.woken(item), "1", nx=True, px=ttl_ms))
 
 
-@_guarded
+@guarded
 def drop(item: int, entry_ids: Sequence[str]) -> None:
     """Forget entries that nobody can read."""
     args = [value for entry_id in entry_ids for value in (entry_id, "", "")]
     _ACK(gate_client(), [keys.meta(item), keys.admitted(item), keys.queued(item)], args)
 
 
-@_guarded
+@guarded
 def waiting(items: Sequence[int]) -> dict[int, tuple[int, int]]:
     """item -> orders in the stream that nobody has claimed, and that somebody has; one trip."""
     pipe = gate_client().pipeline(transaction=False)
@@ -279,7 +295,7 @@ def waiting(items: Sequence[int]) -> dict[int, tuple[int, int]]:
     return found
 
 
-@_guarded
+@guarded
 def queued_of(items: Sequence[int], customer: int) -> list[AdmittedOrder]:
     """The customer's orders that have no row yet, over these items; one trip."""
     pipe = gate_client().pipeline(transaction=False)
@@ -289,13 +305,13 @@ def queued_of(items: Sequence[int], customer: int) -> list[AdmittedOrder]:
     return [AdmittedOrder.from_payload(loads(line)) for lines in found for line in lines.split("\n")]
 
 
-@_guarded
+@guarded
 def settle(item: int, orders: Iterable[UUID]) -> EffectCode:
     """Count the holds of paid orders as sold."""
     return EffectCode(_SETTLE(gate_client(), [keys.meta(item), keys.held(item)], [str(order) for order in orders]))
 
 
-@_guarded
+@guarded
 def release(item: int, orders: Iterable[UUID], *, void: bool = False) -> EffectCode:
     """Give the units of holds back; ``void``: the ledger never had them."""
     names = [keys.meta(item), keys.stock(item), keys.held(item), keys.buyers(item)]
@@ -321,29 +337,31 @@ def _fields(terms: ItemTerms) -> list[str | int]:
         terms.per_customer,
         "backlog",
         settings.BACKLOG_LIMIT,
+        "pace",
+        terms.pace_us,
     ]
 
 
-@_guarded
+@guarded
 def configure(terms: ItemTerms) -> EffectCode:
     """Bring new terms to an open gate; older terms than it has change nothing."""
     names = [keys.meta(terms.item), keys.stock(terms.item)]
     return EffectCode(_CONFIGURE(gate_client(), names, [terms.version, terms.allocated, *_fields(terms)]))
 
 
-@_guarded
+@guarded
 def withhold(item: int, units: int) -> EffectCode:
     """Take units out of sale before the ledger lowers its allocation. Not to be repeated blindly; configure mends."""
     return EffectCode(_WITHHOLD(gate_client(), [keys.meta(item), keys.stock(item)], [units]))
 
 
-@_guarded
+@guarded
 def begin_rebuild(item: int, fence: int) -> EffectCode:
     """From here on admission answers ``paused`` and effects are put off."""
     return EffectCode(_BEGIN(gate_client(), [keys.meta(item)], [fence]))
 
 
-@_guarded
+@guarded
 def open_gate(
     terms: ItemTerms,
     *,
@@ -374,7 +392,7 @@ def open_gate(
     return EffectCode(_OPEN(client, names, args))
 
 
-@_guarded
+@guarded
 def stream_orders(item: int) -> list[AdmittedOrder]:
     """Every order in the stream, claimed or not."""
     found: list[AdmittedOrder] = []
@@ -385,7 +403,7 @@ def stream_orders(item: int) -> list[AdmittedOrder]:
     return found
 
 
-@_guarded
+@guarded
 def snapshot(item: int) -> GateSnapshot | None:
     """One moment of the gate, or None when it is missing."""
     pipe = gate_client().pipeline(transaction=True)
@@ -411,14 +429,14 @@ def snapshot(item: int) -> GateSnapshot | None:
     )
 
 
-@_guarded
+@guarded
 def stocks(items: Sequence[int]) -> dict[int, int | None]:
     """item -> units left, None where the gate is missing; one trip."""
     values = gate_client().mget([keys.stock(item) for item in items]) if items else []
     return {item: None if value is None else int(value) for item, value in zip(items, values, strict=True)}
 
 
-@_guarded
+@guarded
 def versions(items: Sequence[int]) -> dict[int, tuple[int, int] | None]:
     """item -> version and units allocated, None where the gate is missing or half rebuilt; one trip."""
     pipe = gate_client().pipeline(transaction=False)
@@ -431,7 +449,7 @@ def versions(items: Sequence[int]) -> dict[int, tuple[int, int] | None]:
     }
 
 
-@_guarded
+@guarded
 def forget(items: Iterable[int]) -> None:
     """Delete the keys of ended items; receipts and tokens expire by themselves."""
     pipe = gate_client().pipeline(transaction=False)

@@ -33,6 +33,31 @@ def admitted(item: int) -> str:
     return f"fs:{{{item}}}:admitted"
 
 
+def line(item: int) -> str:
+    """sorted set: customer -> arrival; those who wait"""
+    return f"fs:{{{item}}}:line"
+
+
+def seen(item: int) -> str:
+    """sorted set: customer -> when they last asked; those who wait or were called up and have not come"""
+    return f"fs:{{{item}}}:line:seen"
+
+
+def called(item: int) -> str:
+    """sorted set: customer -> until when their turn lasts"""
+    return f"fs:{{{item}}}:line:called"
+
+
+def tickets(item: int) -> str:
+    """hash: customer -> ticket"""
+    return f"fs:{{{item}}}:line:tickets"
+
+
+def turns(item: int) -> str:
+    """list: customer, arrival, time of each call-up; for the report"""
+    return f"fs:{{{item}}}:line:turns"
+
+
 def rate(item: int) -> str:
     """string: the item's admission limit"""
     return f"fs:{{{item}}}:rate"

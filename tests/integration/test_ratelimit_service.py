@@ -51,8 +51,9 @@ def make_rule(service):
         rule = LimitRule(**{**fields, "rate": 1, "window_ms": 60_000, **changes})
         services.save_rule(rule, actor="test")
         probe = [("remote_address" if rule.key == "address" else "generic_key", f"probe-{rule.name}"), ("rule", rule.name)]
-        # In force once the service names it.
-        eventually(lambda: ask(service, [probe], hits=1).statuses[0].current_limit.name == rule.name, within=2)
+        policy = f'"{rule.name}";q={rule.burst};'
+        # In force once the service tells it.
+        eventually(lambda: policy in said(ask(service, [probe], hits=1)).get("ratelimit-policy", ""), within=2)
         return rule
 
     return make
@@ -68,6 +69,10 @@ def ask(address, descriptors, *, hits=0, domain="flashsale"):
         return rls_pb2_grpc.RateLimitServiceStub(channel).ShouldRateLimit(request, timeout=5)
 
 
+def said(answer):
+    return {header.key: header.value for header in answer.response_headers_to_add}
+
+
 def test_an_address_over_its_limit_is_refused_and_another_is_not(service, make_rule):
     make_rule()
 
@@ -76,9 +81,8 @@ def test_an_address_over_its_limit_is_refused_and_another_is_not(service, make_r
     assert [answer.overall_code for answer in answers] == [OK, OK, OK, OVER]
     assert [answer.statuses[0].limit_remaining for answer in answers] == [2, 1, 0, 0]
     refused = answers[3]
-    said = {header.key: header.value for header in refused.response_headers_to_add}
-    assert said["retry-after"] == "60"
-    assert said["ratelimit-policy"] == '"gate";q=3;w=180'
+    assert said(refused)["retry-after"] == "60"
+    assert said(refused)["ratelimit-policy"] == '"gate";q=3;w=180'
     assert refused.statuses[0].current_limit.unit == rls_pb2.RateLimitResponse.RateLimit.MINUTE
     assert refused.statuses[0].duration_until_reset.seconds == 60
     assert ask(service, [[("remote_address", "198.51.100.2")]]).overall_code == OK

@@ -41,6 +41,7 @@ class Command(BaseCommand):
         parser.add_argument("--opens-at", type=_moment, default=None, help="RFC 3339; now when left out")
         parser.add_argument("--closes-at", type=_moment, default=None, help="RFC 3339; a week after it opens when left out")
         parser.add_argument("--payment-window", type=float, default=600, help="seconds")
+        parser.add_argument("--waiting-room", type=int, default=None, metavar="RATE", help="customers called up per second")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["units"] < 0 or options["payment_window"] <= 0:
@@ -61,6 +62,7 @@ class Command(BaseCommand):
             opens_at=opens_at,
             closes_at=options["closes_at"] or opens_at + timedelta(days=7),
             payment_window=timedelta(seconds=options["payment_window"]),
+            waiting_room_rate=options["waiting_room"],
         )
         return services.add_item(
             sale=sale,

@@ -32,7 +32,9 @@ async function purchaseToken({ slug, sku }, onWait) {
   let answer = await insist("POST", path, {}, onWait);
   const ticket = answer?.data.ticket;
   while (ticket && (answer?.status === 202 || (answer?.status === 200 && !answer.data.token))) {
-    onWait(`You are number ${answer.data.position} in the waiting room. Please keep this page open.`);
+    const { position, remaining, estimated_wait: wait } = answer.data;
+    const units = remaining === 1 ? "1 unit is" : `${remaining} units are`;
+    onWait(`You are number ${position} in line, about ${wait} s. ${units} left. Please keep this page open.`);
     await pause(Math.max(1, Number(answer.data.retry_after) || 0));
     answer = await insist("GET", `waiting-room/${encodeURIComponent(ticket)}/`, undefined, onWait);
   }

@@ -1,0 +1,26 @@
+-- Part of a script: lets the line move. Bounded: at most 32 lapsed and 32 called up a time.
+-- Whoever has not asked for the lapse time loses the place, or the turn; the next in line takes it.
+local function call_up(keys, now, stock, pace, lapse)
+  for _, customer in ipairs(redis.call('ZRANGEBYSCORE', keys.seen, '-inf', now - lapse, 'LIMIT', 0, 32)) do
+    redis.call('ZREM', keys.seen, customer)
+    redis.call('ZREM', keys.line, customer)
+    redis.call('ZREM', keys.called, customer)
+    redis.call('HDEL', keys.tickets, customer)
+    redis.call('HINCRBY', keys.meta, 'line_lapsed', 1)
+  end
+  redis.call('ZREMRANGEBYSCORE', keys.called, '-inf', now)
+  local slot = tonumber(redis.call('HGET', keys.meta, 'line_slot') or '0')
+  -- A line that is empty or has nothing to wait for saves no turns up; one that is asked about late may catch up a second.
+  if redis.call('EXISTS', keys.line) == 0 or stock <= 0 then slot = math.max(slot, now) end
+  slot = math.max(slot, now - 1000000)
+  local free = math.min(32, math.max(2 * stock, 10) - redis.call('ZCARD', keys.called))
+  while stock > 0 and free > 0 and slot <= now do
+    local first = redis.call('ZPOPMIN', keys.line)
+    if not first[1] then break end
+    redis.call('ZADD', keys.called, string.format('%.0f', now + lapse), first[1])
+    redis.call('RPUSH', keys.turns, string.format('%s %s %.0f', first[1], first[2], now))
+    free, slot = free - 1, slot + pace
+  end
+  redis.call('HSET', keys.meta, 'line_slot', string.format('%.0f', slot))
+  return free > 0 and stock > 0 and slot <= now
+end

@@ -1,0 +1,123 @@
+"""The waiting room: a line of customers for an item, called up at the sale's pace. Knows no model.
+
+The line moves when somebody asks; nothing feeds it. Whoever joins again keeps the place, whoever stops asking loses it.
+"""
+
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from django.conf import settings
+
+from flashsale.core.clock import from_us
+from flashsale.core.ids import item_of_token, new_purchase_token
+from flashsale.core.lua import Script
+from flashsale.core.redis_client import gate_client
+from inventory.admission import gate, keys
+from inventory.admission.codes import AdmitCode
+from inventory.errors import TicketLapsed
+
+_LUA = Path(__file__).parent / "lua"
+_STAND = Script(_LUA / "stand_in_line-9.lua", parts=[_LUA / "call_up.lua"])
+_SECOND_US = 1_000_000
+_SHORTEST_RETRY_S, _LONGEST_RETRY_S = 1, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in line. ``retry_after_s``: when to ask again; ``estimated_wait_s``: by the pace alone."""
+
+    ticket: str
+    position: int
+    remaining: int
+    estimated_wait_s: int
+    retry_after_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Somebody was called up, as it is kept for the report."""
+
+    customer: int
+    arrival: int
+    called_at_us: int
+
+
+def join(item: int, customer: int, *, now_us: int | None = None) -> gate.IssuedToken | Place:
+    """A purchase token when nobody waits and the pace allows it, else the customer's one place in line. May run twice.
+
+    Raises:
+        NotOpen, Paused, Ended, SoldOut, GateMissing, GateUnavailable: there is nothing to wait for.
+    """
+    answer = _stand(item, customer, new_purchase_token(item), "join", now_us)
+    if isinstance(answer, Place):
+        # They have a ticket already, and may have been called up with it.
+        return _stand(item, customer, answer.ticket, "ask", now_us)
+    return answer
+
+
+def ask(ticket: str, customer: int, *, now_us: int | None = None) -> gate.IssuedToken | Place:
+    """Where the customer stands, or the token once called up: the same one until it is used. May run twice.
+
+    Raises:
+        TicketLapsed: unknown, somebody else's, used up, or not asked about for too long.
+        Ended, SoldOut, GateMissing, GateUnavailable: there is nothing left to wait for.
+    """
+    item = item_of_token(ticket)
+    if item is None:
+        raise TicketLapsed
+    return _stand(item, customer, ticket, "ask", now_us)
+
+
+def _token_of(ticket: str) -> str:
+    """The purchase token that belongs to a ticket: nobody can tell one from the other, and a lost answer costs nothing."""
+    item = ticket.partition(".")[0]
+    secret = hmac.digest(settings.SECRET_KEY.encode(), f"purchase token of {ticket}".encode(), sha256)
+    return f"{item}.{urlsafe_b64encode(secret[:24]).decode()}"
+
+
+@gate.guarded
+def _stand(item: int, customer: int, ticket: str, verb: str, now_us: int | None) -> gate.IssuedToken | Place:
+    token = _token_of(ticket)
+    names: list[Callable[[int], str]] = [keys.meta, keys.stock, keys.held, keys.line, keys.seen, keys.called, keys.tickets]
+    answer = _STAND(
+        gate_client(),
+        [*(name(item) for name in names), keys.turns(item), keys.token(item, token)],
+        [
+            customer,
+            ticket,
+            verb,
+            settings.PURCHASE_TOKEN_TTL_S,
+            settings.WAITING_ROOM_LAPSE_S * _SECOND_US,
+            "" if now_us is None else now_us,
+        ],
+    )
+    code = AdmitCode(answer[0])
+    if code is AdmitCode.ADMITTED:
+        return gate.IssuedToken(token, from_us(int(answer[1])))
+    if code is not AdmitCode.WAITING:
+        gate.refuse(code)
+    _, ahead, remaining, own, pace_us = answer
+    wait_s = -(-(ahead + 1) * pace_us // _SECOND_US)
+    retry_s = min(max(wait_s // 2, _SHORTEST_RETRY_S), _LONGEST_RETRY_S)
+    return Place(own, ahead + 1, remaining, wait_s, retry_s)
+
+
+@gate.guarded
+def turns(item: int) -> list[Turn]:
+    """Who was called up, in the order of the calls."""
+    found = []
+    for line in gate_client().lrange(keys.turns(item), 0, -1):
+        customer, arrival, called_at = str(line).split(" ")
+        found.append(Turn(int(customer), int(arrival), int(called_at)))
+    return found
+
+
+@gate.guarded
+def counts(item: int) -> tuple[int, int]:
+    """How many joined, and how many of them stopped asking."""
+    joined, lapsed = gate_client().hmget(keys.meta(item), "line_joined", "line_lapsed")
+    return int(joined or 0), int(lapsed or 0)

@@ -1,0 +1,53 @@
+"""How fair a waiting room was: order of arrival against order of call-up and of success."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inventory import selectors as inventory
+from inventory.admission import waiting_room
+from orders import selectors as orders
+
+
+@dataclass(frozen=True, slots=True)
+class Fairness:
+    """``call_up`` and ``success``: Spearman's rank correlation with the order of arrival; 1 is first come, first served."""
+
+    item: int
+    joined: int
+    called: int
+    lapsed: int
+    bought: int
+    call_up: float | None
+    success: float | None
+
+
+def rank_correlation(values: Sequence[int]) -> float | None:
+    """Spearman's rho of a sequence without ties against its own order; None for fewer than two values."""
+    count = len(values)
+    if count < 2:
+        return None
+    rank = {value: place for place, value in enumerate(sorted(values))}
+    squares = sum((place - rank[value]) ** 2 for place, value in enumerate(values))
+    return 1 - 6 * squares / (count * (count * count - 1))
+
+
+def report(slug: str) -> list[Fairness]:
+    """One line for each item of the sale."""
+    found = []
+    for item in inventory.items_of_sale(slug):
+        turns = waiting_room.turns(item)
+        joined, lapsed = waiting_room.counts(item)
+        arrival = {turn.customer: turn.arrival for turn in turns}
+        bought = [arrival[customer] for customer in orders.customers_in_order(item) if customer in arrival]
+        found.append(
+            Fairness(
+                item=item,
+                joined=joined,
+                called=len(turns),
+                lapsed=lapsed,
+                bought=len(bought),
+                call_up=rank_correlation([turn.arrival for turn in turns]),
+                success=rank_correlation(bought),
+            )
+        )
+    return found
