@@ -64,7 +64,7 @@ class RedisStore:
 
     def decide(self, checks: list[Check], cost: int = 1, *, mode: Mode = "take") -> Verdict:
         now_us = self._clock_us() if self._clock_us else None
-        return verdict(DECIDE(self._client(), [check.key for check in checks], arguments(checks, cost, mode, now_us)))
+        return verdict(DECIDE.once(self._client(), [check.key for check in checks], arguments(checks, cost, mode, now_us)))
 
     def give_back(self, check: Check, end_us: int, units: int) -> bool:
         end = end_us - units * check.algorithm.parameters()[0]

@@ -15,7 +15,7 @@ end
 local limits = {}
 for index = 1, #KEYS do
   local limit = cjson.decode(ARGV[index + 3])
-  limits[index] = {algorithm = algorithms[table.remove(limit, 1)], binding = table.remove(limit, 1) == 1, p = limit}
+  limits[index] = {algorithm = algorithms[limit[1]], binding = limit[2] == 1, p = limit}
 end
 
 local function read(units)

@@ -1,6 +1,6 @@
--- Part of a script: the twin of leaky_bucket.py. p: interval us, longest wait us.
+-- Part of a script: the twin of leaky_bucket.py. p: code, binding, interval us, longest wait us.
 local function leaky_bucket(key, p, cost, now)
-  local interval, max_wait = p[1], p[2]
+  local interval, max_wait = p[3], p[4]
   local wait = math.max(tonumber(redis.call('GET', key) or now) - now, 0)
   if wait > max_wait + interval then
     wait = max_wait + interval

@@ -1,4 +1,4 @@
--- Part of a script: the twin of sliding_counter.py. p: limit, window us, sub-limit, sub-window us.
+-- Part of a script: the twin of sliding_counter.py. p: code, binding, limit, window us, sub-limit, sub-window us.
 -- The key is a string of one or two triples: start of the window, its count, the count of the window before.
 local function sliding_counter(key, p, cost, now)
   local stored, kept = {}, {}
@@ -6,7 +6,7 @@ local function sliding_counter(key, p, cost, now)
   local late = false
   -- A window that lies ahead was begun before the clock stepped back.
   for index = 1, #stored, 3 do
-    local begin = now - now % (index == 1 and p[2] or p[4])
+    local begin = now - now % (index == 1 and p[4] or p[6])
     if stored[index] > begin then
       stored[index], late = begin, true
     end
@@ -39,12 +39,12 @@ local function sliding_counter(key, p, cost, now)
     local reset = current > 0 and 2 * window - elapsed or previous > 0 and window - elapsed or 0
     return fits, retry, reset
   end
-  local fits, retry, reset = room(p[1], p[2], 1)
-  if p[3] > 0 then
-    local sub_fits, sub_retry = room(p[3], p[4], 4)
+  local fits, retry, reset = room(p[3], p[4], 1)
+  if p[5] > 0 then
+    local sub_fits, sub_retry = room(p[5], p[6], 4)
     fits, retry = math.min(fits, sub_fits), math.max(retry, sub_retry)
   end
   if retry > 0 then return {0, 0, fits, retry, reset} end
-  reset = 2 * p[2] - now % p[2]
+  reset = 2 * p[4] - now % p[4]
   return {1, 0, fits - cost, 0, reset}, {'SET', key, table.concat(kept, ' '), 'PX', math.ceil(reset / 1000)}
 end

@@ -1,6 +1,6 @@
--- Part of a script: the twin of token_bucket.py. p: interval us, tolerance us, warm-up ms.
+-- Part of a script: the twin of token_bucket.py. p: code, binding, interval us, tolerance us, warm-up ms.
 local function token_bucket(key, p, cost, now)
-  local step, tolerance, warm_ms = p[1], p[2], p[3]
+  local step, tolerance, warm_ms = p[3], p[4], p[5]
   local depth = warm_ms > 0 and 3 * tolerance or tolerance
   local stored = redis.call('GET', key)
   local tat, since = now, now
