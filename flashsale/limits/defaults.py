@@ -20,7 +20,7 @@ def _bucket(name: str, applies_to: str, key: str, rate: int, burst: int, **more:
 def default_rules() -> list[dict[str, Any]]:
     """Fields of each rule."""
     produced = [
-        _bucket(f"produce-{queue}", f"produce:{queue}", "all", 10_000, 2_000)
+        _bucket(f"produce-{queue}", f"produce:{queue}", "all", 20_000, 4_000)
         for queue in settings.QUEUES
         if queue not in ("dispatch", "payments", "cancellations")
     ]
@@ -30,7 +30,7 @@ def default_rules() -> list[dict[str, Any]]:
             "applies_to": f"consume:{queue}",
             "key": "all",
             "algorithm": "leaky_bucket",
-            "rate": 10_000,
+            "rate": 20_000,
             "max_wait_ms": 1_000,
             "on_limit": "queue",
         }
