@@ -50,7 +50,7 @@ class Script:
         Raises:
             redis.RedisError: whatever the server or the connection says; the script may have run.
         """
-        connection = client.connection_pool.get_connection()
+        connection: Any = client.connection_pool.get_connection()
         try:
             connection.send_command("EVALSHA", self.digest, len(keys), *keys, *args)
             return connection.read_response()
