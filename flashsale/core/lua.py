@@ -8,6 +8,8 @@ from typing import Any
 
 import redis
 
+from flashsale.core.own_connection import own_connection
+
 _NAME = re.compile(r"^(?P<verb>[a-z_]+)-(?P<keys>\d+|n)\.lua$")
 
 
@@ -45,20 +47,15 @@ class Script:
             return client.eval(self.source, len(keys), *keys, *args)
 
     def once(self, client: "redis.Redis", keys: Sequence[str], args: Sequence[Any] = ()) -> Any:
-        """Like calling it, a third cheaper: on a pooled connection, without the client's retries and hooks.
+        """Like calling it, a third cheaper: on a connection of the thread's own, without the client's retries and hooks.
 
         Raises:
             redis.RedisError: whatever the server or the connection says; the script may have run.
         """
-        connection: Any = client.connection_pool.get_connection()
+        connection = own_connection(client)
         try:
             connection.send_command("EVALSHA", self.digest, len(keys), *keys, *args)
             return connection.read_response()
         except redis.exceptions.NoScriptError:
             connection.send_command("EVAL", self.source, len(keys), *keys, *args)
             return connection.read_response()
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError):
-            connection.disconnect()  # or the next who borrows it would read our answer
-            raise
-        finally:
-            client.connection_pool.release(connection)

@@ -1,0 +1,36 @@
+"""A connection to Redis that a thread keeps for itself: borrowing one from the pool costs a tenth of a whole decision."""
+
+import os
+import threading
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import redis
+from redis.connection import ConnectionPool
+
+
+class _Held(threading.local):
+    def __init__(self) -> None:
+        self.connections: WeakKeyDictionary[ConnectionPool, tuple[int, Any]] = WeakKeyDictionary()
+
+
+_held = _Held()
+
+
+def own_connection(client: "redis.Redis") -> Any:
+    """The calling thread's connection to the server of ``client``; closed when the thread or the client is gone.
+
+    One that the server has closed, or that an answer was left in, is opened anew at its next use.
+    """
+    pool = client.connection_pool
+    pid, connection = _held.connections.get(pool, (0, None))
+    if connection is None or pid != os.getpid():  # a forked child must not speak on its parent's connection
+        connection = pool.connection_class(**pool.connection_kwargs)
+        _held.connections[pool] = os.getpid(), connection
+        return connection
+    try:
+        if connection._sock is not None and connection.can_read():
+            connection.disconnect()
+    except redis.exceptions.ConnectionError:
+        connection.disconnect()
+    return connection
