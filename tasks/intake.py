@@ -9,7 +9,10 @@ from django.db import DatabaseError
 from flashsale.core.errors import FlashsaleError, RateLimited
 from flashsale.core.ids import item_of_order, item_of_token, new_order_id
 from flashsale.core.metrics import ADMISSIONS, LIMIT_DECISIONS
+from flashsale.ratelimit.headers import headers
 from flashsale.ratelimit.in_process import rules_at
+from flashsale.ratelimit.limit import SECOND_US, Reading
+from flashsale.ratelimit.limiter import Answer, Decision
 from flashsale.ratelimit.redis_store import encoded
 from flashsale.ratelimit.rules import Rule
 from inventory import selectors as inventory
@@ -71,11 +74,13 @@ def _admit(customer: int, request: OrderRequest) -> gate.Admission:
             seq=request.seq,
             digest=request.digest(),
             method=request.payment_method,
-            limit=_limit_of(rule, request.quantity),
+            limit=encoded(rule.limit, rule.on_limit != "log") if rule else "",
+            rule=rule.name if rule else "",
         )
-    except RateLimited:
+    except RateLimited as refusal:
         if rule:
             LIMIT_DECISIONS.labels(rule.name, "limited").inc()
+            refusal.headers = _headers(rule, item, refusal.retry_after or 0)
         raise
     except (TokenInvalid, TokenUsed, GateMissing) as refusal:
         replayed = _from_ledger(customer, request)
@@ -95,9 +100,10 @@ def _admission_rule() -> Rule | None:
     return min(rules_at("admission"), key=lambda rule: rule.fleet == "all", default=None)
 
 
-def _limit_of(rule: Rule | None, units: int) -> str:
-    # A quantity over the burst could never pass; the gate refuses it for other reasons or lets it through unlimited.
-    return encoded(rule.limit, rule.on_limit != "log") if rule and units <= rule.limit.limit else ""
+def _headers(rule: Rule, item: int, retry_after_s: float) -> dict[str, str]:
+    until_us = int(retry_after_s * SECOND_US)
+    answer = Answer(rule, str(item), Reading(False, 0, 0, until_us, until_us))
+    return headers(Decision(0, answer, answers=(answer,)))
 
 
 def _from_ledger(customer: int, request: OrderRequest) -> gate.Admission | None:

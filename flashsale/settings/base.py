@@ -36,6 +36,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "flashsale.edge.body_limit.BodyLimit",
     "flashsale.edge.limit_headers.LimitHeaders",
+    "flashsale.edge.sign_in_limit.SignInLimit",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

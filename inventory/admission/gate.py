@@ -174,13 +174,16 @@ def admit(
     digest: str,
     method: str,
     limit: str = "",
+    rule: str = "",
 ) -> Admission:
     """Give or deny units in one round trip; a refusal changes nothing.
 
     Args:
         item: the item that the token names.
         digest: hexadecimal SHA-256 of the request, to tell a repetition from another request.
-        limit: the item's rate as ``redis_store.encoded`` writes a token bucket; empty for none. In units.
+        limit: the item's rate as ``redis_store.encoded`` writes a token bucket; empty for none. In units; an order of more
+            than the burst is charged the whole burst.
+        rule: the name of the rule that the limit belongs to.
 
     Raises:
         Refused, Invalid: one class for each code of ``AdmitCode``.
@@ -197,7 +200,7 @@ def admit(
             keys.held(item),
             keys.queued(item),
             keys.admitted(item),
-            keys.rate(item),
+            keys.rate(item, rule),
         ],
         [
             customer,

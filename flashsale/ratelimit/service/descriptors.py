@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 
 from envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import RateLimitDescriptor
-from envoy.service.ratelimit.v3.rls_pb2 import RateLimitResponse
+from envoy.service.ratelimit.v3.rls_pb2 import RateLimitRequest, RateLimitResponse
 from google.protobuf.duration_pb2 import Duration
 
+from flashsale.ratelimit.client_address import UNKNOWN, client_address
 from flashsale.ratelimit.limit import SECOND_US, Reading
 from flashsale.ratelimit.rules import Rule
 
@@ -26,9 +27,23 @@ def matching(rules: Sequence[Rule], descriptor: RateLimitDescriptor) -> list[tup
         return []
     key, value = entries[0]
     names = [name for entry, name in entries[1:] if entry == "rule"]
+    if len(names) < len(entries) - 1:
+        return []
     kind = _KEYS.get(key)
-    counted = "all" if kind == "all" else value
+    counted = "all" if kind == "all" else _address(value) if kind == "address" else value
     return [(rule, counted) for rule in rules if rule.key == kind and (not names or rule.name in names)]
+
+
+def _address(value: str) -> str:
+    """As the API's throttle counts it, an IPv6 client by its /64."""
+    known = client_address(value, "", ())
+    return value if known == UNKNOWN else known
+
+
+def hits_of(request: RateLimitRequest, descriptor: RateLimitDescriptor) -> int:
+    """The units a descriptor asks for: its own, else the request's, else one."""
+    own = descriptor.hits_addend.value if descriptor.HasField("hits_addend") else 0
+    return max(1, own or request.hits_addend)
 
 
 def status(rule: Rule, reading: Reading) -> RateLimitResponse.DescriptorStatus:

@@ -32,7 +32,7 @@ local charge, shadowed
 if ARGV[12] ~= '' then
   local limit = cjson.decode(ARGV[12])
   local reading
-  reading, charge = token_bucket(KEYS[10], limit, units, now)
+  reading, charge = token_bucket(KEYS[10], limit, math.min(units, limit[4] / limit[3]), now)
   shadowed = reading[1] == 0
   if shadowed and limit[2] == 1 then return {14, reading[4]} end
 end
