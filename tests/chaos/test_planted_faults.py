@@ -21,15 +21,15 @@ from orders.states import OrderStatus
 from payments import services as payments
 from payments.psp.sandbox import Sandbox
 from tasks import deduct_inventory
-from tests.chaos.shop import Killed, Shop
+from tests.chaos.small_sale import Killed, SmallSale
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def shop(make_item, customers):
+def sale(make_item, customers):
     item = make_item(units=12, per_customer=2, price="12.34")
-    return Shop(item, customers(5))
+    return SmallSale(item, customers(5))
 
 
 @contextmanager
@@ -64,12 +64,8 @@ def alter(monkeypatch, name, *lines):
     monkeypatch.setattr(script, "digest", sha1(source.encode()).hexdigest())
 
 
-def nothing_planted(monkeypatch, shop):
-    """The control."""
-
-
-def unique_index_skipped(monkeypatch, shop):
-    receipt_and_token_forgotten(monkeypatch, shop)
+def unique_index_skipped(monkeypatch, sale):
+    receipt_and_token_forgotten(monkeypatch, sale)
     insert = bulk.insert
 
     def careless(model, rows, **options):
@@ -81,7 +77,7 @@ def unique_index_skipped(monkeypatch, shop):
     return without_constraints("orders_order", "order_once_per_source_and_seq")
 
 
-def receipt_and_token_forgotten(monkeypatch, shop):
+def receipt_and_token_forgotten(monkeypatch, sale):
     alter(
         monkeypatch,
         "_ADMIT",
@@ -90,11 +86,11 @@ def receipt_and_token_forgotten(monkeypatch, shop):
     )
 
 
-def token_not_deleted(monkeypatch, shop):
+def token_not_deleted(monkeypatch, sale):
     alter(monkeypatch, "_ADMIT", "redis.call('DEL', KEYS[3])\n")
 
 
-def stream_acknowledged_before_the_commit_and_killed(monkeypatch, shop):
+def stream_acknowledged_before_the_commit_and_killed(monkeypatch, sale):
     def careless(item, entries):
         gate.ack(item, entries)
         raise Killed
@@ -102,7 +98,7 @@ def stream_acknowledged_before_the_commit_and_killed(monkeypatch, shop):
     monkeypatch.setattr(deduct_inventory, "_deduct", careless)
 
 
-def stream_entry_lost(monkeypatch, shop):
+def stream_entry_lost(monkeypatch, sale):
     claim = gate.claim
 
     def careless(item, **options):
@@ -115,31 +111,31 @@ def stream_entry_lost(monkeypatch, shop):
     monkeypatch.setattr(gate, "claim", careless)
 
 
-def accepted_without_a_stream_entry(monkeypatch, shop):
+def accepted_without_a_stream_entry(monkeypatch, sale):
     alter(monkeypatch, "_ADMIT", "redis.call('XADD', KEYS[9], '*', 'o', line)\n")
 
 
-def release_that_keeps_the_hold(monkeypatch, shop):
+def release_that_keeps_the_hold(monkeypatch, sale):
     alter(monkeypatch, "_RELEASE", "    redis.call('HDEL', KEYS[3], ARGV[i])\n")
 
 
-def hold_leaked(monkeypatch, shop):
+def hold_leaked(monkeypatch, sale):
     monkeypatch.setattr(gate, "release", lambda *_, **__: EffectCode.DONE)
 
 
-def effect_lost(monkeypatch, shop):
+def effect_lost(monkeypatch, sale):
     monkeypatch.setattr(gate, "settle", lambda *_: EffectCode.DONE)
 
 
-def effect_never_written(monkeypatch, shop):
+def effect_never_written(monkeypatch, sale):
     monkeypatch.setattr(services, "_effects", lambda *_: None)
 
 
-def refund_dropped(monkeypatch, shop):
+def refund_dropped(monkeypatch, sale):
     monkeypatch.setattr(payments, "request_refund", lambda *_: None)
 
 
-def idempotency_key_forgotten(monkeypatch, shop):
+def idempotency_key_forgotten(monkeypatch, sale):
     charge = Sandbox.charge
 
     def careless(self, requests):
@@ -150,7 +146,7 @@ def idempotency_key_forgotten(monkeypatch, shop):
     monkeypatch.setattr(Sandbox, "charge", careless)
 
 
-def cent_lost(monkeypatch, shop):
+def cent_lost(monkeypatch, sale):
     exact = services._payment
 
     def careless(order, method):
@@ -160,25 +156,25 @@ def cent_lost(monkeypatch, shop):
     monkeypatch.setattr(services, "_payment", careless)
 
 
-def settled_without_a_row(monkeypatch, shop):
+def settled_without_a_row(monkeypatch, sale):
     monkeypatch.setattr(inventory, "sell_units", lambda *, item_id, requests: frozenset(requests))
 
 
-def update_without_its_guard(monkeypatch, shop):
+def update_without_its_guard(monkeypatch, sale):
     def careless(item_id, units):
         moved = {"available": F("available") - units, "reserved": F("reserved") + units}
         return SaleItem.objects.filter(pk=item_id).update(**moved)
 
     monkeypatch.setattr(inventory, "_move", careless)
-    inventory.adjust_stock(item_id=shop.item.pk, units=-10, actor="staff", reason="the gate is not told")
+    inventory.adjust_stock(item_id=sale.item.pk, units=-10, actor="staff", reason="the gate is not told")
     return without_constraints("inventory_saleitem", "item_available_not_negative", "inventory_saleitem_available_check")
 
 
-def limit_not_counted(monkeypatch, shop):
+def limit_not_counted(monkeypatch, sale):
     alter(monkeypatch, "_ADMIT", "redis.call('HINCRBY', KEYS[6], customer, units)\n")
 
 
-def paid_order_cancelled(monkeypatch, shop):
+def paid_order_cancelled(monkeypatch, sale):
     sources = transitions.sources_of
     extra = {OrderStatus.CANCELLED: [OrderStatus.PAID]}
     monkeypatch.setattr(transitions, "sources_of", lambda target: sources(target) + extra.get(target, []))
@@ -206,24 +202,24 @@ PLANTED = [
 ]
 
 
-def test_the_same_sale_passes_with_nothing_planted(shop):
-    shop.trade()
+def test_the_same_sale_passes_with_nothing_planted(sale):
+    sale.trade()
 
-    verdict = shop.verdict()
+    verdict = sale.verdict()
 
     assert (verdict.outcome, verdict.broken) == ("passed", frozenset()), verdict.summary()
 
 
 @pytest.mark.parametrize(("plant", "promise"), [pytest.param(*pair, id=pair[0].__name__) for pair in PLANTED])
-def test_a_planted_fault_is_named(shop, monkeypatch, plant, promise):
-    guard = plant(monkeypatch, shop)
+def test_a_planted_fault_is_named(sale, monkeypatch, plant, promise):
+    guard = plant(monkeypatch, sale)
 
     if guard is None:
-        shop.trade()
-        verdict = shop.verdict()
+        sale.trade()
+        verdict = sale.verdict()
     else:
         with guard:
-            shop.trade()
-            verdict = shop.verdict()
+            sale.trade()
+            verdict = sale.verdict()
 
     assert promise in verdict.broken, verdict.summary()

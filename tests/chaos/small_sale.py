@@ -26,7 +26,7 @@ class Killed(BaseException):
     """The process died here."""
 
 
-class Shop:
+class SmallSale:
     """One item, some customers, and what they saw."""
 
     def __init__(self, item, customers):
