@@ -1,8 +1,6 @@
 """Orders as their customer sees them, row or not."""
 
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -10,7 +8,7 @@ from uuid import UUID
 
 from flashsale.core.clock import from_us
 from inventory.admission.admitted import AdmittedOrder
-from orders.models import GateEffect, Intake, Order
+from orders.models import Intake, Order
 from orders.states import OrderStatus
 from payments.models import Payment
 
@@ -114,48 +112,3 @@ def unpaid_of(order_ids: Iterable[UUID]) -> list[tuple[UUID, datetime]]:
     """Those of these orders that wait for their payment, with their deadlines."""
     rows = Order.objects.filter(pk__in=list(order_ids), status=OrderStatus.PENDING_PAYMENT)
     return list(rows.values_list("pk", "expires_at"))
-
-
-@dataclass(slots=True)
-class Holds:
-    """``held``: order -> customer and units set aside; ``buyers``: customer -> units held or bought."""
-
-    held: dict[UUID, tuple[int, int]] = field(default_factory=dict)
-    buyers: Counter[int] = field(default_factory=Counter)
-    in_intake: int = 0
-
-    def add(self, order: UUID, customer: int, units: int) -> None:
-        """Count an order that holds units."""
-        self.held[order] = customer, units
-        self.buyers[customer] += units
-
-
-def holds_of(item: int) -> Holds:
-    """Who holds or has bought units of an item, by the ledger."""
-    holds = Holds()
-    for intake in Intake.objects.filter(item_id=item):
-        holds.in_intake += 1
-        if not intake.reason:
-            order = AdmittedOrder.from_payload(intake.payload)
-            holds.add(order.id, order.customer, order.units)
-    holding = (OrderStatus.RESERVED, OrderStatus.PENDING_PAYMENT)
-    bought = (OrderStatus.PAID, OrderStatus.REFUNDED)
-    rows = Order.objects.filter(item_id=item, status__in=holding + bought)
-    for pk, customer, units, status in rows.values_list("pk", "customer_id", "quantity", "status").iterator():
-        if status in holding:
-            holds.add(pk, customer, units)
-        else:
-            holds.buyers[customer] += units
-    return holds
-
-
-def known_ids(order_ids: Iterable[UUID]) -> set[UUID]:
-    """Those of these orders that the ledger has decided on."""
-    ids = list(order_ids)
-    rows = set(Order.objects.filter(pk__in=ids).values_list("pk", flat=True))
-    return rows | set(Intake.objects.filter(pk__in=ids).values_list("pk", flat=True))
-
-
-def pending_effect_count(item: int) -> int:
-    """Effects that the gate of an item has not been told of."""
-    return GateEffect.objects.filter(item_id=item).count()

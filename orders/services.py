@@ -19,8 +19,8 @@ from flashsale.core.errors import Invalid
 from inventory import services as inventory
 from inventory.admission.admitted import AdmittedOrder
 from inventory.models import SaleItem
-from orders import selectors
 from orders.errors import NotCancellable, NotPayable, OrderNotFound
+from orders.holds import known_ids
 from orders.models import GateEffect, Intake, Order, OrderEvent
 from orders.states import OrderStatus
 from orders.transitions import Moved, advance, expire
@@ -37,7 +37,7 @@ def deduct(item_id: int, orders: Sequence[AdmittedOrder]) -> list[UUID]:
     An order for which the ledger has no units is taken over too, with that reason.
     """
     ids = [order.id for order in orders]
-    known = selectors.known_ids(ids)
+    known = known_ids(ids)
     fresh = [order for order in orders if order.id not in known]
     reserved = inventory.reserve_units(item_id=item_id, requests={order.id: order.units for order in fresh})
     rows = [
