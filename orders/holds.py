@@ -118,5 +118,5 @@ def known_ids(order_ids: Iterable[UUID]) -> set[UUID]:
     ids = list(order_ids)
     if not ids:
         return set()
-    rows = set(Order.objects.filter(pk__in=ids).values_list("pk", flat=True))
-    return rows | set(Intake.objects.filter(pk__in=ids).values_list("pk", flat=True))
+    intake = set(Intake.objects.filter(pk__in=ids).values_list("pk", flat=True))  # first: from there they move to a row
+    return intake | set(Order.objects.filter(pk__in=ids).values_list("pk", flat=True))

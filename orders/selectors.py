@@ -54,7 +54,7 @@ def _row_view(order: Order, payment: Payment | None) -> dict[str, Any]:
         "total": str(order.unit_price * order.quantity),
         "currency": order.currency,
         "source": order.source,
-        "seq": order.seq.partition("~")[0],
+        "seq": order.seq.partition("~")[0] if order.source else "",
         "created_at": _time(order.admitted_at),
         "expires_at": _time(order.expires_at),
         "payment": payment
@@ -92,12 +92,9 @@ def of_customer(customer_id: int, order_ids: Iterable[UUID] | None = None) -> li
 
 def by_source_seq(source: str, seq: str) -> tuple[UUID, int, str] | None:
     """Order id, customer and digest of the request that used this pair."""
-    row = Order.objects.filter(source=source, seq=seq).values_list("pk", "customer_id", "digest").first()
-    if row:
-        return row
-    waiting = Intake.objects.filter(payload__source=source, payload__seq=seq).first()
+    waiting = Intake.objects.filter(payload__source=source, payload__seq=seq).first()  # first: from there it moves to a row
     if waiting is None:
-        return None
+        return Order.objects.filter(source=source, seq=seq).values_list("pk", "customer_id", "digest").first()
     order = AdmittedOrder.from_payload(waiting.payload)
     return order.id, order.customer, order.digest
 

@@ -105,6 +105,18 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """What the gate has of one order. ``is_whole``: it is there and not being rebuilt, so what it lacks it does not know.
+
+    An order is held from its admission on, and while it is in the stream, until the ledger's end of it has reached the gate.
+    """
+
+    queued: AdmittedOrder | None
+    is_held: bool
+    is_whole: bool
+
+
+@dataclass(frozen=True, slots=True)
 class GateSnapshot:
     """One moment of an item's gate."""
 
@@ -299,6 +311,19 @@ def queued_of(items: Sequence[int], customer: int) -> list[AdmittedOrder]:
         pipe.hget(keys.queued(item), str(customer))
     found = [lines for lines in pipe.execute() if lines]
     return [AdmittedOrder.from_payload(loads(line)) for lines in found for line in lines.split("\n")]
+
+
+@guarded
+def look_for(item: int, customer: int, order_id: UUID) -> Sight:
+    """What the gate has of an order at this moment."""
+    pipe = gate_client().pipeline(transaction=True)
+    pipe.hget(keys.queued(item), str(customer))
+    pipe.hexists(keys.held(item), str(order_id))
+    pipe.hmget(keys.meta(item), "allocated", "rebuilding")
+    lines, is_held, (allocated, rebuilding) = pipe.execute()
+    orders = [AdmittedOrder.from_payload(loads(line)) for line in (lines or "").split("\n") if line]
+    queued = next((order for order in orders if order.id == order_id), None)
+    return Sight(queued, bool(is_held), is_whole=allocated is not None and rebuilding is None)
 
 
 @guarded
