@@ -67,6 +67,11 @@ def make_many(customers):
     return make
 
 
+def each(threads, verb):
+    for thread in threads:
+        getattr(thread, verb)()
+
+
 def keep_asleep(item):
     gate_client().hset(keys.meta(item.pk), "awake_until", 9_999_999_999_999_999)
 
@@ -108,14 +113,14 @@ def test_a_rebuild_counts_orders_wherever_they_are(make_item, customers, order):
         return gate.claim(item.pk, consumer="c", limit=10, in_flight=100).entries
 
     rows = claimed(3)
-    orders.create(orders.deduct(item.pk, [each for _, each in rows]))
+    orders.create(orders.deduct(item.pk, [taken for _, taken in rows]))
     gate.ack(item.pk, rows)
     orders.request_payments(ids)
     orders.cancel(ids[0], buyers[0].pk)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE orders_order SET status = 'paid' WHERE id = %s", [str(ids[1])])
     services.sell_units(item_id=item.pk, requests={ids[1]: 2})
-    orders.deduct(item.pk, [each for _, each in claimed(1)])
+    orders.deduct(item.pk, [taken for _, taken in claimed(1)])
     claimed(1)
     order(item, buyers[5], units=2)
     gate_client().delete(keys.meta(item.pk), keys.stock(item.pk), keys.held(item.pk), keys.buyers(item.pk))
@@ -155,7 +160,11 @@ def test_a_rebuild_that_was_left_half_done_is_taken_over(make_many):
     with pytest.raises(Paused):
         gate.issue_token(item, 1)
 
-    eventually(lambda: gate_sync.refresh_gates() or gate.versions([item])[item], within=5)
+    def take_over():
+        gate_sync.refresh_gates()
+        return gate.versions([item])[item]
+
+    eventually(take_over, within=5)
 
     assert gate.issue_token(item, 1)
     assert not drifts()[0].differs
@@ -205,8 +214,8 @@ def test_two_processes_share_the_items_and_none_is_done_by_both(make_many):
         connection.close()
 
     threads = [threading.Thread(target=work) for _ in range(2)]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
+    each(threads, "start")
+    each(threads, "join")
     gate_sync.refresh_gates()
 
     assert all(gate.versions(items).values())
@@ -272,7 +281,7 @@ def test_no_acknowledged_order_is_lost_when_the_gate_is_killed_under_load(worker
         connection.close()
 
     threads = [threading.Thread(target=shop, args=(buyer, lane)) for lane, buyer in enumerate(buyers)]
-    [thread.start() for thread in threads]
+    each(threads, "start")
     try:
         eventually(lambda: len(acknowledged) >= 60)
         server.kill()
@@ -281,7 +290,7 @@ def test_no_acknowledged_order_is_lost_when_the_gate_is_killed_under_load(worker
         eventually(lambda: len(acknowledged) >= before + 60)
     finally:
         stop.set()
-        [thread.join() for thread in threads]
+        each(threads, "join")
 
     eventually(lambda: Order.objects.filter(pk__in=acknowledged, status="paid").count() == len(acknowledged), within=40)
     report = eventually(lambda: (r := audit()) and not r.in_flight and r)
@@ -304,7 +313,7 @@ def test_a_sweep_that_fails_keeps_no_other_back(make_item, customer, order, stac
     keep_asleep(item)
     order(item, customer, method="")
     entries = gate.claim(item.pk, consumer="c", limit=10, in_flight=10).entries
-    ids = orders.deduct(item.pk, [each for _, each in entries])
+    ids = orders.deduct(item.pk, [taken for _, taken in entries])
     orders.create(ids)
     orders.request_payments(ids)
     Order.objects.update(expires_at=now())
