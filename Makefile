@@ -5,7 +5,7 @@ STACK := $(BIN)/python -m flashsale.stack
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: up test check lint rehearse bench bench-limits bench-service shapes audit clean
+.PHONY: up test check lint rehearse bench bench-limits bench-service shapes audit clean bench-rebuild bench-expiries
 
 up: .venv/.runtime
 	@$(STACK) up
@@ -34,6 +34,12 @@ bench-limits: .venv/.development
 
 bench-service: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.bench_ratelimit_service --json docs/results/ratelimit-service.json $(ARGS)
+
+bench-rebuild: .venv/.development
+	$(BIN)/python -m tests.load.bench_rebuild $(ARGS)
+
+bench-expiries: .venv/.development
+	$(STACK) servers -- $(BIN)/python -m tests.load.bench_expiries $(ARGS)
 
 shapes: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.shapes

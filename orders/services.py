@@ -7,6 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -18,10 +19,11 @@ from flashsale.core.clock import from_us, now
 from flashsale.core.errors import Invalid
 from inventory import services as inventory
 from inventory.admission.admitted import AdmittedOrder
+from inventory.errors import ConcurrentReservation
 from inventory.models import SaleItem
-from orders import selectors
 from orders.errors import NotCancellable, NotPayable, OrderNotFound
-from orders.models import GateEffect, Intake, Order, OrderEvent
+from orders.holds import known_ids
+from orders.models import LOST, GateEffect, Intake, Order, OrderEvent
 from orders.states import OrderStatus
 from orders.transitions import Moved, advance, expire
 from payments import services as payments
@@ -34,12 +36,22 @@ _SOLD_OUT, _SEQ_TAKEN = "sold_out", "seq_taken"
 def deduct(item_id: int, orders: Sequence[AdmittedOrder]) -> list[UUID]:
     """Reserve the units of admitted orders in the ledger and take the orders over from the stream. May run twice.
 
-    An order for which the ledger has no units is taken over too, with that reason.
+    An order for which the ledger has no units is taken over too, with that reason. One that was written down as lost stays
+    lost; its units go back.
+
+    Raises:
+        ConcurrentReservation: the same orders are being decided on elsewhere; try again.
     """
     ids = [order.id for order in orders]
-    known = selectors.known_ids(ids)
+    known = known_ids(ids)
     fresh = [order for order in orders if order.id not in known]
+    if known:
+        lost = Order.objects.filter(pk__in=known, status=OrderStatus.REJECTED, reason=LOST)
+        _effects(GateEffect.Kind.RELEASE, [(item_id, pk) for pk in lost.values_list("pk", flat=True)])
     reserved = inventory.reserve_units(item_id=item_id, requests={order.id: order.units for order in fresh})
+    # Now the item's row is ours, and so is the decision: see ``lose``.
+    if fresh and Order.objects.filter(pk__in=[order.id for order in fresh]).exists():
+        raise ConcurrentReservation(item=item_id)
     rows = [
         {
             "id": order.id,
@@ -51,6 +63,41 @@ def deduct(item_id: int, orders: Sequence[AdmittedOrder]) -> list[UUID]:
     ]
     bulk.insert(Intake, rows)
     return ids
+
+
+@transaction.atomic
+def lose(order_id: UUID, customer_id: int, item_id: int, admitted_at: datetime) -> None:
+    """Write down that an admitted order was lost before the ledger had it, unless the ledger knows it. May run twice.
+
+    Whoever decides what becomes of an id without a row, here or in ``deduct``, holds the item's row.
+
+    Raises:
+        OrderNotFound: there is no such item.
+    """
+    item = SaleItem.objects.select_for_update(of=("self",), no_key=True).select_related("product").filter(pk=item_id).first()
+    if item is None:
+        raise OrderNotFound
+    if known_ids([order_id]):
+        return
+    moment = now()
+    Order.objects.create(
+        id=order_id,
+        customer_id=customer_id,
+        item=item,
+        sku=item.product.sku,
+        quantity=0,
+        unit_price=item.price,
+        currency=item.currency,
+        source="",
+        seq=str(order_id),  # no sender can send an empty source
+        digest="",
+        status=OrderStatus.REJECTED,
+        reason=LOST,
+        admitted_at=admitted_at,
+        expires_at=moment,
+    )
+    queued = _event(order_id, OrderStatus.QUEUED, "", at=admitted_at)
+    bulk.insert(OrderEvent, [queued, _event(order_id, OrderStatus.REJECTED, LOST, at=moment)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,12 +275,14 @@ def cancel(order_id: UUID, customer_id: int) -> None:
 
 
 @transaction.atomic
-def cancel_unpaid(limit: int, order_ids: Iterable[UUID] | None = None) -> int:
-    """Cancel up to ``limit`` orders whose payment is overdue; how many there were. May run twice and at once."""
-    if order_ids is None:
-        overdue = Order.objects.filter(status=OrderStatus.PENDING_PAYMENT, expires_at__lte=Now())
-        order_ids = overdue.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True)[:limit]
-    cancelled = expire(order_ids)
+def cancel_unpaid(limit: int) -> int:
+    """Cancel up to ``limit`` orders whose payment is overdue, the longest overdue first; how many there were.
+
+    May run twice and at once: what somebody else is at is left to them.
+    """
+    overdue = Order.objects.filter(status=OrderStatus.PENDING_PAYMENT, expires_at__lte=Now())
+    locked = overdue.select_for_update(skip_locked=True).order_by("expires_at", "pk")
+    cancelled = expire(locked.values_list("pk", flat=True)[:limit])
     _release((order.item, order.id, order.quantity) for order in cancelled)
     return len(cancelled)
 
@@ -260,11 +309,17 @@ def refund_by_staff(order_id: UUID, actor: str) -> None:
     payments.request_refund(payments.captured_of(order_id), "by_staff")
 
 
-def pending_effects(limit: int) -> Mapping[tuple[int, str], list[tuple[int, UUID]]]:
-    """What the gate has to be told, oldest first: (item, kind) -> effect id and order id."""
+def lock_effects(limit: int, but_not_of: Iterable[int] = ()) -> Mapping[tuple[int, str], list[tuple[int, UUID]]]:
+    """What the gate has to be told, oldest first: (item, kind) -> effect id and order id.
+
+    The rows are the caller's until its transaction ends; what others have locked is left out.
+
+    Args:
+        but_not_of: items whose effects stay where they are.
+    """
     grouped: dict[tuple[int, str], list[tuple[int, UUID]]] = defaultdict(list)
-    rows = GateEffect.objects.order_by("pk").values_list("item_id", "kind", "pk", "order_id")[:limit]
-    for item, kind, pk, order_id in rows:
+    rows = GateEffect.objects.exclude(item_id__in=list(but_not_of)).select_for_update(skip_locked=True).order_by("pk")
+    for item, kind, pk, order_id in rows.values_list("item_id", "kind", "pk", "order_id")[:limit]:
         grouped[item, kind].append((pk, order_id))
     return grouped
 
