@@ -22,7 +22,7 @@ from flashsale.core.clock import now
 from flashsale.core.errors import FlashsaleError, Unavailable
 from inventory import selectors, services
 from inventory.models import Product, Sale, SaleItem, StockMovement
-from tasks import gate_sync
+from tasks import gate_sync, reconcile
 from tasks.admin import FAULTS, ReadOnly, StaffAdmin, button, linked, sentence
 
 _STOCK = ("allocated", "available", "reserved", "sold")
@@ -182,10 +182,13 @@ class SaleAdmin(StaffAdmin):
                 self.message_user(request, f"{sale}: not all gates could be reconciled. {sentence(error)}", messages.ERROR)
 
     def _reconcile(self, request: HttpRequest, sale: Sale) -> None:
-        for found in gate_sync.reconcile(sale.slug, dry_run=True):
+        mended = []
+        for found in reconcile.drifts(sale.slug):
             level = messages.WARNING if found.is_drift else messages.INFO
             self.message_user(request, _side_by_side(found), level)
-        mended = [found.sku for found in gate_sync.reconcile(sale.slug) if found.is_drift]
+            if found.is_drift:
+                reconcile.mend(found, request.user.get_username())
+                mended.append(found.sku)
         outcome = f"gates rebuilt: {', '.join(mended)}" if mended else "no drift"
         self.note(request, sale, f"Reconciled, {outcome}.")
         self.message_user(request, f"{sale}: reconciled, {outcome}.", messages.SUCCESS)
@@ -198,7 +201,7 @@ def _save(row: Model, form: "ModelForm[Any]", *, change: bool) -> None:
         row.save()
 
 
-def _side_by_side(found: gate_sync.Drift) -> str:
+def _side_by_side(found: reconcile.Drift) -> str:
     missing = found.gate_stock is None
     pairs = (
         ("stock", found.gate_stock, found.ledger_stock),
@@ -206,7 +209,9 @@ def _side_by_side(found: gate_sync.Drift) -> str:
         ("sold", found.gate_sold, found.ledger_sold),
     )
     columns = ", ".join(f"{name} {'missing' if missing else gate} / {ledger}" for name, gate, ledger in pairs)
-    return f"{found.sku}, gate / ledger: {columns}; in flight {found.in_flight}; {'drift' if found.is_drift else 'no drift'}"
+    verdict = "drift" if found.is_drift else "no drift"
+    why = f" ({found.why})" if found.why else ""
+    return f"{found.sku}, gate / ledger: {columns}; in flight {found.in_flight}; {verdict}{why}"
 
 
 class AdjustStockForm(forms.Form):

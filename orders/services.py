@@ -7,6 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -18,10 +19,11 @@ from flashsale.core.clock import from_us, now
 from flashsale.core.errors import Invalid
 from inventory import services as inventory
 from inventory.admission.admitted import AdmittedOrder
+from inventory.errors import ConcurrentReservation
 from inventory.models import SaleItem
-from orders import selectors
 from orders.errors import NotCancellable, NotPayable, OrderNotFound
-from orders.models import GateEffect, Intake, Order, OrderEvent
+from orders.holds import known_ids
+from orders.models import LOST, GateEffect, Intake, Order, OrderEvent
 from orders.states import OrderStatus
 from orders.transitions import Moved, advance, expire
 from payments import services as payments
@@ -34,12 +36,22 @@ _SOLD_OUT, _SEQ_TAKEN = "sold_out", "seq_taken"
 def deduct(item_id: int, orders: Sequence[AdmittedOrder]) -> list[UUID]:
     """Reserve the units of admitted orders in the ledger and take the orders over from the stream. May run twice.
 
-    An order for which the ledger has no units is taken over too, with that reason.
+    An order for which the ledger has no units is taken over too, with that reason. One that was written down as lost stays
+    lost; its units go back.
+
+    Raises:
+        ConcurrentReservation: the same orders are being decided on elsewhere; try again.
     """
     ids = [order.id for order in orders]
-    known = selectors.known_ids(ids)
+    known = known_ids(ids)
     fresh = [order for order in orders if order.id not in known]
+    if known:
+        lost = Order.objects.filter(pk__in=known, status=OrderStatus.REJECTED, reason=LOST)
+        _effects(GateEffect.Kind.RELEASE, [(item_id, pk) for pk in lost.values_list("pk", flat=True)])
     reserved = inventory.reserve_units(item_id=item_id, requests={order.id: order.units for order in fresh})
+    # Now the item's row is ours, and so is the decision: see ``lose``.
+    if fresh and Order.objects.filter(pk__in=[order.id for order in fresh]).exists():
+        raise ConcurrentReservation(item=item_id)
     rows = [
         {
             "id": order.id,
@@ -51,6 +63,41 @@ def deduct(item_id: int, orders: Sequence[AdmittedOrder]) -> list[UUID]:
     ]
     bulk.insert(Intake, rows)
     return ids
+
+
+@transaction.atomic
+def lose(order_id: UUID, customer_id: int, item_id: int, admitted_at: datetime) -> None:
+    """Write down that an admitted order was lost before the ledger had it, unless the ledger knows it. May run twice.
+
+    Whoever decides what becomes of an id without a row, here or in ``deduct``, holds the item's row.
+
+    Raises:
+        OrderNotFound: there is no such item.
+    """
+    item = SaleItem.objects.select_for_update(of=("self",), no_key=True).select_related("product").filter(pk=item_id).first()
+    if item is None:
+        raise OrderNotFound
+    if known_ids([order_id]):
+        return
+    moment = now()
+    Order.objects.create(
+        id=order_id,
+        customer_id=customer_id,
+        item=item,
+        sku=item.product.sku,
+        quantity=0,
+        unit_price=item.price,
+        currency=item.currency,
+        source="",
+        seq=str(order_id),  # no sender can send an empty source
+        digest="",
+        status=OrderStatus.REJECTED,
+        reason=LOST,
+        admitted_at=admitted_at,
+        expires_at=moment,
+    )
+    queued = _event(order_id, OrderStatus.QUEUED, "", at=admitted_at)
+    bulk.insert(OrderEvent, [queued, _event(order_id, OrderStatus.REJECTED, LOST, at=moment)])
 
 
 @dataclass(frozen=True, slots=True)

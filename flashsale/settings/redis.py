@@ -16,3 +16,5 @@ WAITING_ROOM_LAPSE_S = 20  # a place in line, or a turn, that nobody asks about;
 RECEIPT_TTL_S = 24 * 3600  # past it a repeated request is answered from PostgreSQL
 BACKLOG_LIMIT = env.integer("BACKLOG_LIMIT", 100_000)  # admitted orders per item that may wait for the ledger
 GATE_RETENTION_S = 24 * 3600  # an ended sale's keys are kept this long
+# An order that nobody knows is given up no sooner: a batch that was claimed before the gate was lost may still arrive.
+LOST_ORDER_AFTER_S = 5

@@ -1,7 +1,7 @@
 """What passes between the gate and the ledger: plain values, no behaviour."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 
@@ -76,3 +76,24 @@ class ItemTerms:
     closes_at_us: int
     allocated: int
     pace_us: int  # between two call-ups of the waiting room; 0 without one
+
+
+class Streamed(NamedTuple):
+    """What a rebuild needs of an order in the stream."""
+
+    id: UUID
+    item: int
+    customer: int
+    units: int
+
+
+class Piece(NamedTuple):
+    """Some of an item's holds or buyers, as the database writes and the gate reads them; no process takes them apart.
+
+    ``units``: the sum over the piece. ``pairs``: a JSON array of order id, "customer:units", ... or of customer, units, ...
+    """
+
+    item: int
+    kind: Literal["held", "buyers"]
+    units: int
+    pairs: str

@@ -14,7 +14,7 @@ from orders import services
 from orders.models import GateEffect, Intake, Order
 from payments import services as payments
 from payments.models import Payment, SandboxCharge
-from tasks import dead_letters, gate_sync, request_payments, sweeps
+from tasks import dead_letters, gate_sync, reconcile, request_payments, sweeps
 from tasks.audit import audit
 from tasks.models import DeadLetter
 from tests.conftest import eventually, start_worker
@@ -184,7 +184,7 @@ def test_reconcile_reports_a_planted_drift_and_mends_it(make_item):
     gate_client().set(keys.stock(item.pk), 9)
 
     assert not audit().is_clean
-    assert [drift.is_drift for drift in gate_sync.reconcile(dry_run=True)] == [True]
+    assert [drift.is_drift for drift in reconcile.drifts()] == [True]
     assert gate.stocks([item.pk]) == {item.pk: 9}
     call_command("reconcile")
 
