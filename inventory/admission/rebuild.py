@@ -33,10 +33,15 @@ def _staged(kind: str, item: int, fence: int) -> str:
 
 
 @gate.guarded
-def begin(fences: Mapping[int, int]) -> list[int]:
-    """From here on admission answers ``paused`` and effects are put off; the items of which no later fence was seen."""
+def begin(fences: Mapping[int, int]) -> dict[int, bool]:
+    """From here on admission answers ``paused`` and effects are put off.
+
+    Returns:
+        the items of which no later fence was seen, and whether they had a gate.
+    """
     answers = _BEGIN.each(gate_client(), [([keys.meta(item)], [fence]) for item, fence in fences.items()])
-    return [item for item, code in zip(fences, answers, strict=True) if code == EffectCode.DONE]
+    begun = zip(fences, answers, strict=True)
+    return {item: code == EffectCode.DONE for item, code in begun if code != EffectCode.FENCED}
 
 
 @gate.guarded

@@ -14,9 +14,10 @@ from orders import services
 from orders.models import GateEffect, Intake, Order
 from payments import services as payments
 from payments.models import Payment, SandboxCharge
-from tasks import dead_letters, gate_sync, reconcile, request_payments, sweeps
+from tasks import dead_letters, reconcile, request_payments, sweeps
 from tasks.audit import audit
 from tasks.models import DeadLetter
+from tasks.rebuild import rebuild_gate
 from tests.conftest import eventually, start_worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -160,7 +161,7 @@ def test_a_rebuild_keeps_orders_that_only_the_stream_knows(make_item, customer, 
     admission = order(item, customer)
     gate_client().delete(keys.meta(item.pk), keys.stock(item.pk), keys.held(item.pk), keys.buyers(item.pk))
 
-    gate_sync.rebuild_gate(item.pk)
+    rebuild_gate(item.pk)
 
     seen = gate.snapshot(item.pk)
     assert (seen.stock, seen.held) == (4, {admission.order_id: (customer.pk, 1)})

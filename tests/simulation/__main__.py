@@ -29,7 +29,7 @@ def main() -> int:
 def play(options) -> int:
     plant = PLANTS.get(options.plant)
     if options.tier == "real":
-        from tests.simulation.real import real_run as make
+        from tests.simulation.paired import real_run as make
     else:
         make = model_run
 

@@ -101,7 +101,7 @@ class GateModel:
         return taken
 
     def steal(self) -> list[Admitted]:
-        idle = [pk for pk, at in sorted(self.claimed.items()) if self.clock.now - at >= STEAL_AFTER_S]
+        idle = [pk for pk in self.stream if self.clock.now - self.claimed.get(pk, self.clock.now) >= STEAL_AFTER_S]
         for pk in idle:
             self.claimed[pk] = self.clock.now
         return [self.stream[pk] for pk in idle]

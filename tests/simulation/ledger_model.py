@@ -47,11 +47,10 @@ class LedgerModel:
     def deduct(self, orders: list[Admitted], known: set[int] | None = None) -> list[int]:
         ids = [order.id for order in orders]
         known = self.known(ids) if known is None else known
-        units_of = self.units_of() if self.life > 1 else None
-        for order in orders:
-            if order.id in known:
-                continue
-            reason = self._refusal(order, units_of)
+        fresh = [order for order in orders if order.id not in known]
+        over = self.over_limit(fresh) if self.life > 1 else set()
+        for order in fresh:
+            reason = self._refusal(order, over)
             if not reason:
                 self._reserve(order)
             if order.id not in self.intake:
@@ -60,14 +59,20 @@ class LedgerModel:
                 self._effect("rebuild", order.id)
         return ids
 
-    def _refusal(self, order: Admitted, units_of: dict[int, int] | None) -> str:
-        if units_of is not None and units_of.get(order.customer, 0) + order.units > self.per_customer:
+    def over_limit(self, orders: list[Admitted]) -> set[int]:
+        """A gate that was lost has forgotten what its customers had."""
+        units_of, over = self.units_of(), set()
+        for order in orders:
+            if units_of.get(order.customer, 0) + order.units > self.per_customer:
+                over.add(order.id)
+            else:
+                units_of[order.customer] = units_of.get(order.customer, 0) + order.units
+        return over
+
+    def _refusal(self, order: Admitted, over: set[int]) -> str:
+        if order.id in over:
             return "limit_per_customer"
-        if self.available < order.units:
-            return "sold_out"
-        if units_of is not None:
-            units_of[order.customer] = units_of.get(order.customer, 0) + order.units
-        return ""
+        return "" if self.available >= order.units else "sold_out"
 
     def _reserve(self, order: Admitted) -> None:
         self.movements.add((order.id, "reserve"))

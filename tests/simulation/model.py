@@ -45,7 +45,7 @@ class Model:
             "stale_reserved": ledger.stale_reserved,
             "pending_effects": ledger.pending_effects,
             "forget_effects": ledger.forget_effects,
-            "ledger_view": ledger.view,
+            "ledger_view": lambda _fence, streamed: ledger.view(streamed),
             "ledger_terms": ledger.terms,
             "ledger_versions": lambda: (ledger.version, ledger.allocated),
             "touch_gate": ledger.touch_gate,

@@ -107,7 +107,7 @@ def rebuild_reads_the_ledger_before_the_stream(world, steps):
         if code == "fenced":
             return False
         yield ("start_gate", code == "gate_missing")
-        view = yield ("ledger_view", [])
+        view = yield ("ledger_view", fence, [])
         known = world.ledger.rows.keys() | world.ledger.intake.keys()
         streamed = [order for order in (yield ("gate_stream",)) if order.id not in known]
         held = view.held | {order.id: (order.customer, order.units) for order in streamed}
@@ -122,7 +122,7 @@ def rebuild_reads_the_ledger_before_the_stream(world, steps):
 
 @plant
 def rebuild_copies_the_ledgers_stock(world, steps):
-    world.calls["ledger_view"] = lambda streamed: world.ledger.view([])
+    world.calls["ledger_view"] = lambda fence, streamed: world.ledger.view([])
 
 
 @plant
@@ -181,7 +181,8 @@ def deduct_reads_what_is_known_before_it_has_the_lock(world, steps):
             if order.id in known:
                 continue
             reserved = (order.id, "reserve") in ledger.movements
-            reason = "" if reserved else ledger._refusal(order, ledger.units_of() if ledger.life > 1 else None)
+            over = ledger.over_limit([order]) if ledger.life > 1 else set()
+            reason = "" if reserved else ledger._refusal(order, over)
             if not reserved and not reason:
                 ledger._reserve(order)
             ledger.intake.setdefault(order.id, (order, reason, world.clock.now))
@@ -201,7 +202,7 @@ def orders_of_a_lost_gate_are_forgotten(world, steps):
 
 @plant
 def limit_is_not_checked_after_a_loss(world, steps):
-    world.ledger._refusal = lambda order, units_of: "sold_out" if world.ledger.available < order.units else ""
+    world.ledger.over_limit = lambda orders: set()
 
 
 @plant

@@ -66,7 +66,9 @@ def plan_of(seed: int, *, focus: str = "", length: int = _ACTIONS) -> Plan:
         focus: what every seed is about; left out, one of six is about one of ``FOCUS``.
     """
     random = Random(seed)
-    weights = _ALWAYS | {kind: weight * random.choice((1, 1, 4)) for kind, weight in _SOMETIMES.items() if random.random() < 0.5}
+    weights = _ALWAYS | {
+        kind: weight * random.choice((1, 1, 4)) for kind, weight in _SOMETIMES.items() if random.random() < 0.5
+    }
     theme = focus or random.choice((*FOCUS, *[""] * 15))
     weights |= FOCUS.get(theme, {})
     kinds = random.choices(list(weights), list(weights.values()), k=length)

@@ -107,7 +107,7 @@ class Steps:
             return False
         yield ("start_gate", code == "gate_missing")
         streamed = yield ("gate_stream",)
-        view = yield ("ledger_view", streamed)
+        view = yield ("ledger_view", fence, streamed)
         return (yield ("gate_open", fence, view)) == "done"
 
     def refresh(self):
