@@ -46,10 +46,7 @@ class Why:
 class Progress:
     """What is known of one gate that is being rebuilt."""
 
-    terms: ItemTerms
-    fence: int
-    stock: int
-    sold: int
+    gate: rebuild.NewGate
     held: int
     in_flight: int
 
@@ -158,8 +155,8 @@ def _rebuild(items: Sequence[int], whys: Mapping[int, Why | None], wait_ms: int 
         if begun:
             services.start_gates(begun, lost=[item for item, had_gate in begun.items() if not had_gate])
             made = stage(list(begun), fences, streamed_orders(list(begun)), locks.prolong)
-            codes = rebuild.open_gates([rebuild.NewGate(new.terms, new.fence, new.stock, new.sold) for new in made.values()])
-            opened = [new for new in made.values() if codes[new.terms.item] is EffectCode.DONE]
+            codes = rebuild.open_gates([new.gate for new in made.values()])
+            opened = [new for new in made.values() if codes[new.gate.terms.item] is EffectCode.DONE]
             _write_down(opened, whys, round(1000 * (time.monotonic() - began)))
         return bool(fences)
 
@@ -169,14 +166,21 @@ def stage(
 ) -> dict[int, Progress]:
     """Lay the gates of these items ready; ``streamed`` was read after their rebuild had begun."""
     held: Counter[int] = Counter()
+    staged: Counter[tuple[int, str]] = Counter()
     with ledger_side(items, streamed) as side:
         for some in holds.pieces(items, side.only_streamed):
-            rebuild.stage(fences, some)
-            for piece in some:
+            for piece, count in zip(some, rebuild.stage(fences, some), strict=True):
                 held[piece.item] += piece.units if piece.kind == "held" else 0
+                staged[piece.item, piece.kind] += count
             prolong()
     return {
-        item: Progress(terms, fences[item], side.stock[item], side.sold[item], held[item], side.in_flight[item])
+        item: Progress(
+            rebuild.NewGate(
+                terms, fences[item], side.stock[item], side.sold[item], staged[item, "held"], staged[item, "buyers"]
+            ),
+            held[item],
+            side.in_flight[item],
+        )
         for item, terms in side.terms.items()
     }
 
@@ -184,20 +188,20 @@ def stage(
 def _write_down(opened: Sequence[Progress], whys: Mapping[int, Why | None], took_ms: int) -> None:
     rows = []
     for new in opened:
-        why = whys.get(new.terms.item) or Why("asked for")
+        why = whys.get(new.gate.terms.item) or Why("asked for")
         rows.append(
             {
-                "item_id": new.terms.item,
+                "item_id": new.gate.terms.item,
                 "cause": why.cause[:300],
                 "actor": why.actor,
                 "stock_before": why.stock,
                 "held_before": why.held,
                 "sold_before": why.sold,
-                "stock_after": new.stock,
+                "stock_after": new.gate.stock,
                 "held_after": new.held,
-                "sold_after": new.sold,
+                "sold_after": new.gate.sold,
                 "in_flight": new.in_flight,
-                "fence": new.fence,
+                "fence": new.gate.fence,
                 "took_ms": took_ms,
             }
         )
