@@ -5,7 +5,7 @@ import sys
 import time
 
 from tests.simulation.planted import PLANTS
-from tests.simulation.scheduler import model_run, plan_of, what_breaks
+from tests.simulation.scheduler import FOCUS, model_run, plan_of, what_breaks
 from tests.simulation.shrink import shrink
 
 
@@ -15,6 +15,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5_000, help="how many seeds to play")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--shrink", action="store_true", help="print the shortest run that breaks the same promise")
+    parser.add_argument("--focus", choices=("", *FOCUS), default="", help="what every seed is about")
     parser.add_argument("--plant", choices=PLANTS, help="put this bug into the model")
     parser.add_argument("--tier", choices=("model", "real"), default="model", help="real: beside the scripts and services")
     options = parser.parse_args()
@@ -37,10 +38,10 @@ def play(options) -> int:
         return make(plan, say, plant) if plant else make(plan, say)
 
     if options.seed is not None:
-        return show(plan_of(options.seed), make_run, options.shrink)
+        return show(plan_of(options.seed, focus=options.focus), make_run, options.shrink)
     started, broken = time.monotonic(), 0
     for seed in range(options.first, options.first + options.seeds):
-        if found := what_breaks(make_run(plan_of(seed))):
+        if found := what_breaks(make_run(plan_of(seed, focus=options.focus))):
             broken += 1
             print(f"seed {seed}: {found}", flush=True)
     print(f"{options.seeds} seeds in {time.monotonic() - started:.1f} s, {broken} broken")

@@ -5,6 +5,7 @@ from tests.simulation.values import Admitted, Clock, Terms, View
 TOKEN_TTL_S = 300
 LOCK_TTL_S = 30
 STEAL_AFTER_S = 3
+STAGE_TTL_S = 120
 
 
 class GateModel:
@@ -156,7 +157,8 @@ class GateModel:
         return "done" if self.present else "gate_missing"
 
     def open(self, fence: int, view: View) -> str:
-        if self.rebuilding != fence:
+        expired = view.at + STAGE_TTL_S <= self.clock.now and (view.held or view.buyers)
+        if self.rebuilding != fence or expired:
             return "fenced"
         self.rebuilding, self.awake_until = None, 0
         self.present = True

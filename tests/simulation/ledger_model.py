@@ -249,4 +249,4 @@ class LedgerModel:
             held[order.id] = order.customer, order.units
             buyers[order.customer] = buyers.get(order.customer, 0) + order.units
         stock = self.available - sum(order.units for order in only_streamed)
-        return View(self.terms(), stock, self.sold, held, buyers)
+        return View(self.terms(), stock, self.sold, held, buyers, self.clock.now)

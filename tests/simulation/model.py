@@ -75,5 +75,5 @@ class Model:
         if self.gate.present and not self.gate.rebuilding:
             self.gate.stock += units
 
-    def advance(self, seconds: int) -> None:
+    def advance(self, seconds: float) -> None:
         self.clock.now += seconds

@@ -66,7 +66,7 @@ class Paired(Model):
             self.real.inflate(units)
         super().inflate(units)
 
-    def advance(self, seconds: int) -> None:
+    def advance(self, seconds: float) -> None:
         super().advance(seconds)
         self.real.clock.advance(seconds)
 

@@ -11,20 +11,33 @@ from flashsale.core.redis_client import gate_client
 from inventory.admission import keys
 
 _GROUP = "ledger"
-_MOST_REAL_S = 0.5  # far below the shortest span that anybody looks at, which is one second
-_SHIFT = """
+# A stamp may be off by this much. Every span that the scheduler lets pass is further than that from every deadline:
+# it is a multiple of 4.5 s, and no deadline is a multiple of 9 s.
+_MOST_REAL_S = 0.2
+
+
+def _stamp(column: str) -> str:
+    return f"{column} = least({column} - make_interval(secs => %(by)s), now())"
+
+
+def _deadline(column: str) -> str:
+    """What is due stays due, also when real time is given back."""
+    later = f"{column} - make_interval(secs => %(by)s)"
+    return f"{column} = CASE WHEN %(by)s < 0 AND {column} <= now() THEN {column} ELSE {later} END"
+
+
+_SHIFT = f"""
 WITH mine AS (
-    UPDATE orders_order SET expires_at = expires_at - %(by)s, updated_at = updated_at - %(by)s WHERE item_id = %(item)s
-    RETURNING id
+    UPDATE orders_order SET {_deadline("expires_at")}, {_stamp("updated_at")} WHERE item_id = %(item)s RETURNING id
 ), intake AS (
-    UPDATE orders_intake SET created_at = created_at - %(by)s WHERE item_id = %(item)s
+    UPDATE orders_intake SET {_stamp("created_at")} WHERE item_id = %(item)s
 ), paying AS (
-    UPDATE payments_payment SET next_attempt_at = next_attempt_at - %(by)s WHERE order_id IN (SELECT id FROM mine)
+    UPDATE payments_payment SET {_deadline("next_attempt_at")} WHERE order_id IN (SELECT id FROM mine)
     RETURNING id, idempotency_key
 ), refunds AS (
-    UPDATE payments_refund SET next_attempt_at = next_attempt_at - %(by)s WHERE payment_id IN (SELECT id FROM paying)
+    UPDATE payments_refund SET {_deadline("next_attempt_at")} WHERE payment_id IN (SELECT id FROM paying)
 )
-UPDATE payments_sandboxcharge SET decided_at = decided_at - %(by)s
+UPDATE payments_sandboxcharge SET {_deadline("decided_at")}
 WHERE idempotency_key IN (SELECT idempotency_key FROM paying)
 """
 
@@ -43,12 +56,12 @@ class RealClock:
             self._shift(-passed)
             self.held_at += passed
 
-    def advance(self, seconds: int) -> None:
+    def advance(self, seconds: float) -> None:
         self._shift(seconds)
 
     def _shift(self, seconds: float) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(_SHIFT.replace("%(by)s", "make_interval(secs => %(by)s)"), {"by": seconds, "item": self.item})
+            cursor.execute(_SHIFT, {"by": seconds, "item": self.item})
         client, milliseconds = gate_client(), round(seconds * 1000)
         for name in client.scan_iter(f"fs:*{self.item}}}*"):
             left = client.pttl(name)

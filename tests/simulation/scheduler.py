@@ -41,6 +41,8 @@ FOCUS = {
 }
 _PAYING = ("pm_ok", "pm_ok", "", "pm_declined", "pm_unavailable", "pm_unknown", "pm_slow", "pm_nobody")
 _ROUNDS = 14
+# Past a sweep's age; past a lock's life; past a payment's deadline. Multiples of 4.5 s: see ``real_clock``.
+_MOMENT_S, _WHILE_S, _LONG_S = 4.5, 40.5, 702.0
 
 
 class Action(NamedTuple):
@@ -258,12 +260,12 @@ class Run:
         self.messages.clear()
 
     def _advance(self, r: int) -> None:
-        self._pass((4, 4, 40)[r % 3])
+        self._pass((_MOMENT_S, _MOMENT_S, _WHILE_S)[r % 3])
 
     def _long_advance(self, r: int) -> None:
-        self._pass(700)
+        self._pass(_LONG_S)
 
-    def _pass(self, seconds: int) -> None:
+    def _pass(self, seconds: float) -> None:
         self._tell("time passes:", seconds, "s")
         self.world.advance(seconds)
 
@@ -285,7 +287,7 @@ class Run:
         if not self.plan.keeps_messages:
             self._lose_broker(0)
         for round_ in range(_ROUNDS):
-            self._pass(700 if round_ in (3, 6) else 40)
+            self._pass(_LONG_S if round_ in (3, 6) else _WHILE_S)
             for sweep in Steps.SWEEPS:
                 self._start(sweep)
                 self._finish()

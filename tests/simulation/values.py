@@ -33,6 +33,7 @@ class View(NamedTuple):
     sold: int
     held: dict[int, tuple[int, int]]
     buyers: dict[int, int]
+    at: float
 
 
 class Answer(NamedTuple):
@@ -43,12 +44,12 @@ class Answer(NamedTuple):
 
 
 class Clock:
-    """Whole seconds, moved by the scheduler alone; ``ticks`` tells calls within a second apart."""
+    """Seconds, moved by the scheduler alone; ``ticks`` tells the calls of one moment apart."""
 
     def __init__(self) -> None:
-        self.now = 1_000
+        self.now = 1_000.0
         self.ticks = 0
 
     @property
     def now_us(self) -> int:
-        return self.now * 1_000_000 + self.ticks
+        return int(self.now * 1_000_000) + self.ticks
