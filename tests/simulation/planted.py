@@ -234,19 +234,6 @@ def withheld_units_are_put_back_behind_the_ledgers_back(world, steps):
 
 
 @plant
-def effects_are_forgotten_before_they_are_applied(world, steps):
-    def effects():
-        for kind, found in (yield ("pending_effects",)):
-            yield ("forget_effects", [number for number, _ in found])
-            if kind == "rebuild":
-                yield from steps.rebuild()
-            else:
-                yield (f"gate_{kind}", [order for _, order in found])
-
-    steps.effects = effects
-
-
-@plant
 def no_receipts(world, steps):
     gate = world.gate
 
