@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from functools import partial
 
 from tests.simulation.planted import PLANTS
 from tests.simulation.scheduler import FOCUS, model_run, plan_of, what_breaks
@@ -30,12 +31,9 @@ def main() -> int:
 def play(options) -> int:
     plant = PLANTS.get(options.plant)
     if options.tier == "real":
-        from tests.simulation.paired import real_run as make
+        from tests.simulation.paired import real_run as make_run
     else:
-        make = model_run
-
-    def make_run(plan, say=None):
-        return make(plan, say, plant) if plant else make(plan, say)
+        make_run = partial(model_run, plant=plant)
 
     if options.seed is not None:
         return show(plan_of(options.seed, focus=options.focus), make_run, options.shrink)

@@ -17,21 +17,21 @@ class GateModel:
     def lose(self) -> None:
         """Valkey is gone with its disk: all keys, the locks and their counters among them."""
         self.present = self.has_meta = self.has_stream = self.has_group = False
-        self.rebuilding = None
+        self.rebuilding: int | None = None
         self.fence = self.version = self.allocated = self.sold = self.life = self.stock = 0
-        self.awake_until = 0
+        self.awake_until = 0.0
         self.held: dict[int, tuple[int, int]] = {}
         self.buyers: dict[int, int] = {}
         self.stream: dict[int, Admitted] = {}
-        self.claimed: dict[int, int] = {}
+        self.claimed: dict[int, float] = {}
         self.queued: set[int] = set()
-        self.tokens: dict[str, tuple[int, int]] = {}
-        self.spent: dict[str, tuple[int, int]] = {}
+        self.tokens: dict[str, tuple[int, float]] = {}
+        self.spent: dict[str, tuple[int, float]] = {}
         self.receipts: dict[str, tuple[int, str, int]] = {}
-        self.locks: dict[str, tuple[str, int]] = {}
+        self.locks: dict[str, tuple[str, float]] = {}
         self.fences: dict[str, int] = {}
 
-    def _live(self, names: dict[str, tuple[int, int]], token: str) -> int | None:
+    def _live(self, names: dict[str, tuple[int, float]], token: str) -> int | None:
         customer, until = names.get(token, (None, 0))
         return customer if until > self.clock.now else None
 
@@ -76,8 +76,7 @@ class GateModel:
             return "gate_missing", 0, False
         if self.rebuilding:
             return "paused", 0, False
-        owner = self._live(self.tokens, token)
-        if owner is None:
+        if self._live(self.tokens, token) is None:
             used = self._live(self.spent, token) == order.customer
             return "token_used" if used else "token_invalid", 0, False
         if self.buyers.get(order.customer, 0) + order.units > self.per_customer:

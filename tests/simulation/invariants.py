@@ -110,8 +110,8 @@ class Watch:
         missing = self.acknowledged - ledger.rows.keys() - self.may_be_missing
         require(not missing, "no acknowledged order is lost", missing)
         require(ledger.rows.keys() <= self.acknowledged, "no order that nobody asked for")
-        for pk, payment in payments.payments.items():
-            require(payment.status in ("succeeded", "failed") and payment.applied, "every payment is decided and told", pk)
+        for name, payment in payments.payments.items():
+            require(payment.status in ("succeeded", "failed") and payment.applied, "every payment is decided and told", name)
         for pk, row in ledger.rows.items():
             kept = [charge for charge in payments.captured(pk) if charge not in payments.given_back]
             require(len(kept) == (row.status == "paid"), "paid = captured - refunded", (pk, row.status, kept))

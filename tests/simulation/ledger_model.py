@@ -18,7 +18,7 @@ HOLDING, BOUGHT = ("reserved", "pending_payment"), ("paid", "refunded")
 class Row:
     __slots__ = ("expires", "order", "reason", "seq", "status", "updated")
 
-    def __init__(self, order: Admitted, status: str, reason: str, now: int) -> None:
+    def __init__(self, order: Admitted, status: str, reason: str, now: float) -> None:
         self.order, self.status, self.reason, self.seq = order, status, reason, order.seq
         self.expires, self.updated = now + PAYMENT_WINDOW_S, now
 
@@ -31,7 +31,7 @@ class LedgerModel:
         self.reserved = self.sold = 0
         self.version, self.life = 2, 0
         self.movements: set[tuple[int, str]] = set()
-        self.intake: dict[int, tuple[Admitted, str, int]] = {}
+        self.intake: dict[int, tuple[Admitted, str, float]] = {}
         self.rows: dict[int, Row] = {}
         self.by_seq: dict[str, int] = {}
         self.events: list[tuple[int, str]] = []
@@ -190,7 +190,7 @@ class LedgerModel:
         overdue = [pk for pk in wanted if pk in self.rows and self._overdue(self.rows[pk], now)]
         return self._cancel(self._advance(overdue, "cancelled", "payment_timeout"))
 
-    def _overdue(self, row: Row, now: int) -> bool:
+    def _overdue(self, row: Row, now: float) -> bool:
         return row.status == "pending_payment" and row.expires <= now
 
     def refund_by_staff(self, pk: int) -> str:

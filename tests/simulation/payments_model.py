@@ -15,7 +15,7 @@ PaymentId = tuple[int, int]
 class Payment:
     __slots__ = ("applied", "attempts", "method", "next", "origin", "status", "updated")
 
-    def __init__(self, method: str, origin: str, now: int) -> None:
+    def __init__(self, method: str, origin: str, now: float) -> None:
         self.method, self.origin, self.status = method, origin, "created"
         self.attempts, self.next, self.applied, self.updated = 0, now + FIRST_PAUSE_S, False, now
 

@@ -92,7 +92,7 @@ class Running:
 
     def __init__(self, name, steps, message) -> None:
         self.name, self.steps, self.message = name, steps, message
-        self.call = next(steps, None)
+        self.call: tuple = next(steps, ())
 
 
 class Run:
@@ -101,7 +101,7 @@ class Run:
     def __init__(self, plan: Plan, world: Model, steps: Steps, say: Callable[[str], None] | None = None) -> None:
         self.plan, self.world, self.steps, self.say = plan, world, steps, say
         self.watch = Watch(world)
-        self.messages: list[tuple[str, tuple, int]] = []  # task, arguments, due
+        self.messages: list[tuple[str, tuple, float]] = []  # task, arguments, due
         self.running: list[Running] = []
         self.requests: list[tuple[Admitted, str]] = []
         self._act = {kind: getattr(self, f"_{kind}") for kind in (*_ALWAYS, *_SOMETIMES)}
