@@ -100,6 +100,17 @@ class Watch:
             taken[order] = taken.get(order, 0) + (outcome == "captured")
         require(all(count <= 1 for count in taken.values()), "at most one capture per order", taken)
 
+    def is_quiet(self) -> bool:
+        """Nobody has anything left to do."""
+        gate, ledger, payments = self.model.gate, self.model.ledger, self.model.payments
+        return (
+            not (gate.stream or gate.rebuilding or ledger.intake or ledger.effects)
+            and gate.versions() == (ledger.version, ledger.allocated)
+            and all(row.status in _END for row in ledger.rows.values())
+            and all(payment.applied for payment in payments.payments.values())
+            and all(refund[0] == "succeeded" for refund in payments.refunds.values())
+        )
+
     def at_the_end(self) -> None:
         """After the drain."""
         ledger, gate, payments = self.model.ledger, self.model.gate, self.model.payments

@@ -291,9 +291,11 @@ class Run:
             for sweep in Steps.SWEEPS:
                 self._start(sweep)
                 self._finish()
-            if self.watch.gate_was_wrong and round_ >= _ROUNDS - 2:
-                self._start("rebuild")  # a person's reconcile
-                self._finish()
+            if self.watch.is_quiet():
+                break
+        if self.watch.gate_was_wrong:
+            self._start("rebuild")  # a person's reconcile
+            self._finish()
 
     def _finish(self) -> None:
         while self.running or (ready := self._deliverable()):
