@@ -208,6 +208,19 @@ def test_a_poisoned_order_stands_alone_in_the_dead_letters(workers, sweeper, mak
     assert Intake.objects.get().payload["customer"] == buyers[1].pk
 
 
+def test_an_unreadable_entry_whose_claimer_died_is_buried_by_the_sweep(make_item):
+    item = make_item(units=5)
+    stream = keys.admitted(item.pk)
+    entry = gate_client().xadd(stream, {"o": "not json"})
+    gate.claim(item.pk, consumer="dead", limit=10, in_flight=10)
+    gate_client().xclaim(stream, "ledger", "dead", 0, [entry], idle=10_000)
+
+    sweeps.waiting_orders()
+
+    assert DeadLetter.objects.get().task == "tasks.dispatch"
+    assert gate.waiting([item.pk]) == {item.pk: (0, 0)}
+
+
 def test_a_dead_letter_run_again_is_closed(make_item, workers):
     dead_letters.bury("tasks.create_orders", [[]], ValueError("planted"), attempts=1)
     dead_letters.bury("tasks.create_orders", [[]], ValueError("planted"), attempts=1)
