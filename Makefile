@@ -5,7 +5,7 @@ STACK := $(BIN)/python -m flashsale.stack
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: up test check lint rehearse bench bench-limits bench-service shapes audit clean bench-rebuild bench-expiries
+.PHONY: up test check lint rehearse bench bench-limits bench-service shapes audit clean bench-rebuild bench-expiries simulate
 
 up: .venv/.runtime
 	@$(STACK) up
@@ -43,6 +43,9 @@ bench-expiries: .venv/.development
 
 shapes: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.shapes
+
+simulate: .venv/.development
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),20000) $(ARGS)
 
 audit: .venv/.runtime
 	$(BIN)/python manage.py audit

@@ -46,6 +46,7 @@ def terms(items: Iterable[int]) -> list[ItemTerms]:
             opens_at_us=to_us(item.sale.opens_at),
             closes_at_us=to_us(item.sale.closes_at),
             allocated=item.allocated,
+            life=item.gate_life,
             pace_us=1_000_000 // item.sale.waiting_room_rate if item.sale.waiting_room_rate else 0,
         )
         for item in SaleItem.objects.filter(pk__in=items).select_related("sale", "product")

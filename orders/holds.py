@@ -11,6 +11,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Sum
 
 from inventory.admission.admitted import Piece, Streamed
 from orders.models import GateEffect, Intake, Order
@@ -111,6 +112,17 @@ def only_streamed(streamed: Sequence[Streamed]) -> list[Streamed]:
     """Those of these orders that the ledger has not decided on."""
     known = known_ids(row.id for row in streamed)
     return [row for row in streamed if row.id not in known]
+
+
+def units_of(item: int, customers: Iterable[int]) -> Counter[int]:
+    """customer -> units of an item they hold or have bought, for these customers."""
+    wanted = list(customers)
+    rows = Order.objects.filter(item_id=item, customer_id__in=wanted, status__in=_HOLDING + _BOUGHT)
+    found = Counter(dict(rows.order_by().values_list("customer_id").annotate(Sum("quantity"))))
+    for payload in Intake.objects.filter(item_id=item, reason="").values_list("payload", flat=True):
+        if payload["customer"] in wanted:
+            found[payload["customer"]] += payload["units"]
+    return found
 
 
 def known_ids(order_ids: Iterable[UUID]) -> set[UUID]:

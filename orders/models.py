@@ -99,7 +99,7 @@ class GateEffect(models.Model):
     class Kind(models.TextChoices):
         SETTLE = "settle"
         RELEASE = "release"
-        VOID = "void"
+        REBUILD = "rebuild"  # the gate is wrong about this order
 
     order_id = models.UUIDField()
     item_id = models.BigIntegerField()

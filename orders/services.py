@@ -19,17 +19,16 @@ from flashsale.core.clock import from_us, now
 from flashsale.core.errors import Invalid
 from inventory import services as inventory
 from inventory.admission.admitted import AdmittedOrder
-from inventory.errors import ConcurrentReservation
 from inventory.models import SaleItem
 from orders.errors import NotCancellable, NotPayable, OrderNotFound
-from orders.holds import known_ids
+from orders.holds import known_ids, units_of
 from orders.models import LOST, GateEffect, Intake, Order, OrderEvent
 from orders.states import OrderStatus
 from orders.transitions import Moved, advance, expire
 from payments import services as payments
 from payments.models import Payment
 
-_SOLD_OUT, _SEQ_TAKEN = "sold_out", "seq_taken"
+_SOLD_OUT, _SEQ_TAKEN, _LIMIT = "sold_out", "seq_taken", "limit_per_customer"
 
 
 @transaction.atomic
@@ -37,32 +36,42 @@ def deduct(item_id: int, orders: Sequence[AdmittedOrder]) -> list[UUID]:
     """Reserve the units of admitted orders in the ledger and take the orders over from the stream. May run twice.
 
     An order for which the ledger has no units is taken over too, with that reason. One that was written down as lost stays
-    lost; its units go back.
+    lost; its units go back. One that was admitted by a gate that is lost since makes the present gate be rebuilt, which knows
+    nothing of it; once a gate was lost, the limit per customer is looked after here.
 
     Raises:
-        ConcurrentReservation: the same orders are being decided on elsewhere; try again.
+        UnknownItem: no such item.
     """
     ids = [order.id for order in orders]
+    item = inventory.lock_item(item_id)  # first: whoever decides on the same orders has decided, and is seen below
     known = known_ids(ids)
     fresh = [order for order in orders if order.id not in known]
     if known:
         lost = Order.objects.filter(pk__in=known, status=OrderStatus.REJECTED, reason=LOST)
         _effects(GateEffect.Kind.RELEASE, [(item_id, pk) for pk in lost.values_list("pk", flat=True)])
-    reserved = inventory.reserve_units(item_id=item_id, requests={order.id: order.units for order in fresh})
-    # Now the item's row is ours, and so is the decision: see ``lose``.
-    if fresh and Order.objects.filter(pk__in=[order.id for order in fresh]).exists():
-        raise ConcurrentReservation(item=item_id)
+    over = _over_limit(item, fresh) if item.gate_life > 1 else set()
+    requests = {order.id: order.units for order in fresh if order.id not in over}
+    reserved = inventory.reserve_units(item_id=item_id, requests=requests)
+    refused = {order.id: _LIMIT if order.id in over else _SOLD_OUT for order in fresh if order.id not in reserved}
     rows = [
-        {
-            "id": order.id,
-            "item_id": item_id,
-            "payload": order.as_payload(),
-            "reason": "" if order.id in reserved else _SOLD_OUT,
-        }
+        {"id": order.id, "item_id": item_id, "payload": order.as_payload(), "reason": refused.get(order.id, "")}
         for order in fresh
     ]
     bulk.insert(Intake, rows)
+    _effects(GateEffect.Kind.REBUILD, [(item_id, order.id) for order in fresh if order.life != item.gate_life])
     return ids
+
+
+def _over_limit(item: SaleItem, orders: Sequence[AdmittedOrder]) -> set[UUID]:
+    """Those of these orders that are too many for their customers: a gate that was lost has forgotten what they had."""
+    units = units_of(item.pk, {order.customer for order in orders})
+    over = set()
+    for order in orders:
+        if units[order.customer] + order.units > item.per_customer:
+            over.add(order.id)
+        else:
+            units[order.customer] += order.units
+    return over
 
 
 @transaction.atomic
@@ -144,7 +153,8 @@ def _create(ids: Sequence[UUID]) -> None:
     bulk.insert(Order, [rows[order.id] for order in clashed], on_conflict="")
     had_units = {order.id for order, reason in taken if not reason}
     _release([(order.item, order.id, order.units) for order in clashed if order.id in had_units])
-    _effects(GateEffect.Kind.VOID, [(order.item, order.id) for order, reason in taken if reason])
+    # A gate that admitted more than there was is wrong: only the ledger knows by how much.
+    _effects(GateEffect.Kind.REBUILD, [(order.item, order.id) for order, reason in taken if reason])
     queued = [_event(order.id, OrderStatus.QUEUED, "", at=from_us(order.at)) for order, _ in taken]
     decided = [_event(pk, row["status"], row["reason"], at=moment) for pk, row in rows.items()]
     bulk.insert(OrderEvent, queued + decided)
@@ -310,7 +320,7 @@ def refund_by_staff(order_id: UUID, actor: str) -> None:
 
 
 def lock_effects(limit: int, but_not_of: Iterable[int] = ()) -> Mapping[tuple[int, str], list[tuple[int, UUID]]]:
-    """What the gate has to be told, oldest first: (item, kind) -> effect id and order id.
+    """The holds that the gate has to settle or release, oldest first: (item, kind) -> effect id and order id.
 
     The rows are the caller's until its transaction ends; what others have locked is left out.
 
@@ -318,10 +328,20 @@ def lock_effects(limit: int, but_not_of: Iterable[int] = ()) -> Mapping[tuple[in
         but_not_of: items whose effects stay where they are.
     """
     grouped: dict[tuple[int, str], list[tuple[int, UUID]]] = defaultdict(list)
-    rows = GateEffect.objects.exclude(item_id__in=list(but_not_of)).select_for_update(skip_locked=True).order_by("pk")
+    rows = GateEffect.objects.exclude(item_id__in=list(but_not_of)).exclude(kind=GateEffect.Kind.REBUILD)
+    rows = rows.select_for_update(skip_locked=True).order_by("pk")
     for item, kind, pk, order_id in rows.values_list("item_id", "kind", "pk", "order_id")[:limit]:
         grouped[item, kind].append((pk, order_id))
     return grouped
+
+
+def gates_to_rebuild(limit: int) -> Mapping[int, list[tuple[int, UUID]]]:
+    """Items whose gate is known to be wrong -> effect id and the order that showed it, oldest first."""
+    found: dict[int, list[tuple[int, UUID]]] = defaultdict(list)
+    rows = GateEffect.objects.filter(kind=GateEffect.Kind.REBUILD).order_by("pk")
+    for item, pk, order_id in rows.values_list("item_id", "pk", "order_id")[:limit]:
+        found[item].append((pk, order_id))
+    return found
 
 
 def forget_effects(ids: Iterable[int]) -> None:

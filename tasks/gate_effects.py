@@ -5,11 +5,13 @@ from uuid import UUID
 from celery import shared_task
 from django.db import transaction
 
+from flashsale.core.lock import LockHeld
 from inventory import selectors
 from inventory.admission import gate
 from inventory.admission.codes import EffectCode
 from orders import services
 from orders.models import GateEffect
+from tasks.rebuild import Why, rebuild_gate
 from tasks.retry import Step
 
 _LIMIT = 1000
@@ -22,8 +24,7 @@ def apply_effects() -> None:
 
 
 def apply() -> int:
-    """Apply all waiting effects, oldest first; how many the gate has taken. May run twice and at once: what another process
-    is at is left to it.
+    """Apply waiting effects, oldest first; how many the gate has taken. May run twice and at once.
 
     Whoever deletes the hold acts, so an effect applied twice counts once. An effect that the gate cannot take now (missing
     or being rebuilt) stays for the next sweep; one for a gate that is gone for good is dropped.
@@ -31,7 +32,7 @@ def apply() -> int:
     Raises:
         GateUnavailable: Redis is away; all of it stays.
     """
-    total, put_off = 0, set[int]()
+    total, put_off = _rebuild_wrong_gates(), set[int]()
     while True:
         with transaction.atomic():  # the rows stay ours while the gate is told
             effects = services.lock_effects(_LIMIT, put_off)
@@ -45,11 +46,22 @@ def apply() -> int:
 def _tell(item: int, kind: str, effects: list[tuple[int, UUID]], put_off: set[int]) -> list[int]:
     """The effects that need not be told again."""
     orders = [order for _, order in effects]
-    if kind == GateEffect.Kind.SETTLE:
-        code = gate.settle(item, orders)
-    else:
-        code = gate.release(item, orders, void=kind == GateEffect.Kind.VOID)
+    code = gate.settle(item, orders) if kind == GateEffect.Kind.SETTLE else gate.release(item, orders)
     if code is EffectCode.DONE or (code is EffectCode.GATE_MISSING and item not in selectors.watched_items()):
         return [effect for effect, _ in effects]
     put_off.add(item)
     return []
+
+
+def _rebuild_wrong_gates() -> int:
+    """A rebuild is a snapshot of its own, so it is not made inside the transaction that holds rows."""
+    total = 0
+    for item, effects in services.gates_to_rebuild(_LIMIT).items():
+        if item in selectors.watched_items():
+            try:
+                rebuild_gate(item, why=Why(f"gate was wrong about {len(effects)} orders, {effects[0][1]} among them"))
+            except LockHeld:
+                continue  # that one may have read the ledger before these orders were in it
+        services.forget_effects(effect for effect, _ in effects)
+        total += len(effects)
+    return total

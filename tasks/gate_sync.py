@@ -11,7 +11,7 @@ from inventory.admission.codes import EffectCode
 from inventory.errors import NotEnoughStock, Paused
 from inventory.models import Sale
 from tasks.models import GateMend
-from tasks.rebuild import Why, rebuild_gate, rebuild_gates
+from tasks.rebuild import Why, rebuild_gates
 
 _LOCK_TTL_MS = 30_000
 
@@ -33,9 +33,19 @@ def refresh_gates(items: Iterable[int] | None = None) -> None:
 
 def _configure(item: int) -> None:
     with FencedLock(gate_client(), f"terms:{item}", ttl_ms=_LOCK_TTL_MS, wait_ms=2_000):
-        for terms in selectors.terms([item]):
-            if gate.configure(terms) is EffectCode.GATE_MISSING:
-                rebuild_gate(item)
+        _bring_terms(item)
+
+
+def _bring_terms(item: int) -> None:
+    """A gate that is missing, or changes meanwhile, is left to the next sweep."""
+    seen = gate.versions([item])[item]
+    current = selectors.gate_versions([item]).get(item)
+    if seen is None or current is None:
+        return
+    if current[1] > seen[1]:
+        services.touch_gate([item])  # units may come back that somebody withholds: see ``adjust_stock``
+    for terms in selectors.terms([item]):
+        gate.configure(terms, seen)
 
 
 def set_state(slug: str, state: Sale.State) -> None:
@@ -51,12 +61,16 @@ def set_state(slug: str, state: Sale.State) -> None:
 def adjust_stock(item: int, units: int, *, actor: str, reason: str) -> None:
     """Add units or take them away. To take away, the gate gives them up first, so nobody can be promised them.
 
+    Whoever puts units back on sale raises the version of the terms first. So the ledger refuses the change of somebody who
+    was stopped between the two past the lock's life.
+
     Raises:
         NotEnoughStock: fewer units are free than to be taken away.
         Paused: the gate is being rebuilt.
-        LockHeld: somebody else changes this item's terms.
+        LockHeld, TermsChanged: somebody else changes this item's terms.
     """
     with FencedLock(gate_client(), f"terms:{item}", ttl_ms=_LOCK_TTL_MS, wait_ms=2_000):
+        version, _ = selectors.gate_versions([item])[item]
         if units < 0:
             code = gate.withhold(item, -units)
             if code is EffectCode.TOO_FEW:
@@ -64,7 +78,6 @@ def adjust_stock(item: int, units: int, *, actor: str, reason: str) -> None:
             if code is not EffectCode.DONE:
                 raise Paused(item=item)
         try:
-            services.adjust_stock(item_id=item, units=units, actor=actor, reason=reason)
+            services.adjust_stock(item_id=item, units=units, actor=actor, reason=reason, gate_version=version)
         finally:
-            for terms in selectors.terms([item]):
-                gate.configure(terms)
+            _bring_terms(item)

@@ -7,7 +7,7 @@ then found in the ledger. Holds and buyers go from the database to the gate in p
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from flashsale.core import bulk
 from flashsale.core.lock import FencedLocks, LockHeld
 from flashsale.core.redis_client import gate_client
-from inventory import selectors
+from inventory import selectors, services
 from inventory.admission import gate, rebuild
 from inventory.admission.admitted import ItemTerms, Streamed
 from inventory.admission.codes import EffectCode
@@ -43,13 +43,10 @@ class Why:
 
 
 @dataclass(slots=True)
-class _Progress:
+class Progress:
     """What is known of one gate that is being rebuilt."""
 
-    terms: ItemTerms
-    fence: int
-    stock: int
-    sold: int
+    gate: rebuild.NewGate
     held: int
     in_flight: int
 
@@ -65,16 +62,24 @@ class LedgerSide:
     only_streamed: list[Streamed] = field(default_factory=list)
 
 
-@contextmanager
-def ledger_side(items: Sequence[int]) -> Iterator[LedgerSide]:
-    """Reads the streams, then the ledger; inside, every further read of it sees the same moment."""
+def streamed_orders(items: Sequence[int]) -> list[Streamed]:
+    """What is in the streams of these items."""
     waiting = gate.waiting(items)
-    streamed = [
+    return [
         Streamed(order.id, item, order.customer, order.units)
         for item in items
         if any(waiting[item])
         for order in gate.stream_orders(item)
     ]
+
+
+@contextmanager
+def ledger_side(items: Sequence[int], streamed: Sequence[Streamed]) -> Iterator[LedgerSide]:
+    """Reads the ledger; inside, every further read of it sees the same moment.
+
+    Args:
+        streamed: what was in the streams before.
+    """
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -148,44 +153,55 @@ def _rebuild(items: Sequence[int], whys: Mapping[int, Why | None], wait_ms: int 
         fences = {names[name]: fence for name, fence in locks.fences.items()}
         begun = rebuild.begin(fences)
         if begun:
-            made = _stage(begun, fences, locks)
-            codes = rebuild.open_gates([rebuild.NewGate(new.terms, new.fence, new.stock, new.sold) for new in made.values()])
-            opened = [new for new in made.values() if codes[new.terms.item] is EffectCode.DONE]
+            services.start_gates(begun, lost=[item for item, had_gate in begun.items() if not had_gate])
+            made = stage(list(begun), fences, streamed_orders(list(begun)), locks.prolong)
+            codes = rebuild.open_gates([new.gate for new in made.values()])
+            opened = [new for new in made.values() if codes[new.gate.terms.item] is EffectCode.DONE]
             _write_down(opened, whys, round(1000 * (time.monotonic() - began)))
         return bool(fences)
 
 
-def _stage(items: Sequence[int], fences: Mapping[int, int], locks: FencedLocks) -> dict[int, _Progress]:
+def stage(
+    items: Sequence[int], fences: Mapping[int, int], streamed: Sequence[Streamed], prolong: Callable[[], None]
+) -> dict[int, Progress]:
+    """Lay the gates of these items ready; ``streamed`` was read after their rebuild had begun."""
     held: Counter[int] = Counter()
-    with ledger_side(items) as side:
+    staged: Counter[tuple[int, str]] = Counter()
+    with ledger_side(items, streamed) as side:
         for some in holds.pieces(items, side.only_streamed):
-            rebuild.stage(fences, some)
-            for piece in some:
+            for piece, count in zip(some, rebuild.stage(fences, some), strict=True):
                 held[piece.item] += piece.units if piece.kind == "held" else 0
-            locks.prolong()
+                staged[piece.item, piece.kind] += count
+            prolong()
     return {
-        item: _Progress(terms, fences[item], side.stock[item], side.sold[item], held[item], side.in_flight[item])
+        item: Progress(
+            rebuild.NewGate(
+                terms, fences[item], side.stock[item], side.sold[item], staged[item, "held"], staged[item, "buyers"]
+            ),
+            held[item],
+            side.in_flight[item],
+        )
         for item, terms in side.terms.items()
     }
 
 
-def _write_down(opened: Sequence[_Progress], whys: Mapping[int, Why | None], took_ms: int) -> None:
+def _write_down(opened: Sequence[Progress], whys: Mapping[int, Why | None], took_ms: int) -> None:
     rows = []
     for new in opened:
-        why = whys.get(new.terms.item) or Why("asked for")
+        why = whys.get(new.gate.terms.item) or Why("asked for")
         rows.append(
             {
-                "item_id": new.terms.item,
+                "item_id": new.gate.terms.item,
                 "cause": why.cause[:300],
                 "actor": why.actor,
                 "stock_before": why.stock,
                 "held_before": why.held,
                 "sold_before": why.sold,
-                "stock_after": new.stock,
+                "stock_after": new.gate.stock,
                 "held_after": new.held,
-                "sold_after": new.sold,
+                "sold_after": new.gate.sold,
                 "in_flight": new.in_flight,
-                "fence": new.fence,
+                "fence": new.gate.fence,
                 "took_ms": took_ms,
             }
         )

@@ -6,7 +6,7 @@ from uuid import UUID
 from inventory import selectors
 from inventory.admission import gate
 from orders import holds
-from tasks.rebuild import LedgerSide, Why, ledger_side, rebuild_gate
+from tasks.rebuild import LedgerSide, Why, ledger_side, rebuild_gate, streamed_orders
 
 _READINGS = 5
 
@@ -99,7 +99,7 @@ class _Reading:
 
 
 def _read(item: int) -> _Reading:
-    with ledger_side([item]) as side:
+    with ledger_side([item], streamed_orders([item])) as side:
         found = holds.holds_of(item, side.only_streamed)
         effects = holds.in_flight([item]).get(item, holds.InFlight()).effects
     return _Reading(side, found, side.stock[item], side.sold[item], effects)

@@ -21,6 +21,7 @@ class AdmittedOrder:
     digest: str
     method: str
     at: int  # microseconds since the epoch, Redis's clock
+    life: int = 0  # of the gate that admitted it
 
     def as_payload(self) -> dict[str, Any]:
         """JSON values, for a message or a row."""
@@ -37,6 +38,7 @@ class AdmittedOrder:
             "digest": self.digest,
             "method": self.method,
             "at": self.at,
+            "life": self.life,
         }
 
     @classmethod
@@ -58,6 +60,7 @@ class AdmittedOrder:
             digest=str(payload["digest"]),
             method=str(payload["method"]),
             at=int(payload["at"]),
+            life=int(payload.get("life", 0)),
         )
 
 
@@ -75,6 +78,7 @@ class ItemTerms:
     opens_at_us: int
     closes_at_us: int
     allocated: int
+    life: int  # of the gate; see SaleItem.gate_life
     pace_us: int  # between two call-ups of the waiting room; 0 without one
 
 

@@ -336,11 +336,10 @@ def settle(item: int, orders: Iterable[UUID]) -> EffectCode:
 
 
 @guarded
-def release(item: int, orders: Iterable[UUID], *, void: bool = False) -> EffectCode:
-    """Give the units of holds back; ``void``: the ledger never had them."""
+def release(item: int, orders: Iterable[UUID]) -> EffectCode:
+    """Give the units of holds back."""
     names = [keys.meta(item), keys.stock(item), keys.held(item), keys.buyers(item)]
-    mode = "void" if void else "release"
-    return EffectCode(_RELEASE(gate_client(), names, [mode, *(str(order) for order in orders)]))
+    return EffectCode(_RELEASE(gate_client(), names, [str(order) for order in orders]))
 
 
 def fields(terms: ItemTerms) -> list[str | int]:
@@ -364,14 +363,20 @@ def fields(terms: ItemTerms) -> list[str | int]:
         settings.BACKLOG_LIMIT,
         "pace",
         terms.pace_us,
+        "life",
+        terms.life,
     ]
 
 
 @guarded
-def configure(terms: ItemTerms) -> EffectCode:
-    """Bring new terms to an open gate; older terms than it has change nothing."""
+def configure(terms: ItemTerms, seen: tuple[int, int]) -> EffectCode:
+    """Bring new terms to an open gate, unless it is not any more as it was seen.
+
+    Args:
+        seen: version and units allocated that ``versions`` said before the terms were read.
+    """
     names = [keys.meta(terms.item), keys.stock(terms.item)]
-    return EffectCode(_CONFIGURE(gate_client(), names, [terms.version, terms.allocated, *fields(terms)]))
+    return EffectCode(_CONFIGURE(gate_client(), names, [terms.version, terms.allocated, *seen, *fields(terms)]))
 
 
 @guarded

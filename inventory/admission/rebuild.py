@@ -20,12 +20,14 @@ _KEYS: Mapping[str, Callable[[int], str]] = {"held": keys.held, "buyers": keys.b
 
 @dataclass(frozen=True, slots=True)
 class NewGate:
-    """What opens a gate, beside the pieces staged under the same fence."""
+    """What opens a gate, beside the pieces staged under the same fence: so many ``holds`` and ``buyers``."""
 
     terms: ItemTerms
     fence: int
     stock: int
     sold: int
+    holds: int = 0
+    buyers: int = 0
 
 
 def _staged(kind: str, item: int, fence: int) -> str:
@@ -33,17 +35,22 @@ def _staged(kind: str, item: int, fence: int) -> str:
 
 
 @gate.guarded
-def begin(fences: Mapping[int, int]) -> list[int]:
-    """From here on admission answers ``paused`` and effects are put off; the items of which no later fence was seen."""
+def begin(fences: Mapping[int, int]) -> dict[int, bool]:
+    """From here on admission answers ``paused`` and effects are put off.
+
+    Returns:
+        the items of which no later fence was seen, and whether they had a gate.
+    """
     answers = _BEGIN.each(gate_client(), [([keys.meta(item)], [fence]) for item, fence in fences.items()])
-    return [item for item, code in zip(fences, answers, strict=True) if code == EffectCode.DONE]
+    begun = zip(fences, answers, strict=True)
+    return {item: code == EffectCode.DONE for item, code in begun if code != EffectCode.FENCED}
 
 
 @gate.guarded
-def stage(fences: Mapping[int, int], pieces: Iterable[Piece]) -> None:
-    """Lay pieces of the new gates ready."""
+def stage(fences: Mapping[int, int], pieces: Iterable[Piece]) -> list[int]:
+    """Lay pieces of the new gates ready; how many holds or buyers are in each."""
     calls = [([_staged(piece.kind, piece.item, fences[piece.item])], [piece.pairs, _STAGE_TTL_S]) for piece in pieces]
-    _STAGE.each(gate_client(), calls)
+    return [int(count) for count in _STAGE.each(gate_client(), calls)]
 
 
 @gate.guarded
@@ -58,4 +65,4 @@ def _open_call(new: NewGate) -> tuple[list[str], list[str | int]]:
     names = [keys.meta(item), keys.stock(item), keys.held(item), keys.buyers(item)]
     staged = [_staged(kind, item, new.fence) for kind in ("held", "buyers")]
     fields = ["version", new.terms.version, "allocated", new.terms.allocated, "sold", new.sold, *gate.fields(new.terms)]
-    return [*names, *staged], [new.fence, new.stock, *fields]
+    return [*names, *staged], [new.fence, new.stock, new.holds, new.buyers, *fields]

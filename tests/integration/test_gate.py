@@ -221,11 +221,11 @@ def test_a_killed_gate_loses_no_admitted_order(make_item, stack):
 def test_a_stopped_rebuilder_is_fenced_off(make_item):
     item = make_item(units=5)
     [terms] = selectors.terms([item.pk])
-    assert rebuild.begin({item.pk: 9 * 10**15 + 1}) == [item.pk]
+    assert rebuild.begin({item.pk: 9 * 10**15 + 1}) == {item.pk: True}
 
     late = rebuild.open_gates([rebuild.NewGate(terms, 9 * 10**15, 999, 0)])
 
     assert late == {item.pk: EffectCode.FENCED}
-    assert rebuild.begin({item.pk: 9 * 10**15}) == []
+    assert rebuild.begin({item.pk: 9 * 10**15}) == {}
     assert rebuild.open_gates([rebuild.NewGate(terms, 9 * 10**15 + 1, 5, 0)]) == {item.pk: EffectCode.DONE}
     assert gate.stocks([item.pk]) == {item.pk: 5}

@@ -177,7 +177,7 @@ def test_a_holder_that_slept_past_its_locks_life_is_refused(make_many):
     sleeper = FencedLocks(gate_client(), [name], ttl_ms=50)
     sleeper.acquire()
     fence = sleeper.fences[name]
-    assert rebuild.begin({item: fence}) == [item]
+    assert rebuild.begin({item: fence}) == {item: True}
     rebuild.stage({item: fence}, [Piece(item, "held", 9, '["x","1:9"]')])
     eventually(lambda: not gate_client().exists(f"fs:lock:{{{name}}}"))
     rebuild_gate(item)

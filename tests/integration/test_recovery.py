@@ -14,9 +14,10 @@ from orders import services
 from orders.models import GateEffect, Intake, Order
 from payments import services as payments
 from payments.models import Payment, SandboxCharge
-from tasks import dead_letters, gate_sync, reconcile, request_payments, sweeps
+from tasks import dead_letters, reconcile, request_payments, sweeps
 from tasks.audit import audit
 from tasks.models import DeadLetter
+from tasks.rebuild import rebuild_gate
 from tests.conftest import eventually, start_worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -160,7 +161,7 @@ def test_a_rebuild_keeps_orders_that_only_the_stream_knows(make_item, customer, 
     admission = order(item, customer)
     gate_client().delete(keys.meta(item.pk), keys.stock(item.pk), keys.held(item.pk), keys.buyers(item.pk))
 
-    gate_sync.rebuild_gate(item.pk)
+    rebuild_gate(item.pk)
 
     seen = gate.snapshot(item.pk)
     assert (seen.stock, seen.held) == (4, {admission.order_id: (customer.pk, 1)})
@@ -205,6 +206,19 @@ def test_a_poisoned_order_stands_alone_in_the_dead_letters(workers, sweeper, mak
     letter = eventually(lambda: DeadLetter.objects.first())
     assert letter.task == "tasks.create_orders"
     assert Intake.objects.get().payload["customer"] == buyers[1].pk
+
+
+def test_an_unreadable_entry_whose_claimer_died_is_buried_by_the_sweep(make_item):
+    item = make_item(units=5)
+    stream = keys.admitted(item.pk)
+    entry = gate_client().xadd(stream, {"o": "not json"})
+    gate.claim(item.pk, consumer="dead", limit=10, in_flight=10)
+    gate_client().xclaim(stream, "ledger", "dead", 0, [entry], idle=10_000)
+
+    sweeps.waiting_orders()
+
+    assert DeadLetter.objects.get().task == "tasks.dispatch"
+    assert gate.waiting([item.pk]) == {item.pk: (0, 0)}
 
 
 def test_a_dead_letter_run_again_is_closed(make_item, workers):

@@ -14,7 +14,7 @@ if receipt then
   return {1, order, 0, 0}
 end
 local meta = redis.call('HMGET', KEYS[1], 'state', 'opens_at', 'closes_at', 'rebuilding', 'sku', 'per_customer',
-  'backlog', 'price', 'currency', 'awake_until')
+  'backlog', 'price', 'currency', 'awake_until', 'life')
 if not meta[1] then return {4} end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -41,7 +41,7 @@ if tonumber(redis.call('GET', KEYS[2]) or '0') < units then return {13} end
 
 local line = cjson.encode({id = ARGV[4], item = ARGV[11], customer = customer, sku = ARGV[2], units = units,
   price = meta[8], currency = meta[9], source = ARGV[6], seq = ARGV[7], digest = ARGV[5], method = ARGV[8],
-  at = string.format('%.0f', now)})
+  at = string.format('%.0f', now), life = meta[11]})
 if charge then redis.call(unpack(charge)) end
 redis.call('DEL', KEYS[3])
 redis.call('SET', KEYS[4], customer, 'EX', ARGV[10])
