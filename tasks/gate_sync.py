@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from django.db import connection, transaction
 
 from flashsale.core.lock import FencedLock, LockHeld
+from flashsale.core.lock import forget as forget_locks
 from flashsale.core.redis_client import gate_client
 from inventory import selectors, services
 from inventory.admission import gate
@@ -87,6 +88,13 @@ def _configure(item: int) -> None:
         for terms in selectors.terms([item]):
             if gate.configure(terms) is EffectCode.GATE_MISSING:
                 rebuild_gate(item)
+
+
+def forget_gates(items: Iterable[int]) -> None:
+    """Delete what Redis keeps of items whose sale is over, their locks' counters included. May run twice."""
+    gone = list(items)
+    gate.forget(gone)
+    forget_locks(gate_client(), [f"{kind}:{item}" for item in gone for kind in ("rebuild", "terms")])
 
 
 def set_state(slug: str, state: Sale.State) -> None:

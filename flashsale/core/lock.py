@@ -5,6 +5,7 @@ the lock carries the fencing number, and the written side refuses a number lower
 """
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from uuid import uuid4
@@ -25,6 +26,18 @@ class LockHeld(Unavailable):
     code = "locked"
 
 
+def forget(client: "redis.Redis", names: Iterable[str]) -> None:
+    """Delete the counters of locks that nobody takes any more: a later holder would start at 1 again."""
+    pipe = client.pipeline(transaction=False)
+    for name in names:
+        pipe.unlink(_counter(name))
+    pipe.execute()
+
+
+def _counter(name: str) -> str:
+    return f"fs:fence:{{{name}}}"
+
+
 class FencedLock:
     """``with FencedLock(client, "rebuild:17", ttl_ms=10_000) as fence: ...``"""
 
@@ -38,7 +51,7 @@ class FencedLock:
         """
         self._client = client
         self._key = f"fs:lock:{{{name}}}"
-        self._counter = f"fs:fence:{{{name}}}"
+        self._counter = _counter(name)
         self._owner = uuid4().hex
         self._ttl_ms = ttl_ms
         self._wait_ms = wait_ms

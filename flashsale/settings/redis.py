@@ -11,8 +11,10 @@ REDIS_HEALTH_CHECK_INTERVAL_S = 15
 # and leaves the clash of two items to the unique index in PostgreSQL.
 REDIS_CLUSTER = env.text("REDIS_CLUSTER", "0") == "1"
 
-PURCHASE_TOKEN_TTL_S = 300  # long enough for a slow form, short enough that a hoarded token dies
+PURCHASE_TOKEN_TTL_S = env.integer(
+    "PURCHASE_TOKEN_TTL_S", 300
+)  # long enough for a slow form, short enough that a hoarded token dies
 WAITING_ROOM_LAPSE_S = 20  # a place in line, or a turn, that nobody asks about; four times the longest retry_after
-RECEIPT_TTL_S = 24 * 3600  # past it a repeated request is answered from PostgreSQL
+RECEIPT_TTL_S = env.integer("RECEIPT_TTL_S", 24 * 3600)  # past it a repeated request is answered from PostgreSQL
 BACKLOG_LIMIT = env.integer("BACKLOG_LIMIT", 100_000)  # admitted orders per item that may wait for the ledger
-GATE_RETENTION_S = 24 * 3600  # an ended sale's keys are kept this long
+GATE_RETENTION_S = env.integer("GATE_RETENTION_S", 24 * 3600)  # an ended sale's keys are kept this long

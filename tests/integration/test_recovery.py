@@ -259,7 +259,7 @@ def test_an_ended_sales_gate_goes_after_its_retention_and_effects_for_it_do_not_
     sweeps.forget_gates()
     sweeps.run_all()
 
-    lasting = {key for key in gate_client().scan_iter("fs:*") if gate_client().ttl(key) < 0 and "fence" not in key}
+    lasting = {key for key in gate_client().scan_iter("fs:*") if gate_client().ttl(key) < 0}
     assert lasting == set()
     assert not GateEffect.objects.exists()
     item.refresh_from_db()
