@@ -61,17 +61,19 @@ _ALL = {"kill": 5, "pause": 4, "crash": 3, "restart": 1, "lose": 1, "fill": 1, *
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """``weights``: kind -> how often; ``pause_s``: from, to, between the heal of one fault and the next."""
+    """``weights``: kind -> how often; ``pause_s``: from, to, between a heal and the next fault; ``at_once``: at most."""
 
     weights: dict[str, int]
     pause_s: tuple[float, float]
+    at_once: int = 2
 
 
 PROFILES = {
     "mixed": Profile(_ALL, (0.2, 2.5)),
     # With its disk gone too, the gate takes orders with it that were admitted and not yet deducted: weaker promises.
     "disk-loss": Profile({**_ALL, "lose-gate": 4}, (0.2, 2.5)),
-    "soak": Profile(_ALL, (6, 18)),
+    "storm": Profile({**_ALL, "crash": 6, "half-open": 3, "deaf": 3, "cut": 3}, (0.0, 0.4), at_once=3),
+    "soak": Profile(_ALL, (12, 30)),
     "calm": Profile({}, (1, 1)),
 }
 _OVERLAPPING = 0.35  # of the faults begin before the one before them is healed
@@ -92,7 +94,7 @@ class Fault:
     @property
     def heals_at(self) -> float:
         """Seconds from the sale's opening."""
-        return self.at + self.seconds
+        return round(self.at + self.seconds, 2)
 
     def __str__(self) -> str:
         kind = KINDS[self.kind]
@@ -126,28 +128,26 @@ def make(seed: int, seconds: float, profile: str = "mixed", without: Sequence[st
 
 
 def _faults(chance: random.Random, seconds: float, profile: Profile, without: frozenset[str]) -> Iterator[Fault]:
-    at, healed_at = _FIRST_AT_S, 0.0
-    busy: dict[str, float] = {}
+    at = _FIRST_AT_S
+    busy: dict[str, float] = {}  # victim -> until when
     while profile.weights and at < seconds:
-        fault = _fault(chance, at, profile, without)
-        free = fault.target not in without and fault.kind not in without and busy.get(_root(fault.target), 0) <= fault.at
+        fault = _fault(chance, at, profile)
+        free = fault.target not in without and fault.kind not in without and busy.get(_root(fault.target), 0) <= at
         if free and fault.heals_at <= seconds:
             yield fault
             busy[_root(fault.target)] = fault.heals_at
-        before, healed_at = healed_at, max(healed_at, fault.heals_at)
-        pause = chance.uniform(*profile.pause_s)
-        overlap = chance.random() < _OVERLAPPING and before <= at  # two at once, never three
-        at += pause if overlap else fault.seconds + pause
-        if not overlap:
-            at = max(at, healed_at)
+        at_once = chance.randint(2, profile.at_once) if chance.random() < _OVERLAPPING else 1
+        active = sorted((until for until in busy.values() if until > at), reverse=True)
+        free_at = active[at_once - 1] if len(active) >= at_once else at
+        at = round(free_at + chance.uniform(*profile.pause_s), 2)
 
 
-def _fault(chance: random.Random, at: float, profile: Profile, without: frozenset[str]) -> Fault:
+def _fault(chance: random.Random, at: float, profile: Profile) -> Fault:
     name = chance.choices(list(profile.weights), list(profile.weights.values()))[0]
     kind = KINDS[name]
     target = chance.choice(kind.targets)
     seconds = round(chance.uniform(kind.shortest, kind.longest), 2)
-    return Fault(round(at, 2), seconds, name, target, chance.randrange(12), round(chance.uniform(*kind.amounts), 1))
+    return Fault(at, seconds, name, target, chance.randrange(12), round(chance.uniform(*kind.amounts), 1))
 
 
 def _root(target: str) -> str:

@@ -68,11 +68,12 @@ def _run(folder: Path, seed: int, seconds: float, options: Namespace) -> dict[st
     return done.as_json() | {"commit": _commit()}
 
 
-def use_django(cluster: Cluster) -> None:
-    """Django in this process, on the servers themselves."""
+def use_django(cluster: Cluster, settings: dict[str, str] | None = None) -> None:
+    """Django in this process, on the servers themselves, with the settings of the processes."""
     import django
 
     os.environ |= cluster.addresses | {"DJANGO_SETTINGS_MODULE": "flashsale.settings.dev", "FLASHSALE_VAR": str(cluster.folder)}
+    os.environ |= settings or {}
     os.environ["LOG_LEVEL"] = "WARNING"
     django.setup()
 
