@@ -5,7 +5,7 @@ STACK := $(BIN)/python -m flashsale.stack
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: up test check lint rehearse bench bench-limits shapes audit clean
+.PHONY: up test check lint rehearse bench bench-limits shapes chaos soak audit clean
 
 up: .venv/.runtime
 	@$(STACK) up
@@ -34,6 +34,12 @@ bench-limits: .venv/.development
 
 shapes: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.shapes
+
+chaos: .venv/.development
+	$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),2) $(ARGS)
+
+soak: .venv/.development
+	$(BIN)/python -m tests.chaos.soak $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),30) $(ARGS)
 
 audit: .venv/.runtime
 	$(BIN)/python manage.py audit

@@ -67,7 +67,7 @@ def play(cluster: Cluster, plan: Plan, folder: Path, *, slug: str, rate: float, 
     selling = cluster.network.run(crowd.run())
     try:
         Nemesis(cluster, folder / "nemesis.log").run(plan)
-        healed_at = time.monotonic()
+        healed_at = time.time()
         served = cluster.network.run(crowd.probe(LIVENESS_S))
         settled_s, left = _await_rest(slug, healed_at, selling)
         served_s = served.result(2 * LIVENESS_S)
@@ -75,7 +75,8 @@ def play(cluster: Cluster, plan: Plan, folder: Path, *, slug: str, rate: float, 
     finally:
         cluster.network.run(crowd.__aexit__()).result()
         crowd.history.save(folder / "history.jsonl")
-    verdict = check(crowd.history, collect([slug]))
+    settled_at = None if settled_s is None else healed_at + settled_s
+    verdict = check(crowd.history, collect([slug], healed_at=healed_at, settled_at=settled_at))
     late = [] if settled_s is not None else [f"not at rest {LIVENESS_S:.0f} s after the last heal: {left}"]
     late += [] if served_s is not None else [f"nobody could buy within {LIVENESS_S:.0f} s of the last heal"]
     outcome = "failed" if late and verdict.outcome != "unknown" else verdict.outcome
@@ -88,13 +89,13 @@ def _await_rest(slug: str, healed_at: float, selling: "Future[None]") -> tuple[f
     """Seconds from the last heal until the sale came to rest and stayed there; None, and what was left, if not in time."""
     rested_at: float | None = None
     left: dict[str, int] = {}
-    while time.monotonic() - healed_at < LIVENESS_S:
+    while time.time() - healed_at < LIVENESS_S:
         left = settled.on_its_way(slug) or ({} if selling.done() else {"clients": 1})
         if left:
             rested_at = None
         elif rested_at is None:
-            rested_at = time.monotonic()
-        elif time.monotonic() - rested_at > _REST_FOR_S:
+            rested_at = time.time()
+        elif time.time() - rested_at > _REST_FOR_S:
             return rested_at - healed_at, {}
         time.sleep(0.2)
     return None, left

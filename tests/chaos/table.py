@@ -14,7 +14,8 @@ _HEAD = """# The last {count} chaos runs
 Each line is one run of `make chaos SEED=n MINUTES=m` with `--record`: the real processes, real servers and real HTTP clients
 under the faults that the seed plans, everything healed at the end, and all that clients saw compared with PostgreSQL, Redis
 and the provider's books. *settled* is the time from the last heal until nothing was on its way any more, *served* until
-somebody had bought and paid again; a run fails when either takes over 30 s. Written by `python -m tests.chaos.table` from `chaos.jsonl`.
+somebody had bought and paid again; a run fails when either takes over 30 s.
+Written by `python -m tests.chaos.table` from `chaos.jsonl`.
 
 {outcomes}; {acknowledged} orders acknowledged, {operations} operations, {faults} faults ({kinds}).
 Settled: median {settled:.1f} s, longest {longest:.1f} s.
