@@ -128,6 +128,11 @@ def touch_gate(items: Iterable[int]) -> list[int]:
     return found
 
 
+def lock_item(item_id: int) -> None:
+    """Be the only one who changes this item's units until the transaction ends."""
+    list(SaleItem.objects.select_for_update(no_key=True).filter(pk=item_id).values_list("pk"))
+
+
 def reserve_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UUID]:
     """Move units from available to reserved: for the whole batch by one conditional UPDATE, else for the prefix that fits.
 

@@ -37,6 +37,7 @@ def deduct(item_id: int, orders: Sequence[AdmittedOrder]) -> list[UUID]:
     An order for which the ledger has no units is taken over too, with that reason.
     """
     ids = [order.id for order in orders]
+    inventory.lock_item(item_id)  # the same batch at once elsewhere: whoever comes second sees all that the first has done
     known = selectors.known_ids(ids)
     fresh = [order for order in orders if order.id not in known]
     reserved = inventory.reserve_units(item_id=item_id, requests={order.id: order.units for order in fresh})
