@@ -131,8 +131,14 @@ def order_of(customer: int, order_id: UUID) -> dict[str, object]:
 
     Raises:
         OrderNotFound: nobody's, or somebody else's.
+        GateUnavailable: the ledger does not know it, and the gate, which might, is away.
     """
-    queued = [order for order in _queued([item_of_order(order_id)], customer) if order.id == order_id]
+    away: GateUnavailable | None = None
+    queued: list[AdmittedOrder] = []
+    try:
+        queued = [order for order in gate.queued_of([item_of_order(order_id)], customer) if order.id == order_id]
+    except GateUnavailable as error:
+        away = error
     try:
         rows = selectors.of_customer(customer, [order_id])
     except DatabaseError:
@@ -141,7 +147,7 @@ def order_of(customer: int, order_id: UUID) -> dict[str, object]:
         rows = []
     found = rows or [selectors.waiting_view(order) for order in queued]
     if not found:
-        raise OrderNotFound
+        raise away or OrderNotFound
     return found[0]
 
 
