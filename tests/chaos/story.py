@@ -55,11 +55,28 @@ class Story:
         body = {"token": f"t{number}", "sku": _SKU, "quantity": units, "source": "shop", "seq": seq or f"s{number}"}
         return body | ({"payment_method": method} if method else {})
 
-    def buy(self, customer: int, ending: Ending = "paid", units: int = 1, *, status: int | None = 202, **body: Any) -> Order:
-        """One order from its request to its end; ``status`` None: its answer was lost."""
+    def buy(
+        self,
+        customer: int,
+        ending: Ending = "paid",
+        units: int = 1,
+        *,
+        status: int | None = 202,
+        watched: bool = True,
+        **body: Any,
+    ) -> Order:
+        """One order from its request to its end.
+
+        Args:
+            status: of the answer; None when it was lost.
+            watched: its customer looks at every step.
+            body: what the client sends instead of the usual.
+        """
         steps, reason, movements = _LIVES[ending]
         method = "pm_ok" if ending in _CHARGED_BY_THE_CHAIN else ""
-        request = self.body(units, **{"method": method} | body)
+        request = (
+            self.body(units, **{"method": method} | {key: body.pop(key) for key in ("method", "seq") if key in body}) | body
+        )
         order_id = str(UUID(int=next(self._numbers)))
         operation = self.history.begin("order", customer, request, self.tick())
         order = self._row(order_id, customer, request, reason)
@@ -69,7 +86,8 @@ class Story:
         for step in steps:
             self._before(order, ending, step)
             self._event(order, step)
-            self.read(order)
+            if watched:
+                self.read(order)
         if ending == "late_money":
             self._pay(order, "chain", back=True)
         return order
@@ -101,12 +119,12 @@ class Story:
     def _before(self, order: Order, ending: Ending, step: str) -> None:
         if step == "paid":
             if ending == "paid_later":
-                self.told("pay", order.customer, {"order": order.id, "payment_method": "pm_ok"}, 202, self._view(order))
+                self.told("pay", order.customer, {"order": order.id, "payment_method": "pm_ok"}, 202, self.view(order))
             self._pay(order, "customer" if ending == "paid_later" else "chain", back=ending == "refunded")
         if step == "cancelled" and ending == "unpaid":
             order.expires_at = self._at
         elif step == "cancelled":
-            self.told("cancel", order.customer, {"order": order.id}, 200, {**self._view(order), "status": "cancelled"})
+            self.told("cancel", order.customer, {"order": order.id}, 200, {**self.view(order), "status": "cancelled"})
 
     def _pay(self, order: Order, origin: str, *, back: bool) -> None:
         number = next(self._numbers)
@@ -122,9 +140,10 @@ class Story:
 
     def read(self, order: Order) -> Operation:
         """Its customer looks."""
-        return self.told("read", order.customer, {"order": order.id}, 200, self._view(order))
+        return self.told("read", order.customer, {"order": order.id}, 200, self.view(order))
 
-    def _view(self, order: Order) -> dict[str, Any]:
+    def view(self, order: Order) -> dict[str, Any]:
+        """The order as the API shows it now."""
         return {
             "id": order.id,
             "status": order.status,

@@ -122,6 +122,6 @@ def ends_come_in_time(evidence: Evidence) -> Iterator[str]:
 def _last_cause(evidence: Evidence, order: Order) -> float:
     """When the order could begin to end: it came, its customer asked, or its deadline passed."""
     asked = [op.completed_at or op.invoked_at for op in evidence.about.get(order.id, []) if op.kind in ("pay", "cancel")]
-    came = [event.at for event in evidence.events.get(order.id, []) if event.status == "queued"]
+    came = [event.at for event in evidence.events.get(order.id, [])[:1]]
     waits = [order.expires_at] if order.reason == "payment_timeout" else []
     return max([*asked, *came, *waits], default=0.0)
