@@ -5,7 +5,7 @@ STACK := $(BIN)/python -m flashsale.stack
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: up test check lint rehearse bench bench-limits bench-service shapes audit clean bench-rebuild bench-expiries simulate
+.PHONY: up test check lint rehearse bench bench-limits bench-service shapes audit clean bench-rebuild bench-expiries simulate chaos soak
 
 up: .venv/.runtime
 	@$(STACK) up
@@ -46,6 +46,12 @@ shapes: .venv/.development
 
 simulate: .venv/.development
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),20000) $(ARGS)
+
+chaos: .venv/.development
+	$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),2) $(ARGS)
+
+soak: .venv/.development
+	$(BIN)/python -m tests.chaos.soak $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),30) $(ARGS)
 
 audit: .venv/.runtime
 	$(BIN)/python manage.py audit

@@ -40,10 +40,13 @@ def drain() -> None:
 def schedule(unpaid: Sequence[tuple[UUID, datetime]]) -> None:
     """One delayed message for these orders, due at the latest of their deadlines.
 
-    A worker holds it at most ``ETA_MAX_HOLD_S``, which keeps it under the broker's visibility timeout.
+    A worker holds it at most ``ETA_MAX_HOLD_S``, which keeps it under the broker's visibility timeout. A message that cannot
+    be sent is made good by the sweep.
     """
+    from tasks import pipeline
+
     if not unpaid:
         return
     due = max(deadline for _, deadline in unpaid)
     hop = min(due, now() + timedelta(seconds=settings.ETA_MAX_HOLD_S))
-    cancel_unpaid.apply_async(args=([str(pk) for pk, _ in unpaid], due.isoformat()), eta=hop)
+    pipeline.publish(cancel_unpaid, [str(pk) for pk, _ in unpaid], due.isoformat(), eta=hop)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from flashsale.core.lock import FencedLock, LockHeld
+from flashsale.core.lock import forget as forget_locks
 from flashsale.core.redis_client import gate_client
 from inventory import selectors, services
 from inventory.admission import gate
@@ -46,6 +47,13 @@ def _bring_terms(item: int) -> None:
         services.touch_gate([item])  # units may come back that somebody withholds: see ``adjust_stock``
     for terms in selectors.terms([item]):
         gate.configure(terms, seen)
+
+
+def forget_gates(items: Iterable[int]) -> None:
+    """Delete what Redis keeps of items whose sale is over, their locks' counters included. May run twice."""
+    gone = list(items)
+    gate.forget(gone)
+    forget_locks(gate_client(), [f"{kind}:{item}" for item in gone for kind in ("rebuild", "terms")])
 
 
 def set_state(slug: str, state: Sale.State) -> None:

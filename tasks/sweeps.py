@@ -91,7 +91,7 @@ def run_all(chosen: Iterable[Sweep] = SWEEPS) -> None:
 @shared_task(name="tasks.forget_gates", ignore_result=True)
 def forget_gates() -> None:
     """Delete the gates of sales that have been over for longer than the retention."""
-    gate.forget(inventory.retired_items())
+    gate_sync.forget_gates(inventory.retired_items())
 
 
 @shared_task(name="tasks.sweep", ignore_result=True)

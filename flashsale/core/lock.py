@@ -6,7 +6,7 @@ rising when Redis has lost them: they are never below its clock in microseconds.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from uuid import uuid4
@@ -27,6 +27,18 @@ class LockHeld(Unavailable):
     """Somebody else is at it; please try again in a moment."""
 
     code = "locked"
+
+
+def forget(client: "redis.Redis", names: Iterable[str]) -> None:
+    """Delete the counters of locks that nobody takes any more: a later holder would start at 1 again."""
+    pipe = client.pipeline(transaction=False)
+    for name in names:
+        pipe.unlink(_counter(name))
+    pipe.execute()
+
+
+def _counter(name: str) -> str:
+    return f"fs:fence:{{{name}}}"
 
 
 class FencedLocks:
@@ -51,7 +63,7 @@ class FencedLocks:
     def acquire(self) -> bool:
         """Take those that are free; True when all are ours. ``fences`` has the number of each, higher than all before it."""
         wanted = [name for name in self._names if name not in self.fences]
-        calls = [([_lock(name), f"fs:fence:{{{name}}}"], [self._owner, self._ttl_ms, _COUNTER_TTL_S]) for name in wanted]
+        calls = [([_lock(name), _counter(name)], [self._owner, self._ttl_ms, _COUNTER_TTL_S]) for name in wanted]
         answers = _ACQUIRE.each(self._client, calls)
         self._prolonged_at = time.monotonic()
         self.fences |= {name: int(fence) for name, fence in zip(wanted, answers, strict=True) if fence}

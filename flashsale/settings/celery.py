@@ -3,6 +3,7 @@
 from kombu import Exchange, Queue
 
 from flashsale.settings import env
+from flashsale.settings.redis import GATE_RETENTION_S
 
 CELERY_BROKER_URL = env.text("CELERY_BROKER_URL")
 CELERY_TASK_IGNORE_RESULT = True
@@ -68,5 +69,5 @@ SWEEP_EVERY_S = 1.0
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "tasks.sweep", "schedule": SWEEP_EVERY_S, "options": {"expires": 2 * SWEEP_EVERY_S}},
     "sweep-unpaid": {"task": "tasks.sweep_unpaid", "schedule": SWEEP_EVERY_S, "options": {"expires": 2 * SWEEP_EVERY_S}},
-    "forget-gates": {"task": "tasks.forget_gates", "schedule": 3600.0},
+    "forget-gates": {"task": "tasks.forget_gates", "schedule": min(3600.0, GATE_RETENTION_S / 2)},
 }

@@ -74,11 +74,17 @@ def _read_keys(client: "redis.Redis", books: Books) -> None:
 
 def _messages(broker: "redis.Redis") -> list[Message]:
     waiting = [_message(queue, json.loads(raw)) for queue in settings.QUEUES for raw in broker.lrange(queue, 0, -1)]
-    held = [_message("unacked", json.loads(raw)[0]) for raw in broker.hvals("unacked")]
+    visible_after_s = settings.CELERY_BROKER_TRANSPORT_OPTIONS["visibility_timeout"]
+    taken = dict(broker.zrange("unacked_index", 0, -1, withscores=True))
+    held = [
+        _message("unacked", json.loads(raw)[0], taken[tag] + visible_after_s if tag in taken else None)
+        for tag, raw in broker.hgetall("unacked").items()
+    ]
     return waiting + held
 
 
-def _message(queue: str, body: dict[str, Any]) -> Message:
+def _message(queue: str, body: dict[str, Any], returns_at: float | None = None) -> Message:
     headers = body.get("headers", {})
     eta = headers.get("eta")
-    return Message(queue, headers.get("task", "unreadable"), datetime.fromisoformat(eta).timestamp() if eta else None)
+    due_at = datetime.fromisoformat(eta).timestamp() if eta else None
+    return Message(queue, headers.get("task", "unreadable"), due_at, returns_at)

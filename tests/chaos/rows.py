@@ -166,11 +166,15 @@ class Gate:
 
 @dataclass(slots=True)
 class Message:
-    """A message in the broker; ``queue`` is ``unacked`` for one that a worker holds."""
+    """A message in the broker; ``queue`` is ``unacked`` for one that a worker holds, or held until it died.
+
+    ``returns_at``: when an unacked one goes back to its queue, in seconds since the epoch.
+    """
 
     queue: str
     task: str
     due_at: float | None = None
+    returns_at: float | None = None
 
 
 @dataclass(slots=True)

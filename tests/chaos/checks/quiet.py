@@ -9,14 +9,18 @@ _RHYTHM = frozenset({"tasks.sweep", "tasks.forget_gates"})  # beat sends these w
 
 
 def queues_are_empty(evidence: Evidence) -> Iterator[str]:
-    """No message waits or is held by a worker, but for beat's own and for cancellations that are not due."""
+    """No message waits or is held by a worker, but for beat's own and for cancellations that are not due.
+
+    What a worker held when it died goes back to its queue after the broker's visibility timeout; until then it waits too.
+    """
     for message in evidence.books.messages:
         if message.task not in _RHYTHM and not _waits(message, evidence.books.taken_at):
             yield f"{message.task} is in {message.queue}"
 
 
 def _waits(message: Message, taken_at: float) -> bool:
-    return message.task == "tasks.cancel_unpaid" and message.due_at is not None and message.due_at > taken_at
+    is_early = message.task == "tasks.cancel_unpaid" and (message.due_at or 0.0) > taken_at
+    return is_early or (message.returns_at or 0.0) > taken_at
 
 
 def streams_are_empty(evidence: Evidence) -> Iterator[str]:
