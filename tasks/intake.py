@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from uuid import UUID
 
-from django.db import DatabaseError
+from django.db import Error
 
 from flashsale.core.errors import FlashsaleError, RateLimited
 from flashsale.core.ids import item_of_order, item_of_token, new_order_id
@@ -104,7 +104,7 @@ def _from_ledger(customer: int, request: OrderRequest) -> gate.Admission | None:
     """The order of a receipt that the gate has forgotten."""
     try:
         found = selectors.by_source_seq(request.source, request.seq)
-    except DatabaseError:
+    except Error:
         return None
     if found is None:
         return None
@@ -120,7 +120,7 @@ def _has_gate(item: int) -> bool:
     """Whether the item should have a gate, so that a missing one is only missing for a moment."""
     try:
         return item in inventory.watched_items()
-    except DatabaseError:
+    except Error:
         return bool(item)
 
 
@@ -135,7 +135,7 @@ def order_of(customer: int, order_id: UUID) -> dict[str, object]:
     queued = [order for order in _queued([item_of_order(order_id)], customer) if order.id == order_id]
     try:
         rows = selectors.of_customer(customer, [order_id])
-    except DatabaseError:
+    except Error:
         if not queued:
             raise
         rows = []

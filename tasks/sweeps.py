@@ -15,7 +15,7 @@ from inventory import selectors as inventory
 from inventory.admission import gate
 from orders import services
 from payments import services as payments
-from tasks import create_orders, gate_effects, gate_sync, request_payments
+from tasks import create_orders, dispatch, gate_effects, gate_sync, request_payments
 from tasks.dispatch import CONSUMER
 from tasks.retry import TRANSIENT
 
@@ -34,6 +34,7 @@ def waiting_orders() -> None:
             pipeline.wake(item)
         if claimed:
             stolen = gate.steal(item, consumer=CONSUMER, idle_ms=_CLAIM_IDLE_MS, limit=settings.BATCH_SIZE)
+            dispatch.bury_broken(item, stolen)
             if stolen.entries:
                 pipeline.start_chain(item, stolen.entries)
 
@@ -87,6 +88,8 @@ def run_all() -> None:
             sweep()
         except (*TRANSIENT, FlashsaleError, OSError) as error:
             logger.warning("sweep failed", extra={"event": "sweep_failed", "sweep": sweep.__name__, "error": repr(error)})
+        except Exception as error:  # a fault of ours in one net must not take the others away
+            logger.exception("sweep broke", extra={"event": "sweep_broke", "sweep": sweep.__name__, "error": repr(error)})
 
 
 @shared_task(name="tasks.forget_gates", ignore_result=True)
