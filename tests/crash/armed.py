@@ -9,6 +9,7 @@ point the whole process group gets the signal, after a line of evidence has been
 
 import os
 import signal
+import sys
 from contextlib import contextmanager
 from functools import wraps
 from importlib import import_module
@@ -68,4 +69,17 @@ def arm(point):
     setattr(owner, name, until_the_point)
 
 
+def main():
+    """``python -m tests.crash.armed COMMAND``: a command of ``manage.py`` in a process that is to die or to stop."""
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    import django
+
+    django.setup()
 arm(POINTS.get(NAME) or Point("chain", NAME, "before"))
+if __name__ == "__main__":
+    main()
