@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 
 from celery import shared_task
 from django.conf import settings
@@ -10,6 +11,8 @@ from inventory.admission import gate
 from tasks import dead_letters, pace
 from tasks.retry import Step
 
+# Under a steady stream of orders there is always one more: without an end to its turn, a worker that is asked to stop would not.
+_LONGEST_TURN_S = 1.0
 CONSUMER = f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -21,7 +24,8 @@ def dispatch(item: int) -> None:
     """
     from tasks import pipeline
 
-    while True:
+    turn_ends = time.monotonic() + _LONGEST_TURN_S
+    while time.monotonic() < turn_ends:
         grant = pace.grant_batch(min(settings.BATCH_SIZE, max(1, gate.unclaimed(item))))
         if not grant.orders:
             pipeline.wake_later(item, grant.retry_after_s)
@@ -39,6 +43,7 @@ def dispatch(item: int) -> None:
             pipeline.start_chain(item, claim.entries)
         if len(claim.entries) + len(claim.broken) < grant.orders:
             return  # what comes after the claim wakes the dispatcher by itself
+    pipeline.wake(item)
 
 
 def bury_broken(item: int, claim: gate.Claim) -> None:

@@ -72,8 +72,8 @@ class Crowd:
             try:
                 self._buy(customer)
             except (OSError, http.client.HTTPException) as error:
-                self.dropped.append(repr(error))
-            time.sleep(0.01)
+                self.dropped.append(f"{time.time():.1f} {error!r}")
+            time.sleep(0.03)
 
     def _buy(self, customer):
         path = f"/api/v1/sales/{self._sale.slug}/items/thing/purchase-tokens/"
