@@ -22,8 +22,9 @@ def start_web(workers=2):
     """The web process as in the Procfile, and its address."""
     port = str(free_port())
     options = ("--interface", "wsgi", "--host", "127.0.0.1", "--port", port, "--workers", str(workers), "--blocking-threads", "4")
-    more = ("--backlog", "4096", "--no-ws", "--log-level", "info", "--respawn-failed-workers", "flashsale.wsgi:application")
-    process = Process("web", "granian", *options, *more)
+    more = ("--backlog", "4096", "--no-ws", "--log-level", "warning", "--respawn-failed-workers", "flashsale.wsgi:application")
+    # On a machine at its limits a new process needs longer to answer than the interval that granian leaves it.
+    process = Process("web", "granian", "--respawn-interval", "6", *options, *more)
     eventually(lambda: _answers(f"http://127.0.0.1:{port}/health/live"), within=30, what=process.text)
     return process, f"http://127.0.0.1:{port}"
 
@@ -32,7 +33,9 @@ def seconds_to_end(process):
     began = time.monotonic()
     process.popen.send_signal(signal.SIGTERM)
     process.popen.wait(GRACE_S)
-    return time.monotonic() - began
+    took = time.monotonic() - began
+    print(f"SIGTERM: {process.log.name.rsplit('-', 1)[0]} ended after {took:.1f} s")
+    return took
 
 
 def start(name, tmp_path):
@@ -52,6 +55,8 @@ def start(name, tmp_path):
         eventually(lambda: _answers(f"http://127.0.0.1:{port}/healthcheck"), within=30, what=process.text)
     else:
         process = start_worker(name, {"intake": INTAKE, "settle": SETTLE}[name], concurrency={"intake": 1, "settle": 2}[name])
+        # The heartbeat may have been the other worker's.
+        eventually(lambda: _catches_sigterm(process) and _children(process), within=20, what=process.text)
     return process
 
 
@@ -73,7 +78,7 @@ def test_sigterm_under_load_ends_a_process_in_time_and_loses_nothing(name, live_
         eventually(lambda: len(crowd.acknowledged) > admitted + 20)
 
     assert took < GRACE_S
-    assert process.popen.returncode in (0, -signal.SIGTERM)
+    assert process.popen.returncode == 0
     assert crowd.faults() == ({}, [])
     assert_all_paid(sale, crowd.acknowledged)
 
@@ -108,7 +113,6 @@ def test_web_processes_replaced_under_load_drop_no_answer(workers, sweeper):
         admitted = len(crowd.acknowledged)
         eventually(lambda: len(crowd.acknowledged) > admitted + 20)
 
-    print(time.time(), crowd.dropped[:3], crowd.dropped[-3:], len(crowd.dropped), crowd.statuses, web.text())
     assert crowd.faults() == ({}, [])
     assert_all_paid(sale, crowd.acknowledged)
 
