@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from django.db import IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from flashsale.core import bulk
@@ -122,7 +122,7 @@ def create(order_ids: Iterable[UUID]) -> Created:
     ids = list(order_ids)
     try:
         _create(ids)
-    except (IntegrityError, ValueError, ArithmeticError, KeyError) as error:
+    except (IntegrityError, DataError, ValueError, ArithmeticError, KeyError) as error:
         if len(ids) == 1:
             return Created([], {ids[0]: repr(error)})
         half = len(ids) // 2

@@ -2,14 +2,17 @@
 
 import os
 import socket
+import time
 
 from celery import shared_task
 from django.conf import settings
 
 from inventory.admission import gate
-from tasks import pace
+from tasks import dead_letters, pace
 from tasks.retry import Step
 
+# Under a steady stream there is always one more order: a turn has an end, or a worker that is asked to stop would not stop.
+_LONGEST_TURN_S = 1.0
 CONSUMER = f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -21,7 +24,8 @@ def dispatch(item: int) -> None:
     """
     from tasks import pipeline
 
-    while True:
+    turn_ends = time.monotonic() + _LONGEST_TURN_S
+    while time.monotonic() < turn_ends:
         grant = pace.grant_batch(min(settings.BATCH_SIZE, max(1, gate.unclaimed(item))))
         if not grant.orders:
             pipeline.wake_later(item, grant.retry_after_s)
@@ -39,12 +43,11 @@ def dispatch(item: int) -> None:
             pipeline.start_chain(item, claim.entries)
         if len(claim.entries) + len(claim.broken) < grant.orders:
             return  # what comes after the claim wakes the dispatcher by itself
+    pipeline.wake(item)
 
 
 def bury_broken(item: int, claim: gate.Claim) -> None:
-    """Keep the entries that nobody can read for people, so that they hold nobody up."""
-    from tasks import dead_letters
-
+    """Entries that nobody can read leave the stream once they stand in the dead letters."""
     for entry_id, raw in claim.broken:
-        dead_letters.bury("tasks.dispatch", [item, raw], ValueError("unreadable stream entry"), attempts=1)
-        gate.drop(item, [entry_id])
+        if dead_letters.bury("tasks.dispatch", [item, raw], ValueError("unreadable stream entry"), attempts=1):
+            gate.drop(item, [entry_id])

@@ -6,7 +6,7 @@ from hashlib import sha256
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error
 
 from flashsale.core.clock import now
 from flashsale.core.errors import FlashsaleError, RateLimited
@@ -113,7 +113,7 @@ def _from_ledger(customer: int, request: OrderRequest) -> gate.Admission | None:
     """The order of a receipt that the gate has forgotten."""
     try:
         found = selectors.by_source_seq(request.source, request.seq)
-    except DatabaseError:
+    except Error:
         return None
     if found is None:
         return None
@@ -129,7 +129,7 @@ def _has_gate(item: int) -> bool:
     """Whether the item should have a gate, so that a missing one is only missing for a moment."""
     try:
         return item in inventory.watched_items()
-    except DatabaseError:
+    except Error:
         return bool(item)
 
 
@@ -150,7 +150,7 @@ def order_of(customer: int, order_id: UUID) -> dict[str, object]:
         seen = None
     try:
         rows = selectors.of_customer(customer, [order_id])
-    except DatabaseError:
+    except Error:
         if not (seen and seen.queued):
             raise
         rows = []

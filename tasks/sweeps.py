@@ -80,6 +80,8 @@ def run(sweep: Sweep) -> None:
         sweep()
     except (*TRANSIENT, FlashsaleError, OSError) as error:
         logger.warning("sweep failed", extra={"event": "sweep_failed", "sweep": sweep.__name__, "error": repr(error)})
+    except Exception as error:  # a fault of ours in one net must not take the others away
+        logger.exception("sweep broke", extra={"event": "sweep_broke", "sweep": sweep.__name__, "error": repr(error)})
 
 
 def run_all(chosen: Iterable[Sweep] = SWEEPS) -> None:

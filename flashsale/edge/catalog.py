@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error
 
 from flashsale.core.clock import now
 from inventory import selectors
@@ -52,7 +52,7 @@ def _refresh() -> None:
     global _snapshot
     try:
         sales = {sale.slug: sale for sale in selectors.listed_sales()}
-    except DatabaseError:
+    except Error:
         if not _snapshot.taken_at:
             raise
         sales = _snapshot.sales
