@@ -72,6 +72,7 @@ def _admit(customer: int, request: OrderRequest) -> gate.Admission:
             digest=request.digest(),
             method=request.payment_method,
             limit=_limit_of(rule, request.quantity),
+            fleet=rule.fleet if rule and rule.fleet != "all" else "",
         )
     except RateLimited:
         if rule:

@@ -23,18 +23,21 @@ def _problem(status: int, code: str, detail: str) -> str:
 
 
 def gateway(directory: Path) -> str:
-    """Envoy's bootstrap as YAML.
+    """Envoy's bootstrap as JSON.
 
     Args:
         directory: where Envoy finds the routes.
     """
     hosts = [host.lstrip(".") for host in settings.ALLOWED_HOSTS if host != "*"]
-    return _filled(
+    filled = _filled(
         "gateway.yaml",
         {
             "ADMIN_PORT": settings.GATEWAY_ADMIN_PORT,
             "LISTEN_HOST": settings.GATEWAY_LISTEN[0],
             "LISTEN_PORT": settings.GATEWAY_LISTEN[1],
+            "CANARY_HOST": settings.GATEWAY_CANARY[0],
+            "CANARY_PORT": settings.GATEWAY_CANARY[1],
+            "CANARY_LUA": json.dumps((_SOURCES / "canary.lua").read_text(encoding="utf-8")),
             "WEB_HOST": settings.GATEWAY_WEB[0],
             "WEB_PORT": settings.GATEWAY_WEB[1],
             "RATELIMIT_HOST": settings.GATEWAY_RATELIMIT[0],
@@ -54,6 +57,7 @@ def gateway(directory: Path) -> str:
             "PROBLEM_503": _problem(503, Unavailable.code, Unavailable().detail),
         },
     )
+    return json.dumps(yaml.safe_load(filled), indent=1)  # Envoy's reader knows no merge keys
 
 
 def routes() -> dict[str, Any]:
@@ -63,11 +67,22 @@ def routes() -> dict[str, Any]:
     return found
 
 
+def routes_path(directory: Path) -> Path:
+    """The file that the gateway watches."""
+    return directory / "routes" / "routes.json"
+
+
 def write(directory: Path) -> Path:
-    """Write both files; the path of the first. A gateway that runs takes the routes at once, the rest when it starts."""
-    (directory / "routes").mkdir(parents=True, exist_ok=True)
-    write_routes(directory, routes(), version="off")
-    path = directory / "gateway.yaml"
+    """Write both files; the path of the first. A gateway that runs takes the routes at once, the rest when it starts.
+
+    What is set for the canary stays.
+    """
+    from flashsale.gateway import canary
+
+    routes_path(directory).parent.mkdir(parents=True, exist_ok=True)
+    kept = canary.current(directory)
+    write_routes(directory, canary.redirected(routes(), kept), version=str(kept))
+    path = directory / "gateway.json"
     path.write_text(gateway(directory), encoding="utf-8")
     return path
 
@@ -76,7 +91,7 @@ def write_routes(directory: Path, configuration: dict[str, Any], *, version: str
     """Put a route configuration in force: by a rename, so that nobody reads half of it."""
     kind = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
     text = json.dumps({"version_info": version, "resources": [{"@type": kind, **configuration}]}, indent=1)
-    path = directory / "routes" / "routes.json"
+    path = routes_path(directory)
     new = path.with_suffix(".new")
     new.write_text(text, encoding="utf-8")
     new.replace(path)

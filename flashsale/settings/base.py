@@ -35,6 +35,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "flashsale.edge.fleet.FleetHeader",
     "flashsale.edge.body_limit.BodyLimit",
     "flashsale.edge.limit_headers.LimitHeaders",
     "django.middleware.security.SecurityMiddleware",

@@ -32,7 +32,7 @@ _PREPARE = (
     ["gateway_config"],
 )
 _PORTS = {"WEB_PORT": "8000", "FLOWER_PORT": "5555", "RATELIMIT_PORT": "8081"}
-_INNER_PORTS = ("APP_PORT", "GATEWAY_ADMIN_PORT")  # nobody needs to know them: any free one will do
+_INNER_PORTS = ("APP_PORT", "CANARY_PORT", "GATEWAY_ADMIN_PORT")  # nobody needs to know them: any free one will do
 
 
 def up(command: Sequence[str] = ()) -> int:
@@ -106,6 +106,7 @@ def _gateway(ports: dict[str, str]) -> dict[str, str]:
         "GATEWAY_DIR": str(VAR_DIR.resolve() / "gateway"),
         "GATEWAY_LISTEN": f"127.0.0.1:{ports['WEB_PORT']}",
         "GATEWAY_WEB": f"127.0.0.1:{ports['APP_PORT']}",
+        "GATEWAY_CANARY": f"127.0.0.1:{ports['CANARY_PORT']}",
         "GATEWAY_RATELIMIT": f"127.0.0.1:{ports['RATELIMIT_PORT']}",
         "TRUSTED_PROXIES": "127.0.0.1/32",
     }

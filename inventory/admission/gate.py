@@ -174,6 +174,7 @@ def admit(
     digest: str,
     method: str,
     limit: str = "",
+    fleet: str = "",
 ) -> Admission:
     """Give or deny units in one round trip; a refusal changes nothing.
 
@@ -181,6 +182,7 @@ def admit(
         item: the item that the token names.
         digest: hexadecimal SHA-256 of the request, to tell a repetition from another request.
         limit: the item's rate as ``redis_store.encoded`` writes a token bucket; empty for none. In units.
+        fleet: whose own limit that is; empty for the one that all fleets share.
 
     Raises:
         Refused, Invalid: one class for each code of ``AdmitCode``.
@@ -197,7 +199,7 @@ def admit(
             keys.held(item),
             keys.queued(item),
             keys.admitted(item),
-            keys.rate(item),
+            keys.rate(item, fleet),
         ],
         [
             customer,

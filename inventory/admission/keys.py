@@ -58,9 +58,9 @@ def turns(item: int) -> str:
     return f"fs:{{{item}}}:line:turns"
 
 
-def rate(item: int) -> str:
-    """string: the item's admission limit"""
-    return f"fs:{{{item}}}:rate"
+def rate(item: int, fleet: str = "") -> str:
+    """string: the item's admission limit, or the one of a fleet that has its own"""
+    return f"fs:{{{item}}}:rate:{fleet}" if fleet else f"fs:{{{item}}}:rate"
 
 
 def woken(item: int) -> str:

@@ -57,7 +57,7 @@ class Gateway:
     def start_envoy(self):
         written = Process("gateway-config", "python", "manage.py", "gateway_config", **self.variables)
         assert written.popen.wait(30) == 0, written.text()
-        configuration = f"{self.variables['GATEWAY_DIR']}/gateway.yaml"
+        configuration = f"{self.variables['GATEWAY_DIR']}/gateway.json"
         return Process("gateway", "python", "-m", "flashsale.stack", "gateway", "--", configuration, str(self.admin_port))
 
     def send(self, method, path, *, address, content=None, headers=(), port=None):
