@@ -36,6 +36,7 @@ _TITLES = {
     404: "Not found",
     405: "Method not allowed",
     406: "Not acceptable",
+    408: "Too slow",
     409: "Refused",
     413: "Too large",
     415: "Unsupported media type",

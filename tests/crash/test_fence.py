@@ -25,7 +25,7 @@ def stopped_rebuild(sale, at):
     evidence = Path(tempfile.mkdtemp(prefix="fence-")) / "stopped"
     env = {"CRASH_POINT": at, "CRASH_EVIDENCE": str(evidence), "CRASH_SIGNAL": "STOP"}
     gate_client().hset(keys.meta(sale.item), "sold", 7)  # the drift that it is to mend
-    process = Process("holder", "python", "-m", "tests.crash.armed", "reconcile", "--sale", sale.slug, env=env)
+    process = Process("holder", "python", "-m", "tests.crash.armed", "reconcile", "--sale", sale.slug, **env)
     try:
         eventually(lambda: evidence.exists() and _is_stopped(process), within=20, what=process.text)
         yield process

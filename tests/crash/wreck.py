@@ -65,7 +65,7 @@ class Wreck:
         web = [*WEB, "--port", self.url.rsplit(":", 1)[-1], "tests.crash.armed_wsgi:application"]
         worker = [*WORKER, "-n", f"doomed{self.sale.item}@%h", "-l", "WARNING"]
         command = web if scene in WEB_SCENES else worker
-        self.process = Process(f"doomed-{self.sale.slug}", *command, env=self._environment())
+        self.process = Process(f"doomed-{self.sale.slug}", *command, **self._environment())
 
     def _environment(self):
         return {

@@ -14,7 +14,13 @@ from flashsale.ratelimit.rules import Rule
 _UNITS = RateLimitResponse.RateLimit.Unit
 _UNIT_OF_SECONDS = {1: _UNITS.SECOND, 60: _UNITS.MINUTE, 3_600: _UNITS.HOUR, 86_400: _UNITS.DAY}
 # What a descriptor's first entry is called in Envoy, and the key of the rules that count it.
-_KEYS = {"remote_address": "address", "generic_key": "all", "customer": "customer", "item": "item"}
+_KEYS = {
+    "remote_address": "address",
+    "masked_remote_address": "address",
+    "generic_key": "all",
+    "customer": "customer",
+    "item": "item",
+}
 
 
 def matching(rules: Sequence[Rule], descriptor: RateLimitDescriptor) -> list[tuple[Rule, str]]:
