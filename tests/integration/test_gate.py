@@ -115,6 +115,20 @@ def test_a_receipt_of_another_body_or_another_customer_is_told_apart(make_item):
     assert dump() == before
 
 
+def test_an_order_id_that_is_held_already_is_refused_and_changes_nothing(make_item):
+    item = make_item(units=5, per_customer=5)
+    first = admit(item, 7, gate.issue_token(item.pk, 7).token)
+    token = gate.issue_token(item.pk, 7).token
+    request = {"sku": "thing", "units": 1, "source": "shop", "digest": "ab" * 32, "method": ""}
+    before = dump()
+
+    with pytest.raises(errors.Busy):
+        gate.admit(item.pk, customer=7, token=token, order_id=first.order_id, seq="2", **request)
+
+    assert dump() == before
+    assert not admit(item, 7, token, seq="2").replayed
+
+
 def test_a_used_token_says_so_only_to_its_customer(make_item):
     item = make_item(units=5, per_customer=5)
     token = gate.issue_token(item.pk, 7).token

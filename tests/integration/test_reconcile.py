@@ -14,9 +14,9 @@ from inventory.admission import gate, keys
 from inventory.errors import SoldOut
 from orders import services
 from orders.models import Order
-from tasks import reconcile
 from tasks.audit import audit
 from tasks.models import GateMend
+from tasks.rebuild import Why, rebuild_gate
 from tests.conftest import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -151,10 +151,10 @@ def buy_until(stop, order, item, sku, buyer, lane):
 
 
 def rebuild_until(stop, item, failures):
-    while not stop.is_set():
+    while not stop.wait(0.02):
         try:
             with suppress(FlashsaleError):
-                reconcile.mend(reconcile.drift(item.pk), "test")
+                rebuild_gate(item.pk, why=Why("test", "test"))
         except Exception as error:
             failures.append(error)
             break
@@ -178,7 +178,7 @@ def test_reconciling_while_the_sale_runs_neither_oversells_nor_loses_a_unit(work
             thread.join()
 
     assert failures == []
-    assert GateMend.objects.filter(actor="test").count() > 10
+    assert GateMend.objects.filter(actor="test", in_flight__gt=0).count() >= 3
     report = eventually(lambda: (r := audit()) and not r.in_flight and r)
     assert report.is_clean, [check for check in report.checks if check.breaches]
     item.refresh_from_db()

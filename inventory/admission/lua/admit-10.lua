@@ -36,7 +36,7 @@ if ARGV[12] ~= '' then
   shadowed = reading[1] == 0
   if shadowed and limit[2] == 1 then return {14, reading[4]} end
 end
-if redis.call('XLEN', KEYS[9]) >= tonumber(meta[7]) then return {12} end
+if redis.call('XLEN', KEYS[9]) >= tonumber(meta[7]) or redis.call('HEXISTS', KEYS[7], ARGV[4]) == 1 then return {12} end -- or the id is in use
 if tonumber(redis.call('GET', KEYS[2]) or '0') < units then return {13} end
 
 local line = cjson.encode({id = ARGV[4], item = ARGV[11], customer = customer, sku = ARGV[2], units = units,
