@@ -5,7 +5,7 @@ STACK := $(BIN)/python -m flashsale.stack
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: up test check lint rehearse bench bench-limits shapes simulate audit clean
+.PHONY: up test check lint rehearse bench bench-limits bench-rebuild bench-expiries shapes simulate audit clean
 
 up: .venv/.runtime
 	@$(STACK) up
@@ -31,6 +31,12 @@ bench: .venv/.development
 
 bench-limits: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.bench_limits --json docs/results/limits.json $(ARGS)
+
+bench-rebuild: .venv/.development
+	$(BIN)/python -m tests.load.bench_rebuild $(ARGS)
+
+bench-expiries: .venv/.development
+	$(STACK) servers -- $(BIN)/python -m tests.load.bench_expiries $(ARGS)
 
 shapes: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.shapes

@@ -203,12 +203,7 @@ def _save(row: Model, form: "ModelForm[Any]", *, change: bool) -> None:
 
 def _side_by_side(found: reconcile.Drift) -> str:
     missing = found.gate_stock is None
-    pairs = (
-        ("stock", found.gate_stock, found.ledger_stock),
-        ("held", found.gate_held, found.ledger_held),
-        ("sold", found.gate_sold, found.ledger_sold),
-    )
-    columns = ", ".join(f"{name} {'missing' if missing else gate} / {ledger}" for name, gate, ledger in pairs)
+    columns = ", ".join(f"{name} {'missing' if missing else gate} / {ledger}" for name, gate, ledger in found.pairs)
     verdict = "drift" if found.is_drift else "no drift"
     why = f" ({found.why})" if found.why else ""
     return f"{found.sku}, gate / ledger: {columns}; in flight {found.in_flight}; {verdict}{why}"
@@ -238,8 +233,8 @@ class SaleItemAdmin(StaffAdmin):
     list_select_related = ("sale", "product")
     fields = ("sale", "product", "price", "list_price", "currency", "per_customer", *_STOCK)
     autocomplete_fields = ("sale", "product")
-    actions_detail = ("adjust_stock",)
-    actions_row = ("adjust_stock",)
+    actions_detail = ("adjust_stock", "gate_and_ledger")
+    actions_row = ("adjust_stock", "gate_and_ledger")
 
     def get_readonly_fields(self, request: HttpRequest, obj: SaleItem | None = None) -> tuple[str, ...]:
         return ("sale", "product", *_STOCK) if obj else _STOCK
@@ -272,6 +267,31 @@ class SaleItemAdmin(StaffAdmin):
             "stock": stock,
         }
         return TemplateResponse(request, "admin/inventory/saleitem/adjust_stock.html", context)
+
+    @action(description="Gate and ledger", url_path="gate-and-ledger", icon="balance", permissions=["operate"])
+    def gate_and_ledger(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Both side by side with the likely cause; what is mended is what is shown."""
+        item = self.get_object(request, object_id)
+        if item is None:
+            return self.gone(request, object_id)
+        found = None
+        try:
+            found = reconcile.drift(item.pk)
+            if request.method == "POST":
+                reconcile.mend(found, request.user.get_username())
+                self.note(request, item, f"Rebuilt the gate: {found.why or 'asked for'}")
+                self.message_user(request, f"{found.sku}: the gate was rebuilt from the ledger.", messages.SUCCESS)
+                return redirect("admin:inventory_saleitem_gate_and_ledger", item.pk)
+        except FAULTS as error:
+            self.message_user(request, f"Nothing was changed. {sentence(error)}", messages.ERROR)
+        context = self.admin_site.each_context(request) | {
+            "title": f"Gate and ledger: {item.product.sku} in {item.sale}",
+            "opts": self.opts,
+            "item": item,
+            "found": found,
+            "mends": item.mends.all()[:20],
+        }
+        return TemplateResponse(request, "admin/inventory/saleitem/gate_and_ledger.html", context)
 
     def _adjust(self, request: HttpRequest, item: SaleItem, *, units: int, reason: str) -> bool:
         """Whether the ledger has moved."""

@@ -285,12 +285,14 @@ def cancel(order_id: UUID, customer_id: int) -> None:
 
 
 @transaction.atomic
-def cancel_unpaid(limit: int, order_ids: Iterable[UUID] | None = None) -> int:
-    """Cancel up to ``limit`` orders whose payment is overdue; how many there were. May run twice and at once."""
-    if order_ids is None:
-        overdue = Order.objects.filter(status=OrderStatus.PENDING_PAYMENT, expires_at__lte=Now())
-        order_ids = overdue.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True)[:limit]
-    cancelled = expire(order_ids)
+def cancel_unpaid(limit: int) -> int:
+    """Cancel up to ``limit`` orders whose payment is overdue, the longest overdue first; how many there were.
+
+    May run twice and at once: what somebody else is at is left to them.
+    """
+    overdue = Order.objects.filter(status=OrderStatus.PENDING_PAYMENT, expires_at__lte=Now())
+    locked = overdue.select_for_update(skip_locked=True).order_by("expires_at", "pk")
+    cancelled = expire(locked.values_list("pk", flat=True)[:limit])
     _release((order.item, order.id, order.quantity) for order in cancelled)
     return len(cancelled)
 
@@ -317,11 +319,17 @@ def refund_by_staff(order_id: UUID, actor: str) -> None:
     payments.request_refund(payments.captured_of(order_id), "by_staff")
 
 
-def pending_effects(limit: int) -> Mapping[tuple[int, str], list[tuple[int, UUID]]]:
-    """What the gate has to be told, oldest first: (item, kind) -> effect id and order id."""
+def lock_effects(limit: int, but_not_of: Iterable[int] = ()) -> Mapping[tuple[int, str], list[tuple[int, UUID]]]:
+    """What the gate has to be told, oldest first: (item, kind) -> effect id and order id.
+
+    The rows are the caller's until its transaction ends; what others have locked is left out.
+
+    Args:
+        but_not_of: items whose effects stay where they are.
+    """
     grouped: dict[tuple[int, str], list[tuple[int, UUID]]] = defaultdict(list)
-    rows = GateEffect.objects.order_by("pk").values_list("item_id", "kind", "pk", "order_id")[:limit]
-    for item, kind, pk, order_id in rows:
+    rows = GateEffect.objects.exclude(item_id__in=list(but_not_of)).select_for_update(skip_locked=True).order_by("pk")
+    for item, kind, pk, order_id in rows.values_list("item_id", "kind", "pk", "order_id")[:limit]:
         grouped[item, kind].append((pk, order_id))
     return grouped
 

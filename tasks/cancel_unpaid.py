@@ -12,15 +12,28 @@ from orders import services
 from tasks import gate_effects
 from tasks.retry import Step
 
+_LIMIT = 500
+
 
 @shared_task(base=Step, name="tasks.cancel_unpaid")
 def cancel_unpaid(order_ids: list[str], due_at: str) -> None:
-    """Cancel those of a batch that are overdue; before the deadline, wait on. May run twice."""
+    """Cancel what is overdue, a batch's orders among it; before its deadline, wait on. May run twice and at once.
+
+    The orders only say how large the batch is: deadlines come in crowds, and the first message to come due works for all.
+    """
     due = datetime.fromisoformat(due_at)
     if now() < due:
         schedule([(UUID(pk), due) for pk in order_ids])
-        return
-    if services.cancel_unpaid(len(order_ids), [UUID(pk) for pk in order_ids]):
+    else:
+        drain()
+
+
+def drain() -> None:
+    """Cancel everything overdue, some hundred orders at a time, each time with their units back on sale before the next.
+
+    May run twice and at once: each takes what no other is at. An order that somebody had locked is left to the next sweep.
+    """
+    while services.cancel_unpaid(_LIMIT):
         gate_effects.apply()
 
 

@@ -57,3 +57,13 @@ class GateMend(models.Model):
 
     def __str__(self) -> str:
         return f"{self.item_id}: {self.cause}"
+
+    @property
+    def before(self) -> str:
+        """Stock, held, sold at the gate before, in words where there was none."""
+        return "missing" if self.stock_before is None else f"{self.stock_before} / {self.held_before} / {self.sold_before}"
+
+    @property
+    def after(self) -> str:
+        """Stock, held, sold at the gate after."""
+        return f"{self.stock_after} / {self.held_after} / {self.sold_after}"

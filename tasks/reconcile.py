@@ -34,6 +34,15 @@ class Drift:
     untold_effects: int
 
     @property
+    def pairs(self) -> tuple[tuple[str, int | None, int], ...]:
+        """Name, the gate's count, the ledger's."""
+        return (
+            ("stock", self.gate_stock, self.ledger_stock),
+            ("held", self.gate_held, self.ledger_held),
+            ("sold", self.gate_sold, self.ledger_sold),
+        )
+
+    @property
     def gate_total(self) -> int | None:
         """What the gate accounts for, None when it is missing."""
         return None if self.gate_stock is None else self.gate_stock + self.gate_held + self.gate_sold

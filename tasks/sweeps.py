@@ -4,7 +4,7 @@ They run in two processes (a beat task and ``manage.py sweep``), may run at once
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from celery import shared_task
 from django.conf import settings
@@ -15,7 +15,7 @@ from inventory import selectors as inventory
 from inventory.admission import gate
 from orders import services
 from payments import services as payments
-from tasks import create_orders, gate_effects, gate_sync, request_payments
+from tasks import cancel_unpaid, create_orders, gate_effects, gate_sync, request_payments
 from tasks.dispatch import CONSUMER, bury_broken
 from tasks.retry import TRANSIENT
 
@@ -60,34 +60,32 @@ def open_payments() -> None:
 
 def unpaid_orders() -> None:
     """A delayed cancellation was lost."""
-    while services.cancel_unpaid(_LIMIT) == _LIMIT:
-        gate_effects.apply()
+    cancel_unpaid.drain()
 
 
 def effects() -> None:
     """The gate has not been told of what the ledger decided."""
-    while gate_effects.apply() == _LIMIT:
-        pass
+    gate_effects.apply()
 
 
-SWEEPS: tuple[Callable[[], object], ...] = (
-    waiting_orders,
-    half_made_orders,
-    open_payments,
-    unpaid_orders,
-    effects,
-    gate_sync.refresh_gates,
-    publish.publish,
-)
+Sweep = Callable[[], object]
+GIVING_BACK: tuple[Sweep, ...] = (unpaid_orders, effects)
+DRIVING_ON: tuple[Sweep, ...] = (waiting_orders, half_made_orders, open_payments, gate_sync.refresh_gates, publish.publish)
+SWEEPS = GIVING_BACK + DRIVING_ON
 
 
-def run_all() -> None:
-    """Every sweep once; one that fails does not keep the others back."""
-    for sweep in SWEEPS:
-        try:
-            sweep()
-        except (*TRANSIENT, FlashsaleError, OSError) as error:
-            logger.warning("sweep failed", extra={"event": "sweep_failed", "sweep": sweep.__name__, "error": repr(error)})
+def run(sweep: Sweep) -> None:
+    """One sweep, once; a fault of the world is logged, and the next time tries again."""
+    try:
+        sweep()
+    except (*TRANSIENT, FlashsaleError, OSError) as error:
+        logger.warning("sweep failed", extra={"event": "sweep_failed", "sweep": sweep.__name__, "error": repr(error)})
+
+
+def run_all(chosen: Iterable[Sweep] = SWEEPS) -> None:
+    """These sweeps once, one after the other; one that fails does not keep the others back."""
+    for each in chosen:
+        run(each)
 
 
 @shared_task(name="tasks.forget_gates", ignore_result=True)
@@ -98,5 +96,11 @@ def forget_gates() -> None:
 
 @shared_task(name="tasks.sweep", ignore_result=True)
 def sweep() -> None:
-    """Beat's half of the sweeps."""
-    run_all()
+    """Beat's half of the sweeps that drive orders on."""
+    run_all(DRIVING_ON)
+
+
+@shared_task(name="tasks.sweep_unpaid", ignore_result=True)
+def sweep_unpaid() -> None:
+    """Beat's half of the sweeps that give units back; a queue of its own, so a slow one of the others does not delay it."""
+    run_all(GIVING_BACK)

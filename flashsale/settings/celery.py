@@ -53,6 +53,7 @@ CELERY_TASK_QUEUES = [Queue(name, Exchange(name), routing_key=name) for name in 
 CELERY_TASK_ROUTES = {
     "tasks.dispatch": {"queue": "dispatch"},
     "tasks.sweep": {"queue": "dispatch"},
+    "tasks.sweep_unpaid": {"queue": "cancellations"},
     "tasks.forget_gates": {"queue": "dispatch"},
     "tasks.deduct_inventory": {"queue": "inventory"},
     "tasks.create_orders": {"queue": "orders"},
@@ -66,5 +67,6 @@ SWEEP_EVERY_S = 1.0
 # A sweep message that waited longer than the sweep's own pace has been overtaken by the next one.
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "tasks.sweep", "schedule": SWEEP_EVERY_S, "options": {"expires": 2 * SWEEP_EVERY_S}},
+    "sweep-unpaid": {"task": "tasks.sweep_unpaid", "schedule": SWEEP_EVERY_S, "options": {"expires": 2 * SWEEP_EVERY_S}},
     "forget-gates": {"task": "tasks.forget_gates", "schedule": 3600.0},
 }

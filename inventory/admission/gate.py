@@ -427,6 +427,13 @@ def stocks(items: Sequence[int]) -> dict[int, int | None]:
 
 
 @guarded
+def open_stocks(items: Sequence[int]) -> dict[int, int | None]:
+    """item -> units left, None where the gate is missing or being rebuilt and nothing is admitted; two trips."""
+    present = versions(items)
+    return {item: units if present[item] else None for item, units in stocks(items).items()}
+
+
+@guarded
 def versions(items: Sequence[int]) -> dict[int, tuple[int, int] | None]:
     """item -> version and units allocated, None where the gate is missing or half rebuilt; one trip."""
     pipe = gate_client().pipeline(transaction=False)

@@ -69,12 +69,12 @@ def fill(options):
     connection.close()
 
 
-def wait_until_open(items, within_s=120):
-    """Seconds until every gate is open, and what customers heard meanwhile."""
+def wait_until_open(items, began, within_s=120):
+    """Seconds since ``began`` until every gate is open, and what customers heard meanwhile."""
     from flashsale.core.errors import FlashsaleError
     from inventory.admission import gate
 
-    began, heard = time.monotonic(), set()
+    heard = set()
     while True:
         try:
             is_open = all(gate.versions(items).values())
@@ -144,14 +144,15 @@ def measure(options, server):
     sweeper = subprocess.Popen([sys.executable, "manage.py", "sweep"], cwd=ROOT)
     results = {}
     try:
-        first, _ = wait_until_open(items)
+        first, _ = wait_until_open(items, time.monotonic())
         print(f"first gates: {first:.2f} s")
         for lose in (lose_by_flush, lose_the_disk):
             rounds, heard = [], set()
             for _ in range(options.rounds):
                 time.sleep(1.3 * len(rounds) % 1)  # the sweep has its own second; not always the same part of it is waited for
+                began = time.monotonic()
                 lose(server)
-                took, codes = wait_until_open(items)
+                took, codes = wait_until_open(items, began)
                 check(items)
                 rounds.append(round(took, 2))
                 heard |= codes
