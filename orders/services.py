@@ -320,7 +320,7 @@ def refund_by_staff(order_id: UUID, actor: str) -> None:
 
 
 def lock_effects(limit: int, but_not_of: Iterable[int] = ()) -> Mapping[tuple[int, str], list[tuple[int, UUID]]]:
-    """The holds that the gate has to settle or release, oldest first: (item, kind) -> effect id and order id.
+    """What the gate has to be told, oldest first: (item, kind) -> effect id and order id.
 
     The rows are the caller's until its transaction ends; what others have locked is left out.
 
@@ -328,20 +328,10 @@ def lock_effects(limit: int, but_not_of: Iterable[int] = ()) -> Mapping[tuple[in
         but_not_of: items whose effects stay where they are.
     """
     grouped: dict[tuple[int, str], list[tuple[int, UUID]]] = defaultdict(list)
-    rows = GateEffect.objects.exclude(item_id__in=list(but_not_of)).exclude(kind=GateEffect.Kind.REBUILD)
-    rows = rows.select_for_update(skip_locked=True).order_by("pk")
+    rows = GateEffect.objects.exclude(item_id__in=list(but_not_of)).select_for_update(skip_locked=True).order_by("pk")
     for item, kind, pk, order_id in rows.values_list("item_id", "kind", "pk", "order_id")[:limit]:
         grouped[item, kind].append((pk, order_id))
     return grouped
-
-
-def gates_to_rebuild(limit: int) -> Mapping[int, list[tuple[int, UUID]]]:
-    """Items whose gate is known to be wrong -> effect id and the order that showed it, oldest first."""
-    found: dict[int, list[tuple[int, UUID]]] = defaultdict(list)
-    rows = GateEffect.objects.filter(kind=GateEffect.Kind.REBUILD).order_by("pk")
-    for item, pk, order_id in rows.values_list("item_id", "pk", "order_id")[:limit]:
-        found[item].append((pk, order_id))
-    return found
 
 
 def forget_effects(ids: Iterable[int]) -> None:

@@ -24,7 +24,8 @@ def apply_effects() -> None:
 
 
 def apply() -> int:
-    """Apply waiting effects, oldest first; how many the gate has taken. May run twice and at once.
+    """Apply all waiting effects, oldest first; how many the gate has taken. May run twice and at once: what another process
+    is at is left to it.
 
     Whoever deletes the hold acts, so an effect applied twice counts once. An effect that the gate cannot take now (missing
     or being rebuilt) stays for the next sweep; one for a gate that is gone for good is dropped.
@@ -32,19 +33,24 @@ def apply() -> int:
     Raises:
         GateUnavailable: Redis is away; all of it stays.
     """
-    total, put_off = _rebuild_wrong_gates(), set[int]()
+    total, put_off = 0, set[int]()
     while True:
         with transaction.atomic():  # the rows stay ours while the gate is told
             effects = services.lock_effects(_LIMIT, put_off)
             told = [effect for (item, kind), some in effects.items() for effect in _tell(item, kind, some, put_off)]
             services.forget_effects(told)
         total += len(told)
+        for (item, kind), some in effects.items():
+            if kind == GateEffect.Kind.REBUILD and item not in put_off:
+                total += _rebuild(item, some, put_off)
         if not effects:
             return total
 
 
 def _tell(item: int, kind: str, effects: list[tuple[int, UUID]], put_off: set[int]) -> list[int]:
     """The effects that need not be told again."""
+    if kind == GateEffect.Kind.REBUILD:
+        return []
     orders = [order for _, order in effects]
     code = gate.settle(item, orders) if kind == GateEffect.Kind.SETTLE else gate.release(item, orders)
     if code is EffectCode.DONE or (code is EffectCode.GATE_MISSING and item not in selectors.watched_items()):
@@ -53,15 +59,13 @@ def _tell(item: int, kind: str, effects: list[tuple[int, UUID]], put_off: set[in
     return []
 
 
-def _rebuild_wrong_gates() -> int:
-    """A rebuild is a snapshot of its own, so it is not made inside the transaction that holds rows."""
-    total = 0
-    for item, effects in services.gates_to_rebuild(_LIMIT).items():
+def _rebuild(item: int, effects: list[tuple[int, UUID]], put_off: set[int]) -> int:
+    """Outside the transaction that found the effects: a rebuild reads the ledger in a snapshot of its own."""
+    try:
         if item in selectors.watched_items():
-            try:
-                rebuild_gate(item, why=Why(f"gate was wrong about {len(effects)} orders, {effects[0][1]} among them"))
-            except LockHeld:
-                continue  # that one may have read the ledger before these orders were in it
-        services.forget_effects(effect for effect, _ in effects)
-        total += len(effects)
-    return total
+            rebuild_gate(item, why=Why(f"gate was wrong about {len(effects)} orders, {effects[0][1]} among them"))
+    except LockHeld:  # that one may have read the ledger before these orders were in it
+        put_off.add(item)
+        return 0
+    services.forget_effects(effect for effect, _ in effects)
+    return len(effects)

@@ -60,7 +60,7 @@ PLANTED = {
     "holds without an order: 1": lambda item, _: hold_of(item, "0191c7a0-0000-7000-8000-000000000000", "1:1"),
     "ledger's holds that the gate does not know: 1": lambda item, order_id: hold_of(item, order_id),
     "customers whose units are counted differently: 1": lambda item, _: gate_client().hset(keys.buyers(item.pk), 77, 1),
-    "gate has terms of version 1, ledger 2": lambda item, _: (
+    "gate has terms of version 1, ledger 3": lambda item, _: (
         gate_client().hset(keys.meta(item.pk), "version", 1),
         gate_client().incr(keys.stock(item.pk)),
     ),

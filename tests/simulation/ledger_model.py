@@ -184,10 +184,8 @@ class LedgerModel:
         done = self.rows[pk].status == "cancelled" or self._cancel(self._advance([pk], "cancelled", "by_customer"))
         return "ok" if done else "not_cancellable"
 
-    def cancel_unpaid(self, ids: list[int] | None = None) -> int:
-        wanted = sorted(self.rows) if ids is None else ids
-        now = self.clock.now
-        overdue = [pk for pk in wanted if pk in self.rows and self._overdue(self.rows[pk], now)]
+    def cancel_unpaid(self) -> int:
+        overdue = [pk for pk in sorted(self.rows) if self._overdue(self.rows[pk], self.clock.now)]
         return self._cancel(self._advance(overdue, "cancelled", "payment_timeout"))
 
     def _overdue(self, row: Row, now: float) -> bool:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from uuid import UUID, uuid4
 
 from django.contrib.auth import get_user_model
-from django.db import connection
+from django.db import connection, transaction
 
 from flashsale.core.clock import now
 from flashsale.core.errors import FlashsaleError
@@ -285,8 +285,8 @@ class Real:
             return "not_cancellable" if isinstance(error, NotCancellable) else "not_found"
         return "ok"
 
-    def cancel_unpaid(self, numbers):
-        return services.cancel_unpaid(_MOST, None if numbers is None else self._ids(numbers))
+    def cancel_unpaid(self):
+        return services.cancel_unpaid(_MOST)
 
     def refund_by_staff(self, number):
         with suppress(NotCancellable):
@@ -301,7 +301,8 @@ class Real:
         return self._numbers(services.stale_reserved(_MOST))
 
     def pending_effects(self):
-        grouped = services.pending_effects(_MOST)
+        with transaction.atomic():
+            grouped = services.lock_effects(_MOST)
         return {str(kind): self._numbers(order for _, order in found) for (_, kind), found in grouped.items()}
 
     def forget_effects(self, numbers):

@@ -66,19 +66,32 @@ class Steps:
         yield from self.apply((yield ("untold", payments)))
 
     def cancel_overdue(self, ids):
-        if (yield ("cancel_unpaid", ids)):
-            yield from self.effects()
+        yield from self.sweep_unpaid()
 
     # gate and ledger
 
     def effects(self):
-        for kind, effects in (yield ("pending_effects",)):
-            if kind == "rebuild":
-                done = yield from self.rebuild()
-            else:
-                done = (yield (f"gate_{kind}", [order for _, order in effects])) == "done"
-            if done:
-                yield ("forget_effects", [number for number, _ in effects])
+        put_off = False
+        while True:
+            waiting = yield ("pending_effects",)
+            found = [] if put_off else waiting
+            told = []
+            for kind, effects in found:
+                if kind == "rebuild":
+                    continue
+                if (yield (f"gate_{kind}", [order for _, order in effects])) == "done":
+                    told += [number for number, _ in effects]
+                else:
+                    put_off = True
+            yield ("forget_effects", told)
+            for kind, effects in found:
+                if kind == "rebuild" and not put_off:
+                    if (yield from self.rebuild()) is None:
+                        put_off = True
+                    else:
+                        yield ("forget_effects", [number for number, _ in effects])
+            if not found:
+                return
 
     def _owner(self) -> str:
         self.owners += 1
@@ -174,7 +187,8 @@ class Steps:
             yield ("refunded", payment)
 
     def sweep_unpaid(self):
-        yield ("cancel_unpaid", None)
+        while (yield ("cancel_unpaid",)):
+            yield from self.effects()
 
     def sweep_effects(self):
         yield from self.effects()
