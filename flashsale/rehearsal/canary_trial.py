@@ -20,7 +20,7 @@ class NoGateway(Exception):
 
 @contextmanager
 def canary_trial(percent: int, rate: int | None) -> Iterator[None]:
-    """Send ``percent`` of the customers to the canary, admitted there at ``rate`` a second and item; afterwards all is as before.
+    """``percent`` of the customers on the canary, admitted there at ``rate`` a second and item; afterwards all is as before.
 
     Raises:
         NoGateway: nothing was changed for good.
