@@ -38,11 +38,15 @@ def overdue(make_item, customers, order):
 
 def elsewhere(work):
     """What ``work()`` gives on a connection of its own."""
-    with ThreadPoolExecutor(1) as pool:
+
+    def run():
         try:
-            return pool.submit(work).result()
+            return work()
         finally:
-            pool.submit(connection.close).result()
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result()
 
 
 def test_the_first_message_that_comes_due_works_for_all(overdue):
