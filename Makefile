@@ -31,7 +31,7 @@ rehearse: .venv/.runtime
 	@$(STACK) with -- $(BIN)/python manage.py rehearse --units 500 --buyers 20000 --seconds 30 $(ARGS)
 
 canary: .venv/.runtime
-	@$(STACK) with -- $(BIN)/python manage.py rehearse --units 10000 --buyers 10000 --seconds 20 --canary 20 --canary-rate 30 --plot docs/results/canary.png $(ARGS)
+	@$(STACK) with -- $(BIN)/python manage.py rehearse --units 3000 --buyers 3000 --seconds 20 --canary 20 --canary-rate 10 --plot docs/results/canary.png $(ARGS)
 
 bench: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.bench_pipeline $(ARGS)

@@ -75,7 +75,7 @@ def _response(found: Sequence[Asked], decision: Decision) -> rls_pb2.RateLimitRe
 
 
 def _is_not_a_caller_gone(record: logging.LogRecord) -> bool:
-    """A caller that stopped waiting is no error of ours; gRPC would write a traceback for each, when there is most to do."""
+    """A caller that stopped waiting is no error of ours, yet gRPC would write a traceback for each."""
     return "ExecuteBatchError raised in core" not in record.getMessage()
 
 
