@@ -142,7 +142,8 @@ def order_of(customer: int, order_id: UUID) -> dict[str, object]:
     try:
         rows = selectors.of_customer(customer, [order_id])
     except DatabaseError:
-        if not queued:
+        # What was claimed may be far past queued by now, and its customer may have seen it.
+        if not queued or gate.may_be_claimed(queued[0]):
             raise
         rows = []
     found = rows or [selectors.waiting_view(order) for order in queued]
