@@ -330,6 +330,14 @@ def look_for(item: int, customer: int, order_id: UUID) -> Sight:
 
 
 @guarded
+def may_be_claimed(order: AdmittedOrder) -> bool:
+    """Whether somebody may have taken the order to the ledger; an order that nobody has taken is surely still queued."""
+    groups = gate_client().xinfo_groups(keys.admitted(order.item))
+    last = next((str(group["last-delivered-id"]) for group in groups if group["name"] == _GROUP), "0-0")
+    return order.at // 1000 <= int(last.partition("-")[0])  # an entry's id begins with the milliseconds of its admission
+
+
+@guarded
 def settle(item: int, orders: Iterable[UUID]) -> EffectCode:
     """Count the holds of paid orders as sold."""
     return EffectCode(_SETTLE(gate_client(), [keys.meta(item), keys.held(item)], [str(order) for order in orders]))

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 from kombu.exceptions import OperationalError as MessageNotSent
 
@@ -250,6 +250,24 @@ def test_an_order_that_only_a_lost_gate_knows_is_not_said_to_be_unknown(make_ite
         gate_server.start()
 
     assert intake.order_of(customer.pk, admission.order_id)["status"] == "queued"
+
+
+def test_with_postgresql_away_an_order_is_called_queued_only_while_nobody_has_claimed_it(make_item, customer, order, stack):
+    item = make_item()
+    keep_asleep(item)
+    admission = order(item, customer)
+    database = stack.servers["DATABASE_URL"]
+    connection.close()
+
+    database.kill()
+    try:
+        assert intake.order_of(customer.pk, admission.order_id)["status"] == "queued"
+        gate.claim(item.pk, consumer="c", limit=10, in_flight=10)
+        with pytest.raises(DatabaseError):
+            intake.order_of(customer.pk, admission.order_id)
+    finally:
+        database.start()
+        connection.close()
 
 
 def test_with_the_broker_away_claimed_orders_and_unpaid_ones_need_no_message_and_no_dead_letter(
