@@ -10,10 +10,15 @@ import redis
 from celery import current_app
 from django.conf import settings
 
-from flashsale.limits import services
+from flashsale.core.redis_client import gate_client
+from flashsale.limits import services as limits
 from flashsale.limits.models import LimitRule
 from flashsale.ratelimit.in_process import limits_client, ruleset
+from inventory.admission import gate, keys
+from orders import services
+from orders.models import Order
 from tasks.models import DeadLetter
+from tasks.pipeline import create_orders, request_payments
 from tests.conftest import eventually, running, start_worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,7 +37,7 @@ def pace():
             **fields,
         )
         LimitRule.objects.all().delete()
-        services.save_rule(rule, actor="test")
+        limits.save_rule(rule, actor="test")
         ruleset().forget()
 
     return set_pace
@@ -42,7 +47,7 @@ def test_two_workers_together_keep_the_queues_rate(pace):
     pace("orders", rate=40)
     with running(start_worker("one", ["orders"])), running(start_worker("two", ["orders"])):
         for _ in range(81):
-            current_app.tasks["tasks.create_orders"].apply_async(args=([str(uuid4())],))
+            create_orders.create_orders.apply_async(args=([str(uuid4())],))
         began = time.monotonic()
         eventually(lambda: _empty("orders"), within=20)
         took = time.monotonic() - began
@@ -59,7 +64,7 @@ def test_a_batch_costs_as_many_units_as_it_has_orders(pace):
     pace("orders", rate=50)
     with running(start_worker("one", ["orders"])):
         for _ in range(4):
-            current_app.tasks["tasks.create_orders"].apply_async(args=([str(uuid4()) for _ in range(25)],))
+            create_orders.create_orders.apply_async(args=([str(uuid4()) for _ in range(25)],))
         began = time.monotonic()
         eventually(lambda: _empty("orders"), within=20)
         took = time.monotonic() - began
@@ -71,11 +76,54 @@ def test_a_queue_that_waits_long_does_not_keep_the_worker_from_its_other_queues(
     pace("orders", rate=1)
     with running(start_worker("one", ["orders", "payments"], concurrency=1)):
         for _ in range(4):
-            current_app.tasks["tasks.create_orders"].apply_async(args=([str(uuid4()) for _ in range(5)],))
+            create_orders.create_orders.apply_async(args=([str(uuid4()) for _ in range(5)],))
         eventually(lambda: limits_client().exists("fs:{limits}:consume-orders:all"))
-        current_app.tasks["tasks.charge_payments"].apply_async(args=([str(uuid4())],))
+        request_payments.charge_payments.apply_async(args=([str(uuid4())],))
         eventually(lambda: _length("payments") == 0 and not _unacked("payments"), within=4)
         assert _length("orders") >= 1  # they wait in the broker
+
+
+def test_a_queue_that_waits_shortly_again_and_again_does_not_choke_the_workers_other_queues(pace):
+    pace("orders", rate=10)
+    with running(start_worker("one", ["orders", "payments", "cancellations"], concurrency=2)):
+        for _ in range(12):
+            create_orders.create_orders.apply_async(args=([str(uuid4()) for _ in range(15)],))
+        eventually(lambda: limits_client().exists("fs:{limits}:consume-orders:all"))
+        for _ in range(60):
+            request_payments.charge_payments.apply_async(args=([str(uuid4())],))
+        eventually(lambda: _length("payments") == 0 and not _unacked("payments"), within=4)
+        assert _length("orders") + len(_unacked("orders")) >= 8  # each of them waits a second and a half
+
+
+@pytest.fixture
+def taken_over(customers, make_item, order):
+    """Makes N orders, in order of admission, that the ledger has taken over and that are no rows yet."""
+
+    def make(count):
+        item = make_item(units=count)
+        ids = [order(item, buyer).order_id for buyer in customers(count)]
+        _forget_messages()
+        services.deduct(item.pk, gate.stream_orders(item.pk))
+        gate_client().delete(keys.admitted(item.pk))
+        return ids
+
+    return make
+
+
+def _forget_messages():
+    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
+        broker.delete(*settings.QUEUES)
+
+
+def test_what_a_paused_queue_gives_back_is_not_lost_and_keeps_its_order(pace, taken_over):
+    ids = taken_over(20)
+    pace("orders", rate=10)
+    with running(start_worker("one", ["orders"], concurrency=1)):
+        for pk in ids:
+            create_orders.create_orders.apply_async(args=([str(pk)],))
+        eventually(lambda: Order.objects.count() == 20, within=15)
+
+    assert list(Order.objects.order_by("created_at").values_list("pk", flat=True)) == ids
 
 
 def _length(queue):
@@ -89,8 +137,6 @@ def _unacked(queue):
 
 
 def test_a_worker_killed_while_a_batch_waits_loses_none(workers, pace, customers, make_item, order):
-    from orders.models import Order
-
     item = make_item(units=5)
     pace("orders", rate=1)
     current_app.control.cancel_consumer("orders", destination=[f"test@{socket.gethostname()}"], reply=True)
@@ -116,8 +162,6 @@ def test_a_worker_killed_while_a_batch_waits_loses_none(workers, pace, customers
 
 
 def test_the_dispatcher_makes_batches_of_what_it_is_granted(pace, customers, make_item, order, workers):
-    from orders.models import Order
-
     item = make_item(units=30)
     pace("dispatch", rate=10, max_wait_ms=1_000)
     began = time.monotonic()
