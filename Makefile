@@ -2,10 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STACK := $(BIN)/python -m flashsale.stack
+# For what reads the settings and connects to nothing.
+NOWHERE := DATABASE_URL=postgresql://localhost/none REDIS_URL=redis:// CELERY_BROKER_URL=redis://
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: up test check lint rehearse bench bench-limits bench-service shapes audit clean
+.PHONY: up test check lint rehearse bench bench-limits bench-service shapes audit clean bench-rebuild bench-expiries simulate chaos soak bench-gateway
 
 up: .venv/.runtime
 	@$(STACK) up
@@ -18,9 +20,11 @@ check: lint test
 lint: .venv/.development
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	DATABASE_URL=postgresql://localhost/none REDIS_URL=redis:// CELERY_BROKER_URL=redis:// $(BIN)/mypy .
+	$(NOWHERE) $(BIN)/mypy .
 	$(BIN)/lint-imports
 	$(STACK) servers -- $(BIN)/python manage.py makemigrations --check --dry-run
+	$(NOWHERE) $(BIN)/python manage.py gateway_config --check
+	$(NOWHERE) env $$(cat deploy/envoy/compose.env) $(BIN)/python manage.py gateway_config --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 rehearse: .venv/.runtime
@@ -35,8 +39,26 @@ bench-limits: .venv/.development
 bench-service: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.bench_ratelimit_service --json docs/results/ratelimit-service.json $(ARGS)
 
+bench-rebuild: .venv/.development
+	$(BIN)/python -m tests.load.bench_rebuild $(ARGS)
+
+bench-expiries: .venv/.development
+	$(STACK) servers -- $(BIN)/python -m tests.load.bench_expiries $(ARGS)
+
+bench-gateway: .venv/.development
+	$(STACK) servers -- $(BIN)/python -m tests.load.bench_gateway --json docs/results/gateway.json $(ARGS)
+
 shapes: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.shapes
+
+simulate: .venv/.development
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),20000) $(ARGS)
+
+chaos: .venv/.development
+	$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),2) $(ARGS)
+
+soak: .venv/.development
+	$(BIN)/python -m tests.chaos.soak $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),30) $(ARGS)
 
 audit: .venv/.runtime
 	$(BIN)/python manage.py audit

@@ -6,3 +6,7 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flashsale.settings.dev")
 application = get_wsgi_application()
+
+from flashsale.ratelimit.in_process import ruleset  # noqa: E402 - settings first
+
+ruleset().keep_fresh()

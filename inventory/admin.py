@@ -22,7 +22,7 @@ from flashsale.core.clock import now
 from flashsale.core.errors import FlashsaleError, Unavailable
 from inventory import selectors, services
 from inventory.models import Product, Sale, SaleItem, StockMovement
-from tasks import gate_sync
+from tasks import gate_sync, reconcile
 from tasks.admin import FAULTS, ReadOnly, StaffAdmin, button, linked, sentence
 
 _STOCK = ("allocated", "available", "reserved", "sold")
@@ -182,10 +182,13 @@ class SaleAdmin(StaffAdmin):
                 self.message_user(request, f"{sale}: not all gates could be reconciled. {sentence(error)}", messages.ERROR)
 
     def _reconcile(self, request: HttpRequest, sale: Sale) -> None:
-        for found in gate_sync.reconcile(sale.slug, dry_run=True):
+        mended = []
+        for found in reconcile.drifts(sale.slug):
             level = messages.WARNING if found.is_drift else messages.INFO
             self.message_user(request, _side_by_side(found), level)
-        mended = [found.sku for found in gate_sync.reconcile(sale.slug) if found.is_drift]
+            if found.is_drift:
+                reconcile.mend(found, request.user.get_username())
+                mended.append(found.sku)
         outcome = f"gates rebuilt: {', '.join(mended)}" if mended else "no drift"
         self.note(request, sale, f"Reconciled, {outcome}.")
         self.message_user(request, f"{sale}: reconciled, {outcome}.", messages.SUCCESS)
@@ -198,15 +201,12 @@ def _save(row: Model, form: "ModelForm[Any]", *, change: bool) -> None:
         row.save()
 
 
-def _side_by_side(found: gate_sync.Drift) -> str:
+def _side_by_side(found: reconcile.Drift) -> str:
     missing = found.gate_stock is None
-    pairs = (
-        ("stock", found.gate_stock, found.ledger_stock),
-        ("held", found.gate_held, found.ledger_held),
-        ("sold", found.gate_sold, found.ledger_sold),
-    )
-    columns = ", ".join(f"{name} {'missing' if missing else gate} / {ledger}" for name, gate, ledger in pairs)
-    return f"{found.sku}, gate / ledger: {columns}; in flight {found.in_flight}; {'drift' if found.is_drift else 'no drift'}"
+    columns = ", ".join(f"{name} {'missing' if missing else gate} / {ledger}" for name, gate, ledger in found.pairs)
+    verdict = "drift" if found.is_drift else "no drift"
+    why = f" ({found.why})" if found.why else ""
+    return f"{found.sku}, gate / ledger: {columns}; in flight {found.in_flight}; {verdict}{why}"
 
 
 class AdjustStockForm(forms.Form):
@@ -233,8 +233,8 @@ class SaleItemAdmin(StaffAdmin):
     list_select_related = ("sale", "product")
     fields = ("sale", "product", "price", "list_price", "currency", "per_customer", *_STOCK)
     autocomplete_fields = ("sale", "product")
-    actions_detail = ("adjust_stock",)
-    actions_row = ("adjust_stock",)
+    actions_detail = ("adjust_stock", "gate_and_ledger")
+    actions_row = ("adjust_stock", "gate_and_ledger")
 
     def get_readonly_fields(self, request: HttpRequest, obj: SaleItem | None = None) -> tuple[str, ...]:
         return ("sale", "product", *_STOCK) if obj else _STOCK
@@ -267,6 +267,31 @@ class SaleItemAdmin(StaffAdmin):
             "stock": stock,
         }
         return TemplateResponse(request, "admin/inventory/saleitem/adjust_stock.html", context)
+
+    @action(description="Gate and ledger", url_path="gate-and-ledger", icon="balance", permissions=["operate"])
+    def gate_and_ledger(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Both side by side with the likely cause; what is mended is what is shown."""
+        item = self.get_object(request, object_id)
+        if item is None:
+            return self.gone(request, object_id)
+        found = None
+        try:
+            found = reconcile.drift(item.pk)
+            if request.method == "POST":
+                reconcile.mend(found, request.user.get_username())
+                self.note(request, item, f"Rebuilt the gate: {found.why or 'asked for'}")
+                self.message_user(request, f"{found.sku}: the gate was rebuilt from the ledger.", messages.SUCCESS)
+                return redirect("admin:inventory_saleitem_gate_and_ledger", item.pk)
+        except FAULTS as error:
+            self.message_user(request, f"Nothing was changed. {sentence(error)}", messages.ERROR)
+        context = self.admin_site.each_context(request) | {
+            "title": f"Gate and ledger: {item.product.sku} in {item.sale}",
+            "opts": self.opts,
+            "item": item,
+            "found": found,
+            "mends": item.mends.all()[:20],
+        }
+        return TemplateResponse(request, "admin/inventory/saleitem/gate_and_ledger.html", context)
 
     def _adjust(self, request: HttpRequest, item: SaleItem, *, units: int, reason: str) -> bool:
         """Whether the ledger has moved."""

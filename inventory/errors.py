@@ -103,3 +103,7 @@ class NotEnoughStock(Refused):
 
 class ConcurrentReservation(Unavailable):
     """The same orders are being reserved by another worker."""
+
+
+class TermsChanged(Unavailable):
+    """The item's terms were changed meanwhile; please try again."""

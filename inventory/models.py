@@ -78,6 +78,8 @@ class SaleItem(models.Model):
     sold = models.PositiveIntegerField(default=0, editable=False)
     # Raised by every write of the row that the gate must learn of: terms of the sale, units allocated.
     gate_version = models.PositiveBigIntegerField(default=1, editable=False)
+    # How many gates there were: raised when one was missing. An order says under which it was admitted.
+    gate_life = models.PositiveBigIntegerField(default=0, editable=False)
 
     class Meta:
         ordering = ["id"]

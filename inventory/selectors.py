@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db.models import Case, F, IntegerField, Q, Sum, Value, When
@@ -12,6 +13,14 @@ from inventory.admission.admitted import ItemTerms
 from inventory.models import Sale, SaleItem, StockMovement
 
 _RETIRING = timedelta(days=30)  # beat may be away for this long
+
+
+class Stock(NamedTuple):
+    """The stock columns of an item."""
+
+    available: int
+    reserved: int
+    sold: int
 
 
 def public_state(state: str, opens_at: datetime, closes_at: datetime, moment: datetime) -> str:
@@ -37,10 +46,17 @@ def terms(items: Iterable[int]) -> list[ItemTerms]:
             opens_at_us=to_us(item.sale.opens_at),
             closes_at_us=to_us(item.sale.closes_at),
             allocated=item.allocated,
+            life=item.gate_life,
             pace_us=1_000_000 // item.sale.waiting_room_rate if item.sale.waiting_room_rate else 0,
         )
         for item in SaleItem.objects.filter(pk__in=items).select_related("sale", "product")
     ]
+
+
+def stock_of(items: Iterable[int]) -> dict[int, Stock]:
+    """The stock columns of these items."""
+    rows = SaleItem.objects.filter(pk__in=items).values_list("pk", "available", "reserved", "sold")
+    return {pk: Stock(*columns) for pk, *columns in rows}
 
 
 def watched_items() -> list[int]:

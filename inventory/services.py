@@ -11,7 +11,7 @@ from django.db.models import F
 
 from flashsale.core import bulk
 from flashsale.core.errors import Invalid
-from inventory.errors import ConcurrentReservation, NotEnoughStock, UnknownItem, UnknownSale
+from inventory.errors import ConcurrentReservation, NotEnoughStock, TermsChanged, UnknownItem, UnknownSale
 from inventory.models import Product, Sale, SaleItem, StockMovement
 
 Kind = StockMovement.Kind
@@ -95,17 +95,24 @@ def allocate(*, item_id: int, units: int, actor: str) -> None:
 
 
 @transaction.atomic
-def adjust_stock(*, item_id: int, units: int, actor: str, reason: str) -> None:
+def adjust_stock(*, item_id: int, units: int, actor: str, reason: str, gate_version: int | None = None) -> None:
     """Add units (or take them away, when negative). Not idempotent: a person decides each one.
+
+    Args:
+        gate_version: the version of the terms under which the gate gave the units up; whoever puts them back raises it.
 
     Raises:
         NotEnoughStock: fewer units available than to be taken away.
+        TermsChanged: the gate may have the units again.
     """
-    changed = SaleItem.objects.filter(pk=item_id, available__gte=-units).update(
+    item = lock_item(item_id)
+    if item.available < -units:
+        raise NotEnoughStock(item=item_id)
+    if units < 0 and gate_version not in (None, item.gate_version):
+        raise TermsChanged(item=item_id, retry_after=1)
+    SaleItem.objects.filter(pk=item_id).update(
         allocated=F("allocated") + units, available=F("available") + units, gate_version=F("gate_version") + 1
     )
-    if not changed:
-        raise NotEnoughStock(item=item_id)
     StockMovement.objects.create(item_id=item_id, kind=Kind.ADJUST, units=units, actor=actor, reason=reason)
 
 
@@ -126,6 +133,31 @@ def touch_gate(items: Iterable[int]) -> list[int]:
     found = list(items)
     SaleItem.objects.filter(pk__in=found).update(gate_version=F("gate_version") + 1)
     return found
+
+
+def start_gates(items: Iterable[int], *, lost: Iterable[int]) -> None:
+    """Gates of these items are about to be made anew; nothing that was read of their terms before holds any more.
+
+    Args:
+        lost: those of which there was none: a new life begins, orders admitted in an earlier one are unknown to it.
+    """
+    with transaction.atomic():
+        rows = SaleItem.objects.filter(pk__in=list(items))
+        list(rows.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
+        rows.update(gate_version=F("gate_version") + 1)
+        SaleItem.objects.filter(pk__in=list(lost)).update(gate_life=F("gate_life") + 1)
+
+
+def lock_item(item_id: int) -> SaleItem:
+    """The item's row, ours until the transaction ends.
+
+    Raises:
+        UnknownItem: no such item.
+    """
+    item = SaleItem.objects.select_for_update(no_key=True).filter(pk=item_id).first()
+    if item is None:
+        raise UnknownItem(item=item_id)
+    return item
 
 
 def reserve_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UUID]:

@@ -1,10 +1,14 @@
 """Why an order cannot do what was asked."""
 
-from flashsale.core.errors import NotFound, Refused
+from flashsale.core.errors import NotFound, Refused, Unavailable
 
 
 class OrderNotFound(NotFound):
     """There is no such order."""
+
+
+class OrderInDoubt(Unavailable):
+    """Nothing can be said of this order right now; please try again in a moment."""
 
 
 class NotPayable(Refused):

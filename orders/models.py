@@ -7,10 +7,13 @@ from django.db.models.functions import Now
 
 from orders.states import OrderStatus
 
+LOST = "lost"  # the reason of an order that was admitted and lost with the gate before the ledger had it
+
 
 class Order(models.Model):
     """One customer's order of one item.
 
+    Of a lost order only the id, the customer and the item are known: its quantity is 0, its source empty, its seq the id.
     ``seq`` is the sender's own number; a row rejected because another item's order took its (source, seq) keeps it as
     ``<seq>~<id>``, which no sender can send.
     """
@@ -37,7 +40,10 @@ class Order(models.Model):
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(fields=["source", "seq"], name="order_once_per_source_and_seq"),
-            models.CheckConstraint(name="order_quantity_positive", condition=Q(quantity__gte=1)),
+            models.CheckConstraint(
+                name="order_quantity_positive_unless_lost",
+                condition=Q(quantity__gte=1) | Q(quantity=0, status="rejected", reason=LOST),
+            ),
         ]
         indexes = [
             models.Index(fields=["customer", "-id"], name="order_by_customer"),
@@ -93,7 +99,7 @@ class GateEffect(models.Model):
     class Kind(models.TextChoices):
         SETTLE = "settle"
         RELEASE = "release"
-        VOID = "void"
+        REBUILD = "rebuild"  # the gate is wrong about this order
 
     order_id = models.UUIDField()
     item_id = models.BigIntegerField()

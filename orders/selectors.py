@@ -1,8 +1,6 @@
 """Orders as their customer sees them, row or not."""
 
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -10,7 +8,7 @@ from uuid import UUID
 
 from flashsale.core.clock import from_us
 from inventory.admission.admitted import AdmittedOrder
-from orders.models import GateEffect, Intake, Order
+from orders.models import Intake, Order
 from orders.states import OrderStatus
 from payments.models import Payment
 
@@ -56,7 +54,7 @@ def _row_view(order: Order, payment: Payment | None) -> dict[str, Any]:
         "total": str(order.unit_price * order.quantity),
         "currency": order.currency,
         "source": order.source,
-        "seq": order.seq.partition("~")[0],
+        "seq": order.seq.partition("~")[0] if order.source else "",
         "created_at": _time(order.admitted_at),
         "expires_at": _time(order.expires_at),
         "payment": payment
@@ -94,12 +92,9 @@ def of_customer(customer_id: int, order_ids: Iterable[UUID] | None = None) -> li
 
 def by_source_seq(source: str, seq: str) -> tuple[UUID, int, str] | None:
     """Order id, customer and digest of the request that used this pair."""
-    row = Order.objects.filter(source=source, seq=seq).values_list("pk", "customer_id", "digest").first()
-    if row:
-        return row
-    waiting = Intake.objects.filter(payload__source=source, payload__seq=seq).first()
+    waiting = Intake.objects.filter(payload__source=source, payload__seq=seq).first()  # first: from there it moves to a row
     if waiting is None:
-        return None
+        return Order.objects.filter(source=source, seq=seq).values_list("pk", "customer_id", "digest").first()
     order = AdmittedOrder.from_payload(waiting.payload)
     return order.id, order.customer, order.digest
 
@@ -114,48 +109,3 @@ def unpaid_of(order_ids: Iterable[UUID]) -> list[tuple[UUID, datetime]]:
     """Those of these orders that wait for their payment, with their deadlines."""
     rows = Order.objects.filter(pk__in=list(order_ids), status=OrderStatus.PENDING_PAYMENT)
     return list(rows.values_list("pk", "expires_at"))
-
-
-@dataclass(slots=True)
-class Holds:
-    """``held``: order -> customer and units set aside; ``buyers``: customer -> units held or bought."""
-
-    held: dict[UUID, tuple[int, int]] = field(default_factory=dict)
-    buyers: Counter[int] = field(default_factory=Counter)
-    in_intake: int = 0
-
-    def add(self, order: UUID, customer: int, units: int) -> None:
-        """Count an order that holds units."""
-        self.held[order] = customer, units
-        self.buyers[customer] += units
-
-
-def holds_of(item: int) -> Holds:
-    """Who holds or has bought units of an item, by the ledger."""
-    holds = Holds()
-    for intake in Intake.objects.filter(item_id=item):
-        holds.in_intake += 1
-        if not intake.reason:
-            order = AdmittedOrder.from_payload(intake.payload)
-            holds.add(order.id, order.customer, order.units)
-    holding = (OrderStatus.RESERVED, OrderStatus.PENDING_PAYMENT)
-    bought = (OrderStatus.PAID, OrderStatus.REFUNDED)
-    rows = Order.objects.filter(item_id=item, status__in=holding + bought)
-    for pk, customer, units, status in rows.values_list("pk", "customer_id", "quantity", "status").iterator():
-        if status in holding:
-            holds.add(pk, customer, units)
-        else:
-            holds.buyers[customer] += units
-    return holds
-
-
-def known_ids(order_ids: Iterable[UUID]) -> set[UUID]:
-    """Those of these orders that the ledger has decided on."""
-    ids = list(order_ids)
-    rows = set(Order.objects.filter(pk__in=ids).values_list("pk", flat=True))
-    return rows | set(Intake.objects.filter(pk__in=ids).values_list("pk", flat=True))
-
-
-def pending_effect_count(item: int) -> int:
-    """Effects that the gate of an item has not been told of."""
-    return GateEffect.objects.filter(item_id=item).count()

@@ -7,10 +7,11 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from django.db import IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from flashsale.core import bulk
@@ -19,38 +20,93 @@ from flashsale.core.errors import Invalid
 from inventory import services as inventory
 from inventory.admission.admitted import AdmittedOrder
 from inventory.models import SaleItem
-from orders import selectors
 from orders.errors import NotCancellable, NotPayable, OrderNotFound
-from orders.models import GateEffect, Intake, Order, OrderEvent
+from orders.holds import known_ids, units_of
+from orders.models import LOST, GateEffect, Intake, Order, OrderEvent
 from orders.states import OrderStatus
 from orders.transitions import Moved, advance, expire
 from payments import services as payments
 from payments.models import Payment
 
-_SOLD_OUT, _SEQ_TAKEN = "sold_out", "seq_taken"
+_SOLD_OUT, _SEQ_TAKEN, _LIMIT = "sold_out", "seq_taken", "limit_per_customer"
 
 
 @transaction.atomic
 def deduct(item_id: int, orders: Sequence[AdmittedOrder]) -> list[UUID]:
     """Reserve the units of admitted orders in the ledger and take the orders over from the stream. May run twice.
 
-    An order for which the ledger has no units is taken over too, with that reason.
+    An order for which the ledger has no units is taken over too, with that reason. One that was written down as lost stays
+    lost; its units go back. One that was admitted by a gate that is lost since makes the present gate be rebuilt, which knows
+    nothing of it; once a gate was lost, the limit per customer is looked after here.
+
+    Raises:
+        UnknownItem: no such item.
     """
     ids = [order.id for order in orders]
-    known = selectors.known_ids(ids)
+    item = inventory.lock_item(item_id)  # first: whoever decides on the same orders has decided, and is seen below
+    known = known_ids(ids)
     fresh = [order for order in orders if order.id not in known]
-    reserved = inventory.reserve_units(item_id=item_id, requests={order.id: order.units for order in fresh})
+    if known:
+        lost = Order.objects.filter(pk__in=known, status=OrderStatus.REJECTED, reason=LOST)
+        _effects(GateEffect.Kind.RELEASE, [(item_id, pk) for pk in lost.values_list("pk", flat=True)])
+    over = _over_limit(item, fresh) if item.gate_life > 1 else set()
+    requests = {order.id: order.units for order in fresh if order.id not in over}
+    reserved = inventory.reserve_units(item_id=item_id, requests=requests)
+    refused = {order.id: _LIMIT if order.id in over else _SOLD_OUT for order in fresh if order.id not in reserved}
     rows = [
-        {
-            "id": order.id,
-            "item_id": item_id,
-            "payload": order.as_payload(),
-            "reason": "" if order.id in reserved else _SOLD_OUT,
-        }
+        {"id": order.id, "item_id": item_id, "payload": order.as_payload(), "reason": refused.get(order.id, "")}
         for order in fresh
     ]
     bulk.insert(Intake, rows)
+    _effects(GateEffect.Kind.REBUILD, [(item_id, order.id) for order in fresh if order.life != item.gate_life])
     return ids
+
+
+def _over_limit(item: SaleItem, orders: Sequence[AdmittedOrder]) -> set[UUID]:
+    """Those of these orders that are too many for their customers: a gate that was lost has forgotten what they had."""
+    units = units_of(item.pk, {order.customer for order in orders})
+    over = set()
+    for order in orders:
+        if units[order.customer] + order.units > item.per_customer:
+            over.add(order.id)
+        else:
+            units[order.customer] += order.units
+    return over
+
+
+@transaction.atomic
+def lose(order_id: UUID, customer_id: int, item_id: int, admitted_at: datetime) -> None:
+    """Write down that an admitted order was lost before the ledger had it, unless the ledger knows it. May run twice.
+
+    Whoever decides what becomes of an id without a row, here or in ``deduct``, holds the item's row.
+
+    Raises:
+        OrderNotFound: there is no such item.
+    """
+    item = SaleItem.objects.select_for_update(of=("self",), no_key=True).select_related("product").filter(pk=item_id).first()
+    if item is None:
+        raise OrderNotFound
+    if known_ids([order_id]):
+        return
+    moment = now()
+    Order.objects.create(
+        id=order_id,
+        customer_id=customer_id,
+        item=item,
+        sku=item.product.sku,
+        quantity=0,
+        unit_price=item.price,
+        currency=item.currency,
+        source="",
+        seq=str(order_id),  # no sender can send an empty source
+        digest="",
+        status=OrderStatus.REJECTED,
+        reason=LOST,
+        admitted_at=admitted_at,
+        expires_at=moment,
+    )
+    queued = _event(order_id, OrderStatus.QUEUED, "", at=admitted_at)
+    bulk.insert(OrderEvent, [queued, _event(order_id, OrderStatus.REJECTED, LOST, at=moment)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +122,7 @@ def create(order_ids: Iterable[UUID]) -> Created:
     ids = list(order_ids)
     try:
         _create(ids)
-    except (IntegrityError, ValueError, ArithmeticError, KeyError) as error:
+    except (IntegrityError, DataError, ValueError, ArithmeticError, KeyError) as error:
         if len(ids) == 1:
             return Created([], {ids[0]: repr(error)})
         half = len(ids) // 2
@@ -97,7 +153,8 @@ def _create(ids: Sequence[UUID]) -> None:
     bulk.insert(Order, [rows[order.id] for order in clashed], on_conflict="")
     had_units = {order.id for order, reason in taken if not reason}
     _release([(order.item, order.id, order.units) for order in clashed if order.id in had_units])
-    _effects(GateEffect.Kind.VOID, [(order.item, order.id) for order, reason in taken if reason])
+    # A gate that admitted more than there was is wrong: only the ledger knows by how much.
+    _effects(GateEffect.Kind.REBUILD, [(order.item, order.id) for order, reason in taken if reason])
     queued = [_event(order.id, OrderStatus.QUEUED, "", at=from_us(order.at)) for order, _ in taken]
     decided = [_event(pk, row["status"], row["reason"], at=moment) for pk, row in rows.items()]
     bulk.insert(OrderEvent, queued + decided)
@@ -228,12 +285,14 @@ def cancel(order_id: UUID, customer_id: int) -> None:
 
 
 @transaction.atomic
-def cancel_unpaid(limit: int, order_ids: Iterable[UUID] | None = None) -> int:
-    """Cancel up to ``limit`` orders whose payment is overdue; how many there were. May run twice and at once."""
-    if order_ids is None:
-        overdue = Order.objects.filter(status=OrderStatus.PENDING_PAYMENT, expires_at__lte=Now())
-        order_ids = overdue.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True)[:limit]
-    cancelled = expire(order_ids)
+def cancel_unpaid(limit: int) -> int:
+    """Cancel up to ``limit`` orders whose payment is overdue, the longest overdue first; how many there were.
+
+    May run twice and at once: what somebody else is at is left to them.
+    """
+    overdue = Order.objects.filter(status=OrderStatus.PENDING_PAYMENT, expires_at__lte=Now())
+    locked = overdue.select_for_update(skip_locked=True).order_by("expires_at", "pk")
+    cancelled = expire(locked.values_list("pk", flat=True)[:limit])
     _release((order.item, order.id, order.quantity) for order in cancelled)
     return len(cancelled)
 
@@ -260,11 +319,17 @@ def refund_by_staff(order_id: UUID, actor: str) -> None:
     payments.request_refund(payments.captured_of(order_id), "by_staff")
 
 
-def pending_effects(limit: int) -> Mapping[tuple[int, str], list[tuple[int, UUID]]]:
-    """What the gate has to be told, oldest first: (item, kind) -> effect id and order id."""
+def lock_effects(limit: int, but_not_of: Iterable[int] = ()) -> Mapping[tuple[int, str], list[tuple[int, UUID]]]:
+    """What the gate has to be told, oldest first: (item, kind) -> effect id and order id.
+
+    The rows are the caller's until its transaction ends; what others have locked is left out.
+
+    Args:
+        but_not_of: items whose effects stay where they are.
+    """
     grouped: dict[tuple[int, str], list[tuple[int, UUID]]] = defaultdict(list)
-    rows = GateEffect.objects.order_by("pk").values_list("item_id", "kind", "pk", "order_id")[:limit]
-    for item, kind, pk, order_id in rows:
+    rows = GateEffect.objects.exclude(item_id__in=list(but_not_of)).select_for_update(skip_locked=True).order_by("pk")
+    for item, kind, pk, order_id in rows.values_list("item_id", "kind", "pk", "order_id")[:limit]:
         grouped[item, kind].append((pk, order_id))
     return grouped
 

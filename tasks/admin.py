@@ -24,7 +24,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from flashsale.core.errors import FlashsaleError
 from tasks import dead_letters
-from tasks.models import DeadLetter
+from tasks.models import DeadLetter, GateMend
 
 # A lock speaks to Redis without the gate's translation of errors, so both kinds have to be expected.
 FAULTS = (FlashsaleError, redis.RedisError)
@@ -142,6 +142,16 @@ class DeadLetterAdmin(ReadOnly, StaffAdmin):
             return
         self.note(request, letter, "Run again.")
         self.message_user(request, f"{letter} was published again.", messages.SUCCESS)
+
+
+@admin.register(GateMend)
+class GateMendAdmin(ReadOnly, StaffAdmin):
+    """The history of mends."""
+
+    list_display = ("id", "created_at", "item_id", "cause", "actor", "before", "after", "in_flight", "took_ms")
+    list_filter = (("created_at", RangeDateTimeFilter),)
+    search_fields = ("=item__product__sku", "cause", "actor")
+    search_help_text = "SKU, cause, actor"
 
 
 admin.site.unregister(User)

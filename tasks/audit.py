@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection
 
 from inventory import selectors
-from tasks import gate_sync
+from tasks.reconcile import drift
 
 _GRACE_S = 60  # past its deadline an order has this long to reach an end state
 
@@ -49,12 +49,12 @@ def _rows(statement: str, *args: Any) -> list[tuple[Any, ...]]:
 def _gate(items: Sequence[int]) -> tuple[list[str], list[str], int]:
     totals, differences, in_flight = [], [], 0
     for item in items:
-        seen = gate_sync.drift(item)
+        seen = drift(item)
         in_flight += seen.in_flight
         if seen.is_drift:
             differences.append(
                 f"item {item}: gate stock {seen.gate_stock} held {seen.gate_held} sold {seen.gate_sold}, "
-                f"ledger {seen.ledger_stock} {seen.ledger_held} {seen.ledger_sold}"
+                f"ledger {seen.ledger_stock} {seen.ledger_held} {seen.ledger_sold}: {seen.why}"
             )
         if seen.gate_total is not None and seen.gate_total != seen.gate_allocated:
             totals.append(f"item {item}: stock + held + sold = {seen.gate_total}, allocated {seen.gate_allocated}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import current_app
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.db.models.functions import Now
 
 from tasks.models import DeadLetter
@@ -15,8 +15,12 @@ from tasks.models import DeadLetter
 logger = logging.getLogger(__name__)
 
 
-def bury(task: str, args: list[Any], error: Exception, *, attempts: int) -> None:
-    """Keep a step that gave up; the same step again only counts up. Never raises: the sweeps do not need the letter."""
+def bury(task: str, args: list[Any], error: Exception, *, attempts: int) -> bool:
+    """Keep a step that gave up; the same step again only counts up. Never raises.
+
+    Returns:
+        whether the letter is written. Until it is, nobody may forget the only other record of what it holds.
+    """
     fingerprint = sha256(json.dumps([task, args], sort_keys=True, default=str).encode()).hexdigest()
     queue = settings.CELERY_TASK_ROUTES[task]["queue"]
     try:
@@ -28,15 +32,17 @@ def bury(task: str, args: list[Any], error: Exception, *, attempts: int) -> None
                 [
                     task,
                     queue,
-                    json.dumps(args, default=str),
+                    json.dumps(args, default=str).replace("\\u0000", "\\ufffd"),  # PostgreSQL holds no NUL
                     getattr(error, "code", type(error).__name__)[:64],
-                    repr(error)[:4000],
+                    repr(error)[:4000].replace("\x00", "\ufffd"),
                     attempts,
                     fingerprint,
                 ],
             )
-    except DatabaseError as failure:
+    except Error as failure:
         logger.error("dead letter lost", extra={"event": "dead_letter_lost", "task": task, "error": repr(failure)})
+        return False
+    return True
 
 
 def run_again(letter: DeadLetter, actor: str) -> None:

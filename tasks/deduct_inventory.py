@@ -44,8 +44,8 @@ def _deduct(item: int, entries: Sequence[Entry]) -> list[Entry]:
     except _POISON as error:
         if len(entries) == 1:
             entry_id, order = entries[0]
-            dead_letters.bury("tasks.deduct_inventory", [item, [[entry_id, order.as_payload()]]], error, attempts=1)
-            gate.drop(item, [entry_id])
+            if dead_letters.bury("tasks.deduct_inventory", [item, [[entry_id, order.as_payload()]]], error, attempts=1):
+                gate.drop(item, [entry_id])
             return []
         half = len(entries) // 2
         return _deduct(item, entries[:half]) + _deduct(item, entries[half:])

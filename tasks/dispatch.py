@@ -2,14 +2,17 @@
 
 import os
 import socket
+import time
 
 from celery import shared_task
 from django.conf import settings
 
 from inventory.admission import gate
-from tasks import pace
+from tasks import dead_letters, pace
 from tasks.retry import Step
 
+# Under a steady stream there is always one more order: a turn has an end, or a worker that is asked to stop would not stop.
+_LONGEST_TURN_S = 1.0
 CONSUMER = f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -19,9 +22,10 @@ def dispatch(item: int) -> None:
 
     What the pace does not allow stays in the stream, and one wake-up is sent for when it will. May run twice and at once.
     """
-    from tasks import dead_letters, pipeline
+    from tasks import pipeline
 
-    while True:
+    turn_ends = time.monotonic() + _LONGEST_TURN_S
+    while time.monotonic() < turn_ends:
         grant = pace.grant_batch(min(settings.BATCH_SIZE, max(1, gate.unclaimed(item))))
         if not grant.orders:
             pipeline.wake_later(item, grant.retry_after_s)
@@ -34,10 +38,16 @@ def dispatch(item: int) -> None:
         )
         if len(claim.entries) < grant.orders:
             pace.give_back(grant, grant.orders - len(claim.entries))
-        for entry_id, raw in claim.broken:
-            dead_letters.bury("tasks.dispatch", [item, raw], ValueError("unreadable stream entry"), attempts=1)
-            gate.drop(item, [entry_id])
+        bury_broken(item, claim)
         if claim.entries:
             pipeline.start_chain(item, claim.entries)
         if len(claim.entries) + len(claim.broken) < grant.orders:
             return  # what comes after the claim wakes the dispatcher by itself
+    pipeline.wake(item)
+
+
+def bury_broken(item: int, claim: gate.Claim) -> None:
+    """Entries that nobody can read leave the stream once they stand in the dead letters."""
+    for entry_id, raw in claim.broken:
+        if dead_letters.bury("tasks.dispatch", [item, raw], ValueError("unreadable stream entry"), attempts=1):
+            gate.drop(item, [entry_id])

@@ -7,6 +7,7 @@ from celery.signals import worker_ready
 from django.conf import settings
 
 from flashsale.core.redis_client import gate_client
+from flashsale.ratelimit.in_process import ruleset
 
 _EVERY_S = 3
 _LIFE_S = 12
@@ -15,6 +16,7 @@ _KEY = "fs:workers:{}"
 
 @worker_ready.connect
 def _start(sender: Any = None, **_: Any) -> None:
+    ruleset().keep_fresh()
     queues = sorted(sender.app.amqp.queues.consume_from)
     threading.Thread(target=_beat, args=(queues, threading.Event()), daemon=True, name="heartbeat").start()
 

@@ -1,24 +1,30 @@
 """Takes an order: one round trip to the gate, and the ledger only where the gate's memory ends."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import sha256
 from uuid import UUID
 
-from django.db import DatabaseError
+from django.conf import settings
+from django.db import Error
 
+from flashsale.core.clock import now
 from flashsale.core.errors import FlashsaleError, RateLimited
-from flashsale.core.ids import item_of_order, item_of_token, new_order_id
+from flashsale.core.ids import item_of_order, item_of_token, made_at
 from flashsale.core.metrics import ADMISSIONS, LIMIT_DECISIONS
+from flashsale.ratelimit.headers import headers
 from flashsale.ratelimit.in_process import rules_at
+from flashsale.ratelimit.limit import SECOND_US, Reading
+from flashsale.ratelimit.limiter import Answer, Decision
 from flashsale.ratelimit.redis_store import encoded
 from flashsale.ratelimit.rules import Rule
 from inventory import selectors as inventory
 from inventory.admission import gate
 from inventory.admission.admitted import AdmittedOrder
 from inventory.errors import GateMissing, GateUnavailable, IdempotencyMismatch, SeqTaken, TokenInvalid, TokenUsed
-from orders import selectors
-from orders.errors import OrderNotFound
-from tasks import pipeline
+from orders import selectors, services
+from orders.errors import OrderInDoubt, OrderNotFound
+from tasks import order_ids, pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +72,18 @@ def _admit(customer: int, request: OrderRequest) -> gate.Admission:
             sku=request.sku,
             units=request.quantity,
             token=request.token,
-            order_id=new_order_id(item or 1),
+            order_id=order_ids.new(item or 1, customer),
             source=request.source,
             seq=request.seq,
             digest=request.digest(),
             method=request.payment_method,
-            limit=_limit_of(rule, request.quantity),
+            limit=encoded(rule.limit, rule.on_limit != "log") if rule else "",
+            rule=rule.name if rule else "",
         )
-    except RateLimited:
+    except RateLimited as refusal:
         if rule:
             LIMIT_DECISIONS.labels(rule.name, "limited").inc()
+            refusal.headers = _headers(rule, item, refusal.retry_after or 0)
         raise
     except (TokenInvalid, TokenUsed, GateMissing) as refusal:
         replayed = _from_ledger(customer, request)
@@ -95,16 +103,17 @@ def _admission_rule() -> Rule | None:
     return min(rules_at("admission"), key=lambda rule: rule.fleet == "all", default=None)
 
 
-def _limit_of(rule: Rule | None, units: int) -> str:
-    # A quantity over the burst could never pass; the gate refuses it for other reasons or lets it through unlimited.
-    return encoded(rule.limit, rule.on_limit != "log") if rule and units <= rule.limit.limit else ""
+def _headers(rule: Rule, item: int, retry_after_s: float) -> dict[str, str]:
+    until_us = int(retry_after_s * SECOND_US)
+    answer = Answer(rule, str(item), Reading(False, 0, 0, until_us, until_us))
+    return headers(Decision(0, answer, answers=(answer,)))
 
 
 def _from_ledger(customer: int, request: OrderRequest) -> gate.Admission | None:
     """The order of a receipt that the gate has forgotten."""
     try:
         found = selectors.by_source_seq(request.source, request.seq)
-    except DatabaseError:
+    except Error:
         return None
     if found is None:
         return None
@@ -120,29 +129,48 @@ def _has_gate(item: int) -> bool:
     """Whether the item should have a gate, so that a missing one is only missing for a moment."""
     try:
         return item in inventory.watched_items()
-    except DatabaseError:
+    except Error:
         return bool(item)
 
 
 def order_of(customer: int, order_id: UUID) -> dict[str, object]:
-    """A customer's order from the moment of its admission on.
+    """A customer's order from the moment of its admission on, for ever.
 
-    The gate is asked before the ledger: an order that moves from one to the other meanwhile is found in the second.
+    The gate is asked before the ledger: an order that moves from one to the other meanwhile is found in the second. An id
+    that we told to this customer and that neither knows is of an order that was lost with the gate: that is written down, and
+    final.
 
     Raises:
         OrderNotFound: nobody's, or somebody else's.
+        OrderInDoubt: the order was told to this customer, and it cannot be said now what became of it.
     """
-    queued = [order for order in _queued([item_of_order(order_id)], customer) if order.id == order_id]
+    try:
+        seen = gate.look_for(item_of_order(order_id), customer, order_id)
+    except GateUnavailable:
+        seen = None
     try:
         rows = selectors.of_customer(customer, [order_id])
-    except DatabaseError:
-        if not queued:
+    except Error:
+        if not (seen and seen.queued):
             raise
         rows = []
-    found = rows or [selectors.waiting_view(order) for order in queued]
-    if not found:
+    if rows:
+        return rows[0]
+    if seen and seen.queued:
+        return selectors.waiting_view(seen.queued)
+    if not order_ids.was_told(order_id, customer):
         raise OrderNotFound
-    return found[0]
+    _require_lost(order_id, seen)
+    services.lose(order_id, customer, item_of_order(order_id), made_at(order_id))
+    return selectors.of_customer(customer, [order_id])[0]
+
+
+def _require_lost(order_id: UUID, seen: gate.Sight | None) -> None:
+    is_old = now() - made_at(order_id) > timedelta(seconds=settings.LOST_ORDER_AFTER_S)
+    if seen is None or seen.is_held or not is_old:
+        raise OrderInDoubt(retry_after=1)
+    if not seen.is_whole and _has_gate(item_of_order(order_id)):
+        raise OrderInDoubt(retry_after=1)
 
 
 def orders_of(customer: int, items: list[int]) -> list[dict[str, object]]:

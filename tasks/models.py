@@ -29,3 +29,41 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task} #{self.pk}"
+
+
+class GateMend(models.Model):
+    """One line of the history of mends: a gate was rebuilt from the ledger. Append-only.
+
+    Before: what the gate had, null where there was none. After: what it was opened with.
+    """
+
+    # The history outlives an item that is deleted before anything was sold of it.
+    item = models.ForeignKey("inventory.SaleItem", on_delete=models.DO_NOTHING, related_name="mends", db_constraint=False)
+    cause = models.CharField(max_length=300)
+    actor = models.CharField(max_length=150, blank=True, help_text="Who asked for it; empty: a sweep.")
+    stock_before = models.BigIntegerField(null=True)
+    held_before = models.BigIntegerField(null=True)
+    sold_before = models.BigIntegerField(null=True)
+    stock_after = models.BigIntegerField()
+    held_after = models.BigIntegerField()
+    sold_after = models.BigIntegerField()
+    in_flight = models.BigIntegerField(help_text="Orders and effects between gate and ledger when it was rebuilt.")
+    fence = models.BigIntegerField(help_text="The fencing number it was rebuilt under.")
+    took_ms = models.PositiveIntegerField("took (ms)", help_text="How long the gate answered paused.")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.item_id}: {self.cause}"
+
+    @property
+    def before(self) -> str:
+        """Stock, held, sold at the gate before, in words where there was none."""
+        return "missing" if self.stock_before is None else f"{self.stock_before} / {self.held_before} / {self.sold_before}"
+
+    @property
+    def after(self) -> str:
+        """Stock, held, sold at the gate after."""
+        return f"{self.stock_after} / {self.held_after} / {self.sold_after}"

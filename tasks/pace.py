@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from flashsale.ratelimit.in_process import limiter, rules_at
 from flashsale.ratelimit.limit import SECOND_US, Check
-from flashsale.ratelimit.limiter import Decision
+from flashsale.ratelimit.limiter import Decision, most
 
 _CHAIN = ("inventory", "orders")
 _BATCH_RULES = ("consume:dispatch", *(f"produce:{queue}" for queue in _CHAIN))
@@ -42,7 +42,8 @@ def book(queue: str, orders: int) -> tuple[float, bool]:
     Returns:
         seconds to wait, and whether that was booked; if not, ask again after them.
     """
-    decision = limiter().check([(rule, "all") for rule in rules_at(f"consume:{queue}")], orders)
+    rules = rules_at(f"consume:{queue}")
+    decision = limiter().check([(rule, "all") for rule in rules], min([orders, *(most(rule.limit) for rule in rules)]))
     if decision.allowed:
         return decision.wait_s, True
     return max(decision.retry_after_s, 1 / SECOND_US), False

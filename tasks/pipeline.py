@@ -34,10 +34,14 @@ logger = logging.getLogger(__name__)
 _ONE_TRY: dict[str, Any] = {"retry": False}
 
 
-def publish(task: Any, *args: Any) -> None:
-    """Send a message that may be lost. Never raises."""
+def publish(task: Any, *args: Any, **options: Any) -> None:
+    """Send a message that may be lost. Never raises.
+
+    Args:
+        options: of ``apply_async``, such as ``eta``.
+    """
     try:
-        task.apply_async(args=args, **_ONE_TRY)
+        task.apply_async(args=args, **options, **_ONE_TRY)
     except (OperationalError, OSError) as error:
         logger.warning("message not sent", extra={"event": "message_not_sent", "task": task.name, "error": repr(error)})
 
@@ -57,15 +61,15 @@ def wake_later(item: int, seconds: float) -> None:
 
 
 def start_chain(item: int, entries: Sequence[Entry]) -> None:
-    """One chain for one batch of claimed orders.
-
-    Raises:
-        kombu.exceptions.OperationalError: not sent; the claim stands still and is stolen by a sweep.
-    """
+    """One chain for one batch of claimed orders. Never raises: a claim whose chain was not sent is stolen by a sweep."""
     BATCH_ORDERS.observe(len(entries))
     batch = [[entry_id, order.as_payload()] for entry_id, order in entries]
-    chain(
+    steps = chain(
         deduct_inventory.deduct_inventory.s(item, batch),
         create_orders.create_orders.s(),
         request_payments.request_payments.s(),
-    ).apply_async()
+    )
+    try:
+        steps.apply_async(**_ONE_TRY)
+    except (OperationalError, OSError) as error:
+        logger.warning("chain not sent", extra={"event": "message_not_sent", "item": item, "error": repr(error)})

@@ -5,6 +5,7 @@ from typing import Any
 
 from celery import Task
 from django.db import InterfaceError, OperationalError, close_old_connections
+from kombu.exceptions import OperationalError as MessageNotSent
 
 from flashsale.core.errors import Unavailable
 from flashsale.core.metrics import STEP_SECONDS
@@ -30,10 +31,17 @@ class Step(Task):  # type: ignore[type-arg]
     max_retries = _RETRIES
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]
-        """Publish, with the number of orders in a header: the pace of a queue is in orders, not in messages."""
+        """Publish, with the number of orders in a header: the pace of a queue is in orders, not in messages.
+
+        Raises:
+            kombu.exceptions.OperationalError: not sent.
+        """
         orders = max((len(value) for value in args or () if isinstance(value, list)), default=1)
         options["headers"] = {**(options.get("headers") or {}), "units": max(1, orders)}
-        return super().apply_async(args, kwargs, **options)
+        try:
+            return super().apply_async(args, kwargs, **options)
+        except AttributeError as error:  # kombu 5.7, on the channel of a connection that was lost meanwhile
+            raise MessageNotSent(repr(error)) from error
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the step, timed."""
@@ -41,7 +49,13 @@ class Step(Task):  # type: ignore[type-arg]
             return super().__call__(*args, **kwargs)
 
     def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
-        """Called by Celery once the retries are used up."""
+        """Called by Celery once the retries are used up, and when a step is done and its next message could not be sent.
+
+        The latter is no dead letter: the row or stream entry that the step left is found by a sweep.
+        """
+        if isinstance(exc, MessageNotSent):
+            logger.warning("message not sent", extra={"event": "message_not_sent", "task": self.name, "error": repr(exc)})
+            return
         close_old_connections()
         logger.error("step gave up", extra={"event": "step_gave_up", "task": self.name, "error": repr(exc)})
         dead_letters.bury(self.name, list(args), exc, attempts=self.request.retries + 1)

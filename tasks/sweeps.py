@@ -4,7 +4,7 @@ They run in two processes (a beat task and ``manage.py sweep``), may run at once
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from celery import shared_task
 from django.conf import settings
@@ -15,8 +15,8 @@ from inventory import selectors as inventory
 from inventory.admission import gate
 from orders import services
 from payments import services as payments
-from tasks import create_orders, gate_effects, gate_sync, request_payments
-from tasks.dispatch import CONSUMER
+from tasks import cancel_unpaid, create_orders, gate_effects, gate_sync, request_payments
+from tasks.dispatch import CONSUMER, bury_broken
 from tasks.retry import TRANSIENT
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ def waiting_orders() -> None:
             pipeline.wake(item)
         if claimed:
             stolen = gate.steal(item, consumer=CONSUMER, idle_ms=_CLAIM_IDLE_MS, limit=settings.BATCH_SIZE)
+            bury_broken(item, stolen)
             if stolen.entries:
                 pipeline.start_chain(item, stolen.entries)
 
@@ -59,43 +60,49 @@ def open_payments() -> None:
 
 def unpaid_orders() -> None:
     """A delayed cancellation was lost."""
-    while services.cancel_unpaid(_LIMIT) == _LIMIT:
-        gate_effects.apply()
+    cancel_unpaid.drain()
 
 
 def effects() -> None:
     """The gate has not been told of what the ledger decided."""
-    while gate_effects.apply() == _LIMIT:
-        pass
+    gate_effects.apply()
 
 
-SWEEPS: tuple[Callable[[], object], ...] = (
-    waiting_orders,
-    half_made_orders,
-    open_payments,
-    unpaid_orders,
-    effects,
-    gate_sync.refresh_gates,
-    publish.publish,
-)
+Sweep = Callable[[], object]
+GIVING_BACK: tuple[Sweep, ...] = (unpaid_orders, effects)
+DRIVING_ON: tuple[Sweep, ...] = (waiting_orders, half_made_orders, open_payments, gate_sync.refresh_gates, publish.publish)
+SWEEPS = GIVING_BACK + DRIVING_ON
 
 
-def run_all() -> None:
-    """Every sweep once; one that fails does not keep the others back."""
-    for sweep in SWEEPS:
-        try:
-            sweep()
-        except (*TRANSIENT, FlashsaleError, OSError) as error:
-            logger.warning("sweep failed", extra={"event": "sweep_failed", "sweep": sweep.__name__, "error": repr(error)})
+def run(sweep: Sweep) -> None:
+    """One sweep, once; a fault of the world is logged, and the next time tries again."""
+    try:
+        sweep()
+    except (*TRANSIENT, FlashsaleError, OSError) as error:
+        logger.warning("sweep failed", extra={"event": "sweep_failed", "sweep": sweep.__name__, "error": repr(error)})
+    except Exception as error:  # a fault of ours in one net must not take the others away
+        logger.exception("sweep broke", extra={"event": "sweep_broke", "sweep": sweep.__name__, "error": repr(error)})
+
+
+def run_all(chosen: Iterable[Sweep] = SWEEPS) -> None:
+    """These sweeps once, one after the other; one that fails does not keep the others back."""
+    for each in chosen:
+        run(each)
 
 
 @shared_task(name="tasks.forget_gates", ignore_result=True)
 def forget_gates() -> None:
     """Delete the gates of sales that have been over for longer than the retention."""
-    gate.forget(inventory.retired_items())
+    gate_sync.forget_gates(inventory.retired_items())
 
 
 @shared_task(name="tasks.sweep", ignore_result=True)
 def sweep() -> None:
-    """Beat's half of the sweeps."""
-    run_all()
+    """Beat's half of the sweeps that drive orders on."""
+    run_all(DRIVING_ON)
+
+
+@shared_task(name="tasks.sweep_unpaid", ignore_result=True)
+def sweep_unpaid() -> None:
+    """Beat's half of the sweeps that give units back; a queue of its own, so a slow one of the others does not delay it."""
+    run_all(GIVING_BACK)

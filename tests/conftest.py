@@ -91,15 +91,15 @@ def environment():
 
 
 class Process:
-    """A process of the system, with its log."""
+    """A process of the system, with its log; ``variables``: what it gets beside the tests' environment."""
 
-    def __init__(self, name, *command):
+    def __init__(self, name, *command, **variables):
         self.log = Path(settings.STATIC_ROOT).parent / f"{name}-{time.time_ns()}.log"
         with self.log.open("wb") as log:
             self.popen = subprocess.Popen(
                 [str(BIN / command[0]), *command[1:]],
                 cwd=ROOT,
-                env=environment(),
+                env=environment() | variables,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

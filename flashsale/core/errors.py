@@ -42,6 +42,24 @@ class RateLimited(Refused):
 
     code = "rate_limited"
 
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        retry_after: float | None = None,
+        headers: dict[str, str] | None = None,
+        **context: Any,
+    ) -> None:
+        """
+        Args:
+            detail: the sentence for the customer.
+            retry_after: seconds after which the same request may pass.
+            headers: of the answer, where the limit was not decided by the throttle.
+            context: plain values for the log.
+        """
+        super().__init__(detail, retry_after=retry_after, **context)
+        self.headers = headers or {}
+
 
 class Invalid(FlashsaleError):
     """The request is not valid."""

@@ -1,10 +1,12 @@
-"""A distributed lock with a fencing number (Kleppmann, "How to do distributed locking", 2016).
+"""Distributed locks with a fencing number (Kleppmann, "How to do distributed locking", 2016).
 
 The lock alone keeps nobody out: a holder that was stopped past its life still believes in it. So every write made under
-the lock carries the fencing number, and the written side refuses a number lower than one it has seen.
+the lock carries the fencing number, and the written side refuses a number lower than one it has seen. The numbers go on
+rising when Redis has lost them: they are never below its clock in microseconds.
 """
 
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from uuid import uuid4
@@ -16,7 +18,9 @@ from flashsale.core.lua import Script
 
 _SCRIPTS = Path(__file__).parent / "lua"
 _ACQUIRE = Script(_SCRIPTS / "acquire-2.lua")
+_PROLONG = Script(_SCRIPTS / "prolong-1.lua")
 _RELEASE = Script(_SCRIPTS / "release-1.lua")
+_COUNTER_TTL_S = 7 * 24 * 3600
 
 
 class LockHeld(Unavailable):
@@ -25,42 +29,96 @@ class LockHeld(Unavailable):
     code = "locked"
 
 
-class FencedLock:
-    """``with FencedLock(client, "rebuild:17", ttl_ms=10_000) as fence: ...``"""
+def forget(client: "redis.Redis", names: Iterable[str]) -> None:
+    """Delete the counters of locks that nobody takes any more: a later holder would start at 1 again."""
+    pipe = client.pipeline(transaction=False)
+    for name in names:
+        pipe.unlink(_counter(name))
+    pipe.execute()
 
-    def __init__(self, client: "redis.Redis", name: str, *, ttl_ms: int, wait_ms: int = 0) -> None:
+
+def _counter(name: str) -> str:
+    return f"fs:fence:{{{name}}}"
+
+
+class FencedLocks:
+    """Many locks, in one trip each time: ``with FencedLocks(client, names, ttl_ms=10_000) as locks: locks.fences``."""
+
+    def __init__(self, client: "redis.Redis", names: Sequence[str], *, ttl_ms: int, wait_ms: int = 0) -> None:
         """
         Args:
-            client: the Redis that holds the lock.
-            name: what is locked; the lock and its counter share it as hash tag.
-            ttl_ms: the lock's life, in milliseconds.
-            wait_ms: how long ``with`` tries before it gives up, in milliseconds.
+            client: the Redis that holds the locks.
+            names: what is locked; a lock and its counter share the name as hash tag.
+            ttl_ms: a lock's life, in milliseconds.
+            wait_ms: how long ``with`` tries to get all of them, in milliseconds.
         """
+        self.fences: dict[str, int] = {}
         self._client = client
-        self._key = f"fs:lock:{{{name}}}"
-        self._counter = f"fs:fence:{{{name}}}"
+        self._names = names
         self._owner = uuid4().hex
         self._ttl_ms = ttl_ms
         self._wait_ms = wait_ms
+        self._prolonged_at = 0.0
+
+    def acquire(self) -> bool:
+        """Take those that are free; True when all are ours. ``fences`` has the number of each, higher than all before it."""
+        wanted = [name for name in self._names if name not in self.fences]
+        calls = [([_lock(name), _counter(name)], [self._owner, self._ttl_ms, _COUNTER_TTL_S]) for name in wanted]
+        answers = _ACQUIRE.each(self._client, calls)
+        self._prolonged_at = time.monotonic()
+        self.fences |= {name: int(fence) for name, fence in zip(wanted, answers, strict=True) if fence}
+        return len(self.fences) == len(self._names)
+
+    def prolong(self) -> None:
+        """Give those that are still ours another life; no trip while less than a third of it is over."""
+        if (time.monotonic() - self._prolonged_at) * 3000 >= self._ttl_ms:
+            _PROLONG.each(self._client, [([_lock(name)], [self._owner, self._ttl_ms]) for name in self.fences])
+            self._prolonged_at = time.monotonic()
+
+    def release(self) -> int:
+        """Give them up; how many were still ours. May run twice."""
+        answers = _RELEASE.each(self._client, [([_lock(name)], [self._owner]) for name in self.fences])
+        self.fences = {}
+        return sum(answers)
+
+    def __enter__(self) -> "FencedLocks":
+        deadline = time.monotonic() + self._wait_ms / 1000
+        while not self.acquire() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.release()
+
+
+def _lock(name: str) -> str:
+    return f"fs:lock:{{{name}}}"
+
+
+class FencedLock:
+    """``with FencedLock(client, "rebuild:17", ttl_ms=10_000) as fence: ...``; the arguments are those of the many."""
+
+    def __init__(self, client: "redis.Redis", name: str, *, ttl_ms: int, wait_ms: int = 0) -> None:
+        self._name = name
+        self._locks = FencedLocks(client, [name], ttl_ms=ttl_ms, wait_ms=wait_ms)
 
     def acquire(self) -> int | None:
         """The fencing number, higher than every one before it, or None when the lock is held."""
-        return int(_ACQUIRE(self._client, [self._key, self._counter], [self._owner, self._ttl_ms])) or None
+        self._locks.acquire()
+        return self._locks.fences.get(self._name)
 
     def release(self) -> bool:
         """Give the lock up; False when it was no longer ours. May run twice."""
-        return bool(_RELEASE(self._client, [self._key], [self._owner]))
+        return bool(self._locks.release())
 
     def __enter__(self) -> int:
         """
         Raises:
             LockHeld: not free within ``wait_ms``.
         """
-        deadline = time.monotonic() + self._wait_ms / 1000
-        while (fence := self.acquire()) is None:
-            if time.monotonic() >= deadline:
-                raise LockHeld(retry_after=1)
-            time.sleep(0.02)
+        fence = self._locks.__enter__().fences.get(self._name)
+        if fence is None:
+            raise LockHeld(retry_after=1)
         return fence
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

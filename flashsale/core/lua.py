@@ -46,6 +46,20 @@ class Script:
         except redis.exceptions.NoScriptError:
             return client.eval(self.source, len(keys), *keys, *args)
 
+    def each(self, client: "redis.Redis", calls: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> list[Any]:
+        """Run the script for each of these (keys, args) in one round trip, and one before it; the answers in their order.
+
+        Raises:
+            redis.RedisError: whatever the server or the connection says; some may have run.
+        """
+        if not calls:
+            return []
+        client.script_load(self.source)
+        pipe = client.pipeline(transaction=False)
+        for keys, args in calls:
+            pipe.evalsha(self.digest, len(keys), *keys, *args)
+        return list(pipe.execute())
+
     def once(self, client: "redis.Redis", keys: Sequence[str], args: Sequence[Any] = ()) -> Any:
         """Like calling it, a third cheaper: on a connection of the thread's own, without the client's retries and hooks.
 

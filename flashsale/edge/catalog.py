@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error
 
 from flashsale.core.clock import now
 from inventory import selectors
@@ -52,13 +52,13 @@ def _refresh() -> None:
     global _snapshot
     try:
         sales = {sale.slug: sale for sale in selectors.listed_sales()}
-    except DatabaseError:
+    except Error:
         if not _snapshot.taken_at:
             raise
         sales = _snapshot.sales
     items = [item.pk for sale in sales.values() for item in sale.items.all()]
     try:
-        stocks = gate.stocks(items)
+        stocks = gate.open_stocks(items)
     except GateUnavailable:
         stocks = _snapshot.stocks
     _snapshot = _Snapshot(sales, stocks, time.monotonic())
@@ -126,12 +126,20 @@ def _view(sale: Sale, snapshot: _Snapshot, moment: datetime) -> dict[str, Any]:
     return {
         "slug": sale.slug,
         "name": sale.name,
-        "state": selectors.public_state(sale.state, sale.opens_at, sale.closes_at, moment),
+        "state": _state(sale, snapshot, moment),
         "opens_at": _time(sale.opens_at),
         "closes_at": _time(sale.closes_at),
         "server_time": _time(moment),
         "items": [_item(item, snapshot.stocks.get(item.pk)) for item in sale.items.all()],
     }
+
+
+def _state(sale: Sale, snapshot: _Snapshot, moment: datetime) -> str:
+    """A live sale none of whose gates admits, because they are being rebuilt, is paused; it opens again by itself."""
+    state = selectors.public_state(sale.state, sale.opens_at, sale.closes_at, moment)
+    items = [item.pk for item in sale.items.all()]
+    is_shut = bool(items) and all(snapshot.stocks.get(item) is None for item in items)
+    return "paused" if state == "live" and is_shut else state
 
 
 def _item(item: Any, stock: int | None) -> dict[str, Any]:

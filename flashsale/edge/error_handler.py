@@ -10,7 +10,9 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from flashsale.core.errors import FlashsaleError, Invalid, Unavailable
+from flashsale.core.errors import FlashsaleError, Invalid, RateLimited, Unavailable
+from flashsale.ratelimit.headers import retry_after
+from flashsale.ratelimit.throttles import RuleThrottle
 
 logger = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
@@ -34,6 +36,7 @@ _TITLES = {
     404: "Not found",
     405: "Method not allowed",
     406: "Not acceptable",
+    408: "Too slow",
     409: "Refused",
     413: "Too large",
     415: "Unsupported media type",
@@ -42,6 +45,7 @@ _TITLES = {
     500: "Internal error",
     503: "Unavailable",
 }
+_UNKNOWN_CALLER = (exceptions.NotAuthenticated, exceptions.AuthenticationFailed, exceptions.PermissionDenied)
 _CODES = {
     exceptions.NotAuthenticated: "not_authenticated",
     exceptions.AuthenticationFailed: "not_authenticated",
@@ -77,14 +81,27 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         error = exceptions.NotFound()
     if isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()
+    if isinstance(error, _UNKNOWN_CALLER):
+        error = _limited(context) or error
     if isinstance(error, FlashsaleError):
         return _ours(error)
     return _drf(error) if isinstance(error, exceptions.APIException) else None
 
 
+def _limited(context: dict[str, Any]) -> RateLimited | None:
+    """The limits' refusal of a request whose caller was refused before the limits were asked."""
+    try:
+        RuleThrottle().refuse_anonymous(context["request"], context["view"])
+    except RateLimited as refusal:
+        return refusal
+    return None
+
+
 def _ours(error: FlashsaleError) -> Response:
     status = _STATUS.get(error.code, _REFUSED)
-    headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    headers = {} if error.retry_after is None else {"Retry-After": retry_after(error.retry_after)}
+    if isinstance(error, RateLimited):
+        headers |= error.headers
     errors = error.errors if isinstance(error, Invalid) else None
     return _response(body(status, error.code, error.detail, errors), headers)
 

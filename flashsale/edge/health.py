@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import redis
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from kombu.exceptions import OperationalError
 
@@ -55,7 +55,7 @@ def ready(request: HttpRequest) -> JsonResponse:
 def _answers(ask: Callable[[], None]) -> bool:
     try:
         ask()
-    except (DatabaseError, redis.RedisError, OperationalError, OSError):
+    except (Error, redis.RedisError, OperationalError, OSError):
         return False
     return True
 

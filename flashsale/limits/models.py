@@ -19,6 +19,10 @@ API_ENDPOINTS = (
     "order",
     "order-pay",
     "order-cancel",
+    "auth-token-refresh",
+    "webhook",
+    "schema",
+    "docs",
 )
 PLACES = (
     ("api", "every API endpoint"),
@@ -126,6 +130,9 @@ class LimitRule(models.Model):
             self.as_rule().validate()
         except ConfigurationError as error:
             raise ValidationError(str(error)) from error
+        same = LimitRule.objects.filter(applies_to="admission", enabled=True, fleet=self.fleet).exclude(pk=self.pk)
+        if self.applies_to == "admission" and self.enabled and same.exists():
+            raise ValidationError("Admission has one rule for a fleet; change or disable the other one first.")
 
 
 class RuleChange(models.Model):

@@ -5,7 +5,7 @@ import logging
 from hashlib import sha256
 
 import redis
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 
 from flashsale.limits.models import LimitRule
 from flashsale.ratelimit.in_process import limits_client
@@ -22,7 +22,12 @@ def rules_text() -> str:
 def load() -> str:
     """The rules for a process that found none in Redis; it may be one that never runs a request or a task."""
     close_old_connections()
-    return publish()
+    is_ours = connection.connection is None
+    try:
+        return publish()
+    finally:
+        if is_ours:  # nobody else would close it where no request and no task ends
+            connection.close()
 
 
 def publish() -> str:

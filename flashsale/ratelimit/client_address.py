@@ -5,6 +5,7 @@ from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
+UNKNOWN = "unknown"
 _IPV6_CUSTOMER = 64  # providers give a customer a /64, so its addresses are one client
 
 
@@ -14,8 +15,14 @@ def _networks(names: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 def _parsed(text: str) -> Address | None:
+    """The address, without the port that some proxies write."""
+    bare = text.strip()
+    if bare.startswith("["):
+        bare = bare[1:].partition("]")[0]
+    elif bare.count(":") == 1:
+        bare = bare.partition(":")[0]
     try:
-        address = ip_address(text.strip())
+        address = ip_address(bare)
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
@@ -41,4 +48,4 @@ def client_address(remote: str, forwarded_for: str, trusted: Sequence[str]) -> s
             break
     if isinstance(found, IPv6Address):
         return str(ip_network((found, _IPV6_CUSTOMER), strict=False))
-    return str(found) if found else "unknown"
+    return str(found) if found else UNKNOWN

@@ -36,9 +36,8 @@ def limiter() -> Limiter:
     return Limiter(RedisStore(limits_client), breaker=CircuitBreaker(open_s=settings.RATELIMIT_OPEN_S))
 
 
-def _rules_changed(nodes: int) -> None:
+def _nodes_changed(nodes: int) -> None:
     limiter().nodes = nodes
-    limiter().denied.forget()
 
 
 @cache
@@ -48,7 +47,8 @@ def _ruleset(pid: int) -> RuleSet:
         fleet=settings.FLEET,
         node=f"{socket.gethostname()}:{pid}",
         load=import_string(settings.RATELIMIT_RULES_SOURCE),
-        on_change=_rules_changed,
+        on_rules=lambda: limiter().denied.forget(),
+        on_nodes=_nodes_changed,
     )
 
 

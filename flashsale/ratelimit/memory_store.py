@@ -28,11 +28,15 @@ class MemoryStore:
             granted = cost if self._passes(checks, decided) else 0
             if not granted and mode in ("fill", "now"):
                 granted = min(
-                    reading.remaining for check, (reading, _, _) in zip(checks, decided, strict=True) if check.binding
+                    reading.remaining
+                    for check, (reading, _, _) in zip(checks, decided, strict=True)
+                    if check.binding and not reading.passed
                 )
-                if granted:
-                    decided = [self._decide(check, now_us, granted) for check in checks]
-            if mode == "now" and any(reading.wait_us for reading, _, _ in decided):
+                # Where nothing fits, the answer says when one unit will.
+                decided = [self._decide(check, now_us, granted or 1) for check in checks]
+            if mode == "now" and any(
+                reading.wait_us for check, (reading, _, _) in zip(checks, decided, strict=True) if check.binding
+            ):
                 granted = 0
             if granted and mode != "peek":
                 for check, (_, state, keep_us) in zip(checks, decided, strict=True):

@@ -18,6 +18,7 @@ OnFailure = Literal["open", "closed", "share"]
 
 _LONGEST_BLOCK_MS = 2_000  # a request that waits holds a thread
 _LONGEST_KEY = 100
+_WITHOUT_CUSTOMER = frozenset({"auth-token", "auth-token-refresh", "sales", "sale", "webhook", "schema", "docs"})
 
 
 @dataclass(frozen=True)
@@ -76,29 +77,69 @@ class Rule:
         Raises:
             ConfigurationError: the rule could not do what it says.
         """
-        limit = self.limit
-        limit.parameters()
-        place = self.applies_to.partition(":")[0]
+        self.limit.parameters()
+        self._require_an_answer()
+        place, _, part = self.applies_to.partition(":")
+        {
+            "api": self._require_api,
+            "admission": self._require_admission,
+            "consume": self._require_queue,
+            "produce": self._require_queue,
+            "gateway": self._require_gateway,
+        }.get(place, _nowhere)(part)
+        self._require_no_idle_number()
+
+    def _require_an_answer(self) -> None:
         if self.on_limit == "queue" and self.algorithm != "leaky_bucket":
             raise ConfigurationError("only a leaky bucket can make a request wait for its turn")
-        if self.algorithm == "leaky_bucket" and self.on_limit == "reject" and place not in ("consume", "produce"):
+        is_of_queue = self.applies_to.startswith(("consume:", "produce:"))
+        if self.algorithm == "leaky_bucket" and self.on_limit == "reject" and not is_of_queue:
             raise ConfigurationError("a leaky bucket gives turns: let it queue, or take a token bucket to reject")
-        if place == "api" and self.max_wait_ms > _LONGEST_BLOCK_MS:
+
+    def _require_api(self, endpoint: str) -> None:
+        if self.max_wait_ms > _LONGEST_BLOCK_MS:
             raise ConfigurationError(f"a request waits for its turn for at most {_LONGEST_BLOCK_MS} ms")
-        if place == "consume" and self.algorithm != "leaky_bucket":
-            raise ConfigurationError("a queue is consumed at the pace of a leaky bucket")
-        if place in ("consume", "produce") and self.key != "all":
-            raise ConfigurationError("a queue has one rate for everybody")
-        if place == "admission" and (self.algorithm != "token_bucket" or self.key != "item" or self.warm_up_ms):
+        if self.key == "customer" and endpoint in _WITHOUT_CUSTOMER:
+            raise ConfigurationError(f"{endpoint} is open to everybody, there is no customer to count")
+        if self.key == "item" and endpoint not in ("", "purchase-tokens"):
+            raise ConfigurationError("only the requests for purchase tokens name an item in their address")
+
+    def _require_admission(self, _part: str) -> None:
+        if self.algorithm != "token_bucket" or self.key != "item" or self.warm_up_ms:
             raise ConfigurationError("admission takes a token bucket without warm-up, per item")
-        if place == "gateway" and (self.key not in ("all", "address") or self.on_limit == "queue"):
+        if self.on_failure != "open":
+            raise ConfigurationError("the gate's script decides admission; without the gate nothing is admitted at all")
+
+    def _require_queue(self, _queue: str) -> None:
+        if self.applies_to.startswith("consume:") and self.algorithm != "leaky_bucket":
+            raise ConfigurationError("a queue is consumed at the pace of a leaky bucket")
+        if self.key != "all":
+            raise ConfigurationError("a queue has one rate for everybody")
+
+    def _require_gateway(self, _part: str) -> None:
+        if self.key not in ("all", "address") or self.on_limit == "queue":
             raise ConfigurationError("the gateway knows the address, and cannot make a request wait")
 
+    def _require_no_idle_number(self) -> None:
+        used = {"token_bucket": ("burst", "warm_up_ms"), "leaky_bucket": ("max_wait_ms",)}.get(
+            self.algorithm, ("sub_rate", "sub_window_ms")
+        )
+        for name in ("burst", "max_wait_ms", "sub_rate", "sub_window_ms", "warm_up_ms"):
+            if getattr(self, name) and name not in used:
+                raise ConfigurationError(f"a {self.algorithm.replace('_', ' ')} has no {name}")
+
     def redis_key(self, value: str) -> str:
-        """The key of one address, customer, item; all of them in one slot, so that one script may touch several."""
+        """The key of one address, customer, item; all of them in one slot, so that one script may touch several.
+
+        It names the kind of state, so that a rule whose algorithm is changed never meets the state of the old one.
+        """
         if len(value) > _LONGEST_KEY:
             value = sha256(value.encode()).hexdigest()
-        return f"fs:{{limits}}:{self.name}:{value}"
+        return f"fs:{{limits}}:{self.name}:{self._state_kind}:{value}"
+
+    @cached_property
+    def _state_kind(self) -> str:
+        return f"{self.limit.code}{'s' if self.sub_rate else ''}{'w' if self.warm_up_ms else ''}"
 
     def as_values(self) -> dict[str, Any]:
         """JSON values."""
@@ -113,6 +154,10 @@ class Rule:
         rule = cls(**values)
         rule.validate()
         return rule
+
+
+def _nowhere(_part: str) -> None:
+    raise ConfigurationError("a rule applies to the API, the admission, the gateway or a queue")
 
 
 @lru_cache(maxsize=1024)

@@ -21,6 +21,7 @@ VERSION_KEY = "fs:{limits}:rules:version"
 NODES_KEY = "fs:{limits}:nodes"
 REFRESH_S = 0.5
 _NODE_LIFE_S = 5
+_KEEP_FRESH_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +51,23 @@ class RuleSet:
         fleet: str,
         node: str,
         load: Callable[[], str],
-        on_change: Callable[[int], None] = lambda nodes: None,
+        on_rules: Callable[[], None] = lambda: None,
+        on_nodes: Callable[[int], None] = lambda nodes: None,
     ) -> None:
         """
         Args:
             fleet: only rules for it, or for all fleets, are in force.
             node: this process's name among those that share the limits.
             load: the rules as JSON from their source, for when Redis has none.
-            on_change: called with the number of live nodes after new rules came into force.
+            on_rules: called after new rules came into force.
+            on_nodes: called with the number of live nodes when it has changed.
         """
         self._client = client
         self._fleet = fleet
         self._node = node
         self._load = load
-        self._on_change = on_change
+        self._on_rules = on_rules
+        self._on_nodes = on_nodes
         self._lock = threading.Lock()
         self._looked_at = -REFRESH_S
         self._in_force: _InForce | None = None
@@ -82,6 +86,16 @@ class RuleSet:
     def refresh(self) -> None:
         """Look for new rules now if it is time."""
         self._current()
+
+    def keep_fresh(self) -> None:
+        """Look for new rules for as long as the process lives: one without work is counted among the nodes too."""
+
+        def look() -> None:
+            while True:
+                time.sleep(_KEEP_FRESH_S)
+                self._current()
+
+        threading.Thread(target=look, daemon=True, name="rules").start()
 
     def forget(self) -> None:
         """Look anew at the next question."""
@@ -102,7 +116,10 @@ class RuleSet:
 
     def _look(self) -> None:
         try:
-            version, self.nodes = self._ask()
+            version, nodes = self._ask()
+            if nodes != self.nodes:
+                self.nodes = nodes
+                self._on_nodes(nodes)
             if self._in_force and version and version == self._in_force.version:
                 return
             text = self._client().get(RULES_KEY) if version else None
@@ -133,5 +150,5 @@ class RuleSet:
             if rule.enabled and rule.fleet in ("all", self._fleet):
                 by_place[rule.applies_to] = (*by_place.get(rule.applies_to, ()), rule)
         self._in_force = _InForce(version, by_place)
-        self._on_change(self.nodes)
+        self._on_rules()
         return self._in_force

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from flashsale.ratelimit.limit import ConfigurationError, Reading, State, require_exact, require_fit
 
-LARGEST_LOG = 10_000
+LARGEST_LOG = 5_000  # what a script pushes at once has to fit Lua's stack, and what it drops at once the server's patience
 
 
 def check_sub_window(limit: int, window_us: int, sub_limit: int, sub_window_us: int) -> None:
@@ -36,7 +36,7 @@ class SlidingLog:
         sub_limit, sub_window_us: units in any shorter span; 0 and 0 for none.
 
     Raises:
-        ConfigurationError: the numbers make no limit, or the log would be longer than 10,000 entries.
+        ConfigurationError: the numbers make no limit, or the log would be longer than 5,000 entries.
     """
 
     limit: int

@@ -12,8 +12,6 @@ from flashsale.core.errors import RateLimited
 from flashsale.ratelimit.client_address import client_address
 from flashsale.ratelimit.headers import headers
 from flashsale.ratelimit.in_process import limiter, rules_at
-from flashsale.ratelimit.limit import Check
-from flashsale.ratelimit.limiter import Decision
 from flashsale.ratelimit.rules import Rule
 
 # What a customer asks for here becomes a message there.
@@ -30,13 +28,29 @@ class RuleThrottle(BaseThrottle):
         endpoint = match.url_name if match else ""
         places = ["api", f"api:{endpoint}", *filter(None, [_PRODUCES.get(endpoint or "")])]
         asked = [(rule, value) for rule in rules_at(*places) if (value := self._value(rule, request, view)) is not None]
-        decision = limiter().check(asked)
-        request._request.limit_headers = headers(decision)  # type: ignore[attr-defined]
-        if not decision.allowed:
-            raise RateLimited(retry_after=decision.retry_after_s)
-        if decision.wait_s > 0:
-            self._wait(decision)
+        may_queue = any(rule.on_limit == "queue" for rule, _ in asked)
+        has_seat = may_queue and _waiters.acquire(blocking=False)
+        try:
+            # Without a seat to wait on, a turn that lies ahead is not even booked.
+            decision = limiter().check(asked, mode="now" if may_queue and not has_seat else "take")
+            request._request.limit_headers = headers(decision)  # type: ignore[attr-defined]
+            if not decision.allowed:
+                raise RateLimited(retry_after=decision.retry_after_s or decision.wait_s)
+            if decision.wait_s > 0:
+                time.sleep(decision.wait_s)
+        finally:
+            if has_seat:
+                _waiters.release()
         return True
+
+    def refuse_anonymous(self, request: Request, view: Any) -> None:
+        """For a request that never got as far as the throttle, because nobody knows who asks.
+
+        Raises:
+            RateLimited: it is over a limit all the same.
+        """
+        if not hasattr(request._request, "limit_headers"):
+            self.allow_request(request, view)
 
     @staticmethod
     def _value(rule: Rule, request: Request, view: Any) -> str | None:
@@ -50,16 +64,3 @@ class RuleThrottle(BaseThrottle):
             return str(request.user.pk) if request.user and request.user.is_authenticated else None
         names = view.kwargs
         return f"{names['slug']}/{names['sku']}" if "sku" in names else None
-
-    @staticmethod
-    def _wait(decision: Decision) -> None:
-        if not _waiters.acquire(blocking=False):
-            for answer in decision.answers:
-                if answer.reading.wait_us:
-                    check = Check(answer.rule.redis_key(answer.key), answer.rule.limit)
-                    limiter().give_back(check, decision.now_us + answer.reading.reset_after_us, 1)
-            raise RateLimited(retry_after=decision.wait_s)
-        try:
-            time.sleep(decision.wait_s)
-        finally:
-            _waiters.release()

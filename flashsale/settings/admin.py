@@ -56,6 +56,7 @@ UNFOLD = {
                 "items": [
                     _entry("Rate limits", "speed", "limits", "limitrule"),
                     _entry("Changes of limits", "history", "limits", "rulechange"),
+                    _entry("Mends of gates", "healing", "tasks", "gatemend"),
                     _entry("Dead letters", "mail", "tasks", "deadletter"),
                     _entry("Users", "person", "auth", "user"),
                     _entry("Groups", "group", "auth", "group"),

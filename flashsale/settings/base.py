@@ -5,6 +5,7 @@ import dj_database_url
 from flashsale.settings import env
 from flashsale.settings.admin import *  # noqa: F403
 from flashsale.settings.celery import *  # noqa: F403
+from flashsale.settings.gateway import *  # noqa: F403
 from flashsale.settings.logging import *  # noqa: F403
 from flashsale.settings.payments import *  # noqa: F403
 from flashsale.settings.ratelimit import *  # noqa: F403
@@ -34,8 +35,10 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "flashsale.edge.fleet.FleetHeader",
     "flashsale.edge.body_limit.BodyLimit",
     "flashsale.edge.limit_headers.LimitHeaders",
+    "flashsale.edge.sign_in_limit.SignInLimit",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

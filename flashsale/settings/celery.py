@@ -3,6 +3,7 @@
 from kombu import Exchange, Queue
 
 from flashsale.settings import env
+from flashsale.settings.redis import GATE_RETENTION_S
 
 CELERY_BROKER_URL = env.text("CELERY_BROKER_URL")
 CELERY_TASK_IGNORE_RESULT = True
@@ -53,6 +54,7 @@ CELERY_TASK_QUEUES = [Queue(name, Exchange(name), routing_key=name) for name in 
 CELERY_TASK_ROUTES = {
     "tasks.dispatch": {"queue": "dispatch"},
     "tasks.sweep": {"queue": "dispatch"},
+    "tasks.sweep_unpaid": {"queue": "cancellations"},
     "tasks.forget_gates": {"queue": "dispatch"},
     "tasks.deduct_inventory": {"queue": "inventory"},
     "tasks.create_orders": {"queue": "orders"},
@@ -66,5 +68,6 @@ SWEEP_EVERY_S = 1.0
 # A sweep message that waited longer than the sweep's own pace has been overtaken by the next one.
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "tasks.sweep", "schedule": SWEEP_EVERY_S, "options": {"expires": 2 * SWEEP_EVERY_S}},
-    "forget-gates": {"task": "tasks.forget_gates", "schedule": 3600.0},
+    "sweep-unpaid": {"task": "tasks.sweep_unpaid", "schedule": SWEEP_EVERY_S, "options": {"expires": 2 * SWEEP_EVERY_S}},
+    "forget-gates": {"task": "tasks.forget_gates", "schedule": min(3600.0, GATE_RETENTION_S / 2)},
 }

@@ -60,3 +60,15 @@ def number(name: str, default: float) -> float:
 def names(name: str, default: str = "") -> list[str]:
     """A comma-separated list."""
     return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
+
+
+def address(name: str, default: str) -> tuple[str, int]:
+    """A ``host:port``.
+
+    Raises:
+        MissingSetting: not one.
+    """
+    host, _, port = os.environ.get(name, default).rpartition(":")
+    if not host or not port.isdigit():
+        raise MissingSetting(f"{name} must be host:port")
+    return host, int(port)

@@ -1,4 +1,4 @@
-"""``python -m flashsale.stack up | with -- COMMAND | servers -- COMMAND | keep -- COMMAND | clean``."""
+"""``python -m flashsale.stack up | with -- COMMAND | servers -- COMMAND | keep -- COMMAND | gateway -- FILE PORT | clean``."""
 
 import os
 import shutil
@@ -11,17 +11,19 @@ from pathlib import Path
 from flashsale.settings.env import BASE_DIR, VAR_DIR
 from flashsale.stack.embedded import Embedded
 from flashsale.stack.errors import StackError
+from flashsale.stack.gateway import gateway
 from flashsale.stack.keep import keep
 
 
 def main(arguments: Sequence[str]) -> int:
     """
     up: the whole stack until Ctrl-C.  with: a command beside the whole stack, the running one if there is one.
-    servers: a command beside fresh servers in a temporary folder.  clean: remove what the embedded servers left.
+    servers: a command beside fresh servers in a temporary folder.  keep: a command, started again when it dies.
+    gateway: Envoy.  clean: remove what the embedded servers left.
     """
     verb, command = arguments[0] if arguments else "up", list(arguments[2:])
     try:
-        return {"up": _up, "with": _with, "servers": _servers, "keep": keep, "clean": _clean}[verb](command)
+        return _VERBS[verb](command)
     except KeyError:
         sys.stderr.write(f"{main.__doc__}\n")
         return 2
@@ -61,6 +63,8 @@ def _clean(_command: Sequence[str]) -> int:
             shutil.rmtree(folder, ignore_errors=True)
     return 0
 
+
+_VERBS = {"up": _up, "with": _with, "servers": _servers, "keep": keep, "gateway": gateway, "clean": _clean}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

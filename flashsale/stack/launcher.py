@@ -22,9 +22,17 @@ from honcho.environ import parse_procfile
 from flashsale.settings.env import BASE_DIR, STACK_ENV_FILE, VAR_DIR
 from flashsale.stack.embedded import Embedded
 from flashsale.stack.errors import StackError
+from flashsale.stack.servers import free_port
 
 _READY_S = 90.0
-_PREPARE = (["migrate", "--no-input", "-v", "0"], ["collectstatic", "--no-input", "-v", "0"], ["seed_demo"])
+_PREPARE = (
+    ["migrate", "--no-input", "-v", "0"],
+    ["collectstatic", "--no-input", "-v", "0"],
+    ["seed_demo"],
+    ["gateway_config"],
+)
+_PORTS = {"WEB_PORT": "8000", "FLOWER_PORT": "5555", "RATELIMIT_PORT": "8081"}
+_INNER_PORTS = ("APP_PORT", "CANARY_PORT", "GATEWAY_ADMIN_PORT")  # nobody needs to know them: any free one will do
 
 
 def up(command: Sequence[str] = ()) -> int:
@@ -69,22 +77,39 @@ def _environment(addresses: dict[str, str]) -> dict[str, str]:
     """What the processes get; kept in ``var/stack.env`` for commands in other terminals."""
     remembered = _remembered()
     defaults = {
-        "WEB_PORT": "8000",
-        "FLOWER_PORT": "5555",
-        "RATELIMIT_PORT": "8081",
         "SECRET_KEY": secrets.token_hex(32),
         "SANDBOX_WEBHOOK_SECRET": secrets.token_hex(16),
         "FLOWER_BASIC_AUTH": f"operator:{secrets.token_hex(8)}",
     }
     kept = {name: os.environ.get(name) or remembered.get(name) or value for name, value in defaults.items()}
-    for name in ("WEB_PORT", "FLOWER_PORT", "RATELIMIT_PORT"):
-        kept[name] = os.environ.get(name) or defaults[name]  # a port of the last time is not this time's wish
-        _require_free(name, kept[name])
     named = {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL") if os.environ.get(name)}
-    values = kept | named | addresses | {"WEB_URL": f"http://127.0.0.1:{kept['WEB_PORT']}"}
+    ports = _ports()
+    values = kept | ports | named | addresses | _gateway(ports)
     STACK_ENV_FILE.touch(mode=0o600)
     STACK_ENV_FILE.write_text("".join(f"{name}={value}\n" for name, value in values.items()), encoding="utf-8")
     return os.environ | values | {"PYTHONUNBUFFERED": "1", "PROMETHEUS_MULTIPROC_DIR": _metrics_folder()}
+
+
+def _ports() -> dict[str, str]:
+    """A port of the last time is not this time's wish."""
+    ports = {name: os.environ.get(name) or default for name, default in _PORTS.items()}
+    ports |= {name: os.environ.get(name) or str(free_port()) for name in _INNER_PORTS}
+    for name, port in ports.items():
+        _require_free(name, port)
+    return ports
+
+
+def _gateway(ports: dict[str, str]) -> dict[str, str]:
+    """The gateway has the public port; the web process behind it believes nobody else about addresses."""
+    return {
+        "WEB_URL": f"http://127.0.0.1:{ports['WEB_PORT']}",
+        "GATEWAY_DIR": str(VAR_DIR.resolve() / "gateway"),
+        "GATEWAY_LISTEN": f"127.0.0.1:{ports['WEB_PORT']}",
+        "GATEWAY_WEB": f"127.0.0.1:{ports['APP_PORT']}",
+        "GATEWAY_CANARY": f"127.0.0.1:{ports['CANARY_PORT']}",
+        "GATEWAY_RATELIMIT": f"127.0.0.1:{ports['RATELIMIT_PORT']}",
+        "TRUSTED_PROXIES": "127.0.0.1/32",
+    }
 
 
 def _remembered() -> dict[str, str]:

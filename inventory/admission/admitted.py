@@ -1,7 +1,7 @@
 """What passes between the gate and the ledger: plain values, no behaviour."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 
@@ -21,6 +21,7 @@ class AdmittedOrder:
     digest: str
     method: str
     at: int  # microseconds since the epoch, Redis's clock
+    life: int = 0  # of the gate that admitted it
 
     def as_payload(self) -> dict[str, Any]:
         """JSON values, for a message or a row."""
@@ -37,6 +38,7 @@ class AdmittedOrder:
             "digest": self.digest,
             "method": self.method,
             "at": self.at,
+            "life": self.life,
         }
 
     @classmethod
@@ -58,6 +60,7 @@ class AdmittedOrder:
             digest=str(payload["digest"]),
             method=str(payload["method"]),
             at=int(payload["at"]),
+            life=int(payload.get("life", 0)),
         )
 
 
@@ -75,4 +78,26 @@ class ItemTerms:
     opens_at_us: int
     closes_at_us: int
     allocated: int
+    life: int  # of the gate; see SaleItem.gate_life
     pace_us: int  # between two call-ups of the waiting room; 0 without one
+
+
+class Streamed(NamedTuple):
+    """What a rebuild needs of an order in the stream."""
+
+    id: UUID
+    item: int
+    customer: int
+    units: int
+
+
+class Piece(NamedTuple):
+    """Some of an item's holds or buyers, as the database writes and the gate reads them; no process takes them apart.
+
+    ``units``: the sum over the piece. ``pairs``: a JSON array of order id, "customer:units", ... or of customer, units, ...
+    """
+
+    item: int
+    kind: Literal["held", "buyers"]
+    units: int
+    pairs: str

@@ -26,9 +26,9 @@ from inventory.admission import keys
 from inventory.admission.admitted import AdmittedOrder, ItemTerms
 from inventory.admission.codes import AdmitCode, EffectCode
 
-_LUA = Path(__file__).parent / "lua"
-_ISSUE, _ADMIT, _CLAIM, _ACK, _SETTLE, _RELEASE, _CONFIGURE, _WITHHOLD, _BEGIN, _OPEN = (
-    Script(_LUA / f"{name}.lua", parts=[TOKEN_BUCKET] if name.startswith("admit") else [])
+LUA = Path(__file__).parent / "lua"
+_ISSUE, _ADMIT, _CLAIM, _ACK, _SETTLE, _RELEASE, _CONFIGURE, _WITHHOLD = (
+    Script(LUA / f"{name}.lua", parts=[TOKEN_BUCKET] if name.startswith("admit") else [])
     for name in (
         "issue-3",
         "admit-12",
@@ -38,13 +38,9 @@ _ISSUE, _ADMIT, _CLAIM, _ACK, _SETTLE, _RELEASE, _CONFIGURE, _WITHHOLD, _BEGIN, 
         "release-4",
         "configure-2",
         "withhold-2",
-        "begin_rebuild-1",
-        "open-6",
     )
 )
 _GROUP = "ledger"
-_STAGE_CHUNK = 5_000
-_STAGE_TTL_S = 120
 _STREAM_PAGE = 1_000
 _LASTING = (
     keys.meta,
@@ -106,6 +102,18 @@ class Claim:
 
     entries: list[Entry]
     broken: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the gate has of one order. ``is_whole``: it is there and not being rebuilt, so what it lacks it does not know.
+
+    An order is held from its admission on, and while it is in the stream, until the ledger's end of it has reached the gate.
+    """
+
+    queued: AdmittedOrder | None
+    is_held: bool
+    is_whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +182,16 @@ def admit(
     digest: str,
     method: str,
     limit: str = "",
+    rule: str = "",
 ) -> Admission:
     """Give or deny units in one round trip; a refusal changes nothing.
 
     Args:
         item: the item that the token names.
         digest: hexadecimal SHA-256 of the request, to tell a repetition from another request.
-        limit: the item's rate as ``redis_store.encoded`` writes a token bucket; empty for none. In units.
+        limit: the item's rate as ``redis_store.encoded`` writes a token bucket; empty for none. In units; an order of more
+            than the burst is charged the whole burst.
+        rule: the name of the rule that the limit belongs to.
 
     Raises:
         Refused, Invalid: one class for each code of ``AdmitCode``.
@@ -197,7 +208,7 @@ def admit(
             keys.held(item),
             keys.queued(item),
             keys.admitted(item),
-            keys.rate(item),
+            keys.rate(item, rule),
             keys.called(item),
             keys.tickets(item),
         ],
@@ -308,20 +319,33 @@ def queued_of(items: Sequence[int], customer: int) -> list[AdmittedOrder]:
 
 
 @guarded
+def look_for(item: int, customer: int, order_id: UUID) -> Sight:
+    """What the gate has of an order at this moment."""
+    pipe = gate_client().pipeline(transaction=True)
+    pipe.hget(keys.queued(item), str(customer))
+    pipe.hexists(keys.held(item), str(order_id))
+    pipe.hmget(keys.meta(item), "allocated", "rebuilding")
+    lines, is_held, (allocated, rebuilding) = pipe.execute()
+    orders = [AdmittedOrder.from_payload(loads(line)) for line in (lines or "").split("\n") if line]
+    queued = next((order for order in orders if order.id == order_id), None)
+    return Sight(queued, bool(is_held), is_whole=allocated is not None and rebuilding is None)
+
+
+@guarded
 def settle(item: int, orders: Iterable[UUID]) -> EffectCode:
     """Count the holds of paid orders as sold."""
     return EffectCode(_SETTLE(gate_client(), [keys.meta(item), keys.held(item)], [str(order) for order in orders]))
 
 
 @guarded
-def release(item: int, orders: Iterable[UUID], *, void: bool = False) -> EffectCode:
-    """Give the units of holds back; ``void``: the ledger never had them."""
+def release(item: int, orders: Iterable[UUID]) -> EffectCode:
+    """Give the units of holds back."""
     names = [keys.meta(item), keys.stock(item), keys.held(item), keys.buyers(item)]
-    mode = "void" if void else "release"
-    return EffectCode(_RELEASE(gate_client(), names, [mode, *(str(order) for order in orders)]))
+    return EffectCode(_RELEASE(gate_client(), names, [str(order) for order in orders]))
 
 
-def _fields(terms: ItemTerms) -> list[str | int]:
+def fields(terms: ItemTerms) -> list[str | int]:
+    """An item's terms as fields and values of its meta hash."""
     return [
         "state",
         terms.state,
@@ -341,57 +365,26 @@ def _fields(terms: ItemTerms) -> list[str | int]:
         settings.BACKLOG_LIMIT,
         "pace",
         terms.pace_us,
+        "life",
+        terms.life,
     ]
 
 
 @guarded
-def configure(terms: ItemTerms) -> EffectCode:
-    """Bring new terms to an open gate; older terms than it has change nothing."""
+def configure(terms: ItemTerms, seen: tuple[int, int]) -> EffectCode:
+    """Bring new terms to an open gate, unless it is not any more as it was seen.
+
+    Args:
+        seen: version and units allocated that ``versions`` said before the terms were read.
+    """
     names = [keys.meta(terms.item), keys.stock(terms.item)]
-    return EffectCode(_CONFIGURE(gate_client(), names, [terms.version, terms.allocated, *_fields(terms)]))
+    return EffectCode(_CONFIGURE(gate_client(), names, [terms.version, terms.allocated, *seen, *fields(terms)]))
 
 
 @guarded
 def withhold(item: int, units: int) -> EffectCode:
     """Take units out of sale before the ledger lowers its allocation. Not to be repeated blindly; configure mends."""
     return EffectCode(_WITHHOLD(gate_client(), [keys.meta(item), keys.stock(item)], [units]))
-
-
-@guarded
-def begin_rebuild(item: int, fence: int) -> EffectCode:
-    """From here on admission answers ``paused`` and effects are put off."""
-    return EffectCode(_BEGIN(gate_client(), [keys.meta(item)], [fence]))
-
-
-@guarded
-def open_gate(
-    terms: ItemTerms,
-    *,
-    fence: int,
-    stock: int,
-    sold: int,
-    held: Mapping[UUID, tuple[int, int]],
-    buyers: Mapping[int, int],
-) -> EffectCode:
-    """Put a rebuilt gate in place, whole or not at all.
-
-    Args:
-        held: order id -> customer and units.
-        buyers: customer -> units held or bought.
-    """
-    client, item = gate_client(), terms.item
-    staged_held, staged_buyers = f"{keys.held(item)}:staged:{fence}", f"{keys.buyers(item)}:staged:{fence}"
-    for name, values in (
-        (staged_held, {str(order): f"{customer}:{units}" for order, (customer, units) in held.items()}),
-        (staged_buyers, {str(customer): str(units) for customer, units in buyers.items()}),
-    ):
-        fields = list(values)
-        for start in range(0, len(fields), _STAGE_CHUNK):
-            client.hset(name, mapping={field: values[field] for field in fields[start : start + _STAGE_CHUNK]})
-            client.expire(name, _STAGE_TTL_S)
-    names = [keys.meta(item), keys.stock(item), keys.held(item), keys.buyers(item), staged_held, staged_buyers]
-    args = [fence, stock, "version", terms.version, "allocated", terms.allocated, "sold", sold, *_fields(terms)]
-    return EffectCode(_OPEN(client, names, args))
 
 
 @guarded
@@ -439,6 +432,13 @@ def stocks(items: Sequence[int]) -> dict[int, int | None]:
 
 
 @guarded
+def open_stocks(items: Sequence[int]) -> dict[int, int | None]:
+    """item -> units left, None where the gate is missing or being rebuilt and nothing is admitted; two trips."""
+    present = versions(items)
+    return {item: units if present[item] else None for item, units in stocks(items).items()}
+
+
+@guarded
 def versions(items: Sequence[int]) -> dict[int, tuple[int, int] | None]:
     """item -> version and units allocated, None where the gate is missing or half rebuilt; one trip."""
     pipe = gate_client().pipeline(transaction=False)
@@ -449,6 +449,12 @@ def versions(items: Sequence[int]) -> dict[int, tuple[int, int] | None]:
         item: None if meta[1] is None or meta[2] else (int(meta[0]), int(meta[1]))
         for item, meta in zip(items, answers, strict=True)
     }
+
+
+@guarded
+def is_rebuilding(item: int) -> bool:
+    """Whether a rebuild has begun and not ended."""
+    return bool(gate_client().hexists(keys.meta(item), "rebuilding"))
 
 
 @guarded

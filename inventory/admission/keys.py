@@ -58,9 +58,9 @@ def turns(item: int) -> str:
     return f"fs:{{{item}}}:line:turns"
 
 
-def rate(item: int) -> str:
-    """string: the item's admission limit"""
-    return f"fs:{{{item}}}:rate"
+def rate(item: int, rule: str) -> str:
+    """string: what an admission rule has counted of the item"""
+    return f"fs:{{{item}}}:rate:{rule}"
 
 
 def woken(item: int) -> str:

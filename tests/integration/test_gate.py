@@ -4,10 +4,10 @@ import pytest
 
 from flashsale.core.ids import new_order_id
 from flashsale.core.redis_client import gate_client
-from inventory import errors
-from inventory.admission import gate, keys
+from inventory import errors, selectors
+from inventory.admission import gate, keys, rebuild
 from inventory.admission.codes import EffectCode
-from tasks import gate_sync, intake
+from tasks import intake
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -115,6 +115,20 @@ def test_a_receipt_of_another_body_or_another_customer_is_told_apart(make_item):
     assert dump() == before
 
 
+def test_an_order_id_that_is_held_already_is_refused_and_changes_nothing(make_item):
+    item = make_item(units=5, per_customer=5)
+    first = admit(item, 7, gate.issue_token(item.pk, 7).token)
+    token = gate.issue_token(item.pk, 7).token
+    request = {"sku": "thing", "units": 1, "source": "shop", "digest": "ab" * 32, "method": ""}
+    before = dump()
+
+    with pytest.raises(errors.Busy):
+        gate.admit(item.pk, customer=7, token=token, order_id=first.order_id, seq="2", **request)
+
+    assert dump() == before
+    assert not admit(item, 7, token, seq="2").replayed
+
+
 def test_a_used_token_says_so_only_to_its_customer(make_item):
     item = make_item(units=5, per_customer=5)
     token = gate.issue_token(item.pk, 7).token
@@ -220,12 +234,12 @@ def test_a_killed_gate_loses_no_admitted_order(make_item, stack):
 
 def test_a_stopped_rebuilder_is_fenced_off(make_item):
     item = make_item(units=5)
-    view = gate_sync.ledger_view(item.pk)
-    gate.begin_rebuild(item.pk, 100)
+    [terms] = selectors.terms([item.pk])
+    assert rebuild.begin({item.pk: 9 * 10**15 + 1}) == {item.pk: True}
 
-    late = gate.open_gate(view.terms, fence=99, stock=999, sold=0, held={}, buyers={})
+    late = rebuild.open_gates([rebuild.NewGate(terms, 9 * 10**15, 999, 0)])
 
-    assert late is EffectCode.FENCED
-    assert gate.begin_rebuild(item.pk, 99) is EffectCode.FENCED
-    assert gate.open_gate(view.terms, fence=100, stock=5, sold=0, held={}, buyers={}) is EffectCode.DONE
+    assert late == {item.pk: EffectCode.FENCED}
+    assert rebuild.begin({item.pk: 9 * 10**15}) == {}
+    assert rebuild.open_gates([rebuild.NewGate(terms, 9 * 10**15 + 1, 5, 0)]) == {item.pk: EffectCode.DONE}
     assert gate.stocks([item.pk]) == {item.pk: 5}

@@ -79,6 +79,9 @@ def test_a_queue_that_waits_long_does_not_keep_the_worker_from_its_other_queues(
             create_orders.create_orders.apply_async(args=([str(uuid4()) for _ in range(5)],))
         eventually(lambda: limits_client().exists("fs:{limits}:consume-orders:all"))
         request_payments.charge_payments.apply_async(args=([str(uuid4())],))
+            current_app.tasks["tasks.create_orders"].apply_async(args=([str(uuid4()) for _ in range(5)],))
+        eventually(lambda: limits_client().keys("fs:{limits}:consume-orders:*"))
+        current_app.tasks["tasks.charge_payments"].apply_async(args=([str(uuid4())],))
         eventually(lambda: _length("payments") == 0 and not _unacked("payments"), within=4)
         assert _length("orders") >= 1  # they wait in the broker
 

@@ -135,13 +135,20 @@ def test_reflection_names_the_service(service):
     assert "envoy.service.ratelimit.v3.RateLimitService" in list(names)
 
 
-def test_it_ends_by_itself_on_sigterm():
+def test_at_sigterm_it_says_so_first_answers_on_and_then_ends_by_itself():
     port = free_port()
     process = Process("ratelimit-once", "python", "manage.py", "ratelimit_service", "--port", str(port))
-    eventually(lambda: health(f"127.0.0.1:{port}"), within=30)
+    address = f"127.0.0.1:{port}"
+    eventually(lambda: health(address), within=30)
 
-    process.popen.send_signal(signal.SIGTERM)
+    with grpc.insecure_channel(address) as channel:
+        checks, stub = health_pb2_grpc.HealthStub(channel), rls_pb2_grpc.RateLimitServiceStub(channel)
+        process.popen.send_signal(signal.SIGTERM)
+        question = health_pb2.HealthCheckRequest()
+        eventually(lambda: checks.Check(question, timeout=1).status == health_pb2.HealthCheckResponse.NOT_SERVING, within=2)
+        answers = [stub.ShouldRateLimit(rls_pb2.RateLimitRequest(domain="flashsale"), timeout=1) for _ in range(50)]
 
+    assert [answer.overall_code for answer in answers] == [OK] * 50
     assert process.popen.wait(10) == 0
 
 

@@ -1,22 +1,28 @@
 """What dies or gets lost is made good: no order lost, no unit sold twice."""
 
+import threading
 from datetime import timedelta
 
 import pytest
 from django.conf import settings
 from django.core.management import call_command
+from django.db import connection, transaction
+from django.db.models import F
+from kombu.exceptions import OperationalError as MessageNotSent
 
 from flashsale.core.clock import now
+from flashsale.core.errors import Unavailable
 from flashsale.core.redis_client import gate_client
 from inventory.admission import gate, keys
-from inventory.models import Sale
+from inventory.models import Sale, SaleItem
 from orders import services
 from orders.models import GateEffect, Intake, Order
 from payments import services as payments
 from payments.models import Payment, SandboxCharge
-from tasks import dead_letters, gate_sync, request_payments, sweeps
+from tasks import create_orders, dead_letters, deduct_inventory, intake, pipeline, reconcile, request_payments, sweeps
 from tasks.audit import audit
 from tasks.models import DeadLetter
+from tasks.rebuild import rebuild_gate
 from tests.conftest import eventually, start_worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -115,8 +121,6 @@ def test_orders_are_admitted_while_postgresql_is_down_and_settle_when_it_is_back
     item = make_item(units=10)
     buyers = customers(3)
     server = stack.servers["DATABASE_URL"]
-    from django.db import connection
-
     connection.close()
     server.kill()
     try:
@@ -160,7 +164,7 @@ def test_a_rebuild_keeps_orders_that_only_the_stream_knows(make_item, customer, 
     admission = order(item, customer)
     gate_client().delete(keys.meta(item.pk), keys.stock(item.pk), keys.held(item.pk), keys.buyers(item.pk))
 
-    gate_sync.rebuild_gate(item.pk)
+    rebuild_gate(item.pk)
 
     seen = gate.snapshot(item.pk)
     assert (seen.stock, seen.held) == (4, {admission.order_id: (customer.pk, 1)})
@@ -184,7 +188,7 @@ def test_reconcile_reports_a_planted_drift_and_mends_it(make_item):
     gate_client().set(keys.stock(item.pk), 9)
 
     assert not audit().is_clean
-    assert [drift.is_drift for drift in gate_sync.reconcile(dry_run=True)] == [True]
+    assert [drift.is_drift for drift in reconcile.drifts()] == [True]
     assert gate.stocks([item.pk]) == {item.pk: 9}
     call_command("reconcile")
 
@@ -207,6 +211,19 @@ def test_a_poisoned_order_stands_alone_in_the_dead_letters(workers, sweeper, mak
     assert Intake.objects.get().payload["customer"] == buyers[1].pk
 
 
+def test_an_unreadable_entry_whose_claimer_died_is_buried_by_the_sweep(make_item):
+    item = make_item(units=5)
+    stream = keys.admitted(item.pk)
+    entry = gate_client().xadd(stream, {"o": "not json"})
+    gate.claim(item.pk, consumer="dead", limit=10, in_flight=10)
+    gate_client().xclaim(stream, "ledger", "dead", 0, [entry], idle=10_000)
+
+    sweeps.waiting_orders()
+
+    assert DeadLetter.objects.get().task == "tasks.dispatch"
+    assert gate.waiting([item.pk]) == {item.pk: (0, 0)}
+
+
 def test_a_dead_letter_run_again_is_closed(make_item, workers):
     dead_letters.bury("tasks.create_orders", [[]], ValueError("planted"), attempts=1)
     dead_letters.bury("tasks.create_orders", [[]], ValueError("planted"), attempts=1)
@@ -217,6 +234,83 @@ def test_a_dead_letter_run_again_is_closed(make_item, workers):
 
     letter.refresh_from_db()
     assert (letter.resolved_by, letter.resolved_at is not None) == ("staff", True)
+
+
+def test_an_order_that_only_a_lost_gate_knows_is_not_said_to_be_unknown(make_item, customer, order, stack):
+    item = make_item()
+    keep_asleep(item)
+    admission = order(item, customer)
+    gate_server = stack.servers["REDIS_URL"]
+
+    gate_server.kill()
+    try:
+        with pytest.raises(Unavailable):
+            intake.order_of(customer.pk, admission.order_id)
+    finally:
+        gate_server.start()
+
+    assert intake.order_of(customer.pk, admission.order_id)["status"] == "queued"
+
+
+def test_with_the_broker_away_claimed_orders_and_unpaid_ones_need_no_message_and_no_dead_letter(
+    make_item, customer, order, stack
+):
+    item = make_item(window_s=600)
+    keep_asleep(item)
+    admission = order(item, customer, method="")
+    claim = gate.claim(item.pk, consumer="c", limit=10, in_flight=10)
+    broker = stack.servers["CELERY_BROKER_URL"]
+
+    broker.kill()
+    try:
+        pipeline.start_chain(item.pk, claim.entries)
+        ids = deduct_inventory.deduct_inventory.run(item.pk, [[pk, each.as_payload()] for pk, each in claim.entries])
+        request_payments.request_payments.run(create_orders.create_orders.run(ids))
+        create_orders.create_orders.on_failure(MessageNotSent("away"), "id", [ids], {}, None)
+    finally:
+        broker.start()
+
+    assert Order.objects.get(pk=admission.order_id).status == "pending_payment"
+    assert not DeadLetter.objects.exists()
+
+
+def test_a_batch_deducted_twice_at_once_is_taken_over_once(make_item, customer, order):
+    """The second one comes while the first makes rows of the orders: it must not put them into the intake again."""
+    item = make_item(units=1)
+    keep_asleep(item)
+    gate_client().set(keys.stock(item.pk), 2)
+    batch = _admitted(item, customer, order)
+    second = threading.Thread(target=_deduct_alone, args=(item.pk, batch))
+
+    with transaction.atomic():
+        services.deduct(item.pk, batch)
+        services.create([each.id for each in batch])
+        second.start()
+        eventually(_somebody_waits_for_a_lock)
+    second.join()
+
+    assert statuses() == ["rejected", "reserved"]
+    assert not Intake.objects.exists()
+
+
+def _admitted(item, customer, order):
+    SaleItem.objects.filter(pk=item.pk).update(per_customer=2, gate_version=F("gate_version") + 1)
+    gate_client().hset(keys.meta(item.pk), "per_customer", 2)
+    for _ in range(2):
+        order(item, customer)
+    return [each for _, each in gate.claim(item.pk, consumer="c", limit=10, in_flight=10).entries]
+
+
+def _deduct_alone(item, batch):
+    services.deduct(item, batch)
+    connection.close()
+
+
+def _somebody_waits_for_a_lock():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        return cursor.fetchone()[0] > 0
 
 
 def test_every_step_may_run_twice(make_item, customers, order):
@@ -259,7 +353,7 @@ def test_an_ended_sales_gate_goes_after_its_retention_and_effects_for_it_do_not_
     sweeps.forget_gates()
     sweeps.run_all()
 
-    lasting = {key for key in gate_client().scan_iter("fs:*") if gate_client().ttl(key) < 0 and "fence" not in key}
+    lasting = {key for key in gate_client().scan_iter("fs:*") if gate_client().ttl(key) < 0}
     assert lasting == set()
     assert not GateEffect.objects.exists()
     item.refresh_from_db()

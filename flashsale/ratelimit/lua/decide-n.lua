@@ -32,12 +32,13 @@ end
 
 local passed, fits = read(cost)
 local granted = passed and cost or 0
-if not passed and (ARGV[1] == 'fill' or ARGV[1] == 'now') and fits > 0 then
-  read(fits)
+if not passed and (ARGV[1] == 'fill' or ARGV[1] == 'now') then
+  -- Where nothing fits, the answer says when one unit will.
+  read(math.max(fits, 1))
   granted = fits
 end
 for _, limit in ipairs(limits) do
-  if ARGV[1] == 'now' and limit.reading[2] > 0 then granted = 0 end
+  if ARGV[1] == 'now' and limit.binding and limit.reading[2] > 0 then granted = 0 end
 end
 local answer = {granted, now}
 for _, limit in ipairs(limits) do

@@ -1,14 +1,25 @@
 -- Part of a script: the twin of sliding_log.py. p: code, binding, limit, window us, sub-limit, sub-window us. The key is a list, newest first.
 local function sliding_log(key, p, cost, now)
   local function at(index) return tonumber(redis.call('LINDEX', key, index)) end
-  local live = redis.call('LLEN', key)
-  while live > 0 and at(-1) <= now - p[4] do
-    redis.call('RPOP', key)
-    live = live - 1
+  local length = redis.call('LLEN', key)
+  -- How many of the newest are later than a moment.
+  local function later(moment)
+    local low, high = 0, length
+    while low < high do
+      local middle = math.floor((low + high) / 2)
+      if at(middle) > moment then low = middle + 1 else high = middle end
+    end
+    return low
   end
+  local live = later(now - p[4])
+  if live == 0 then
+    redis.call('DEL', key)
+  elseif live < length then
+    redis.call('LTRIM', key, 0, live - 1)
+  end
+  length = live
   -- What passed before the clock stepped back counts as of now.
-  local future = 0
-  while future < live and at(future) > now do future = future + 1 end
+  local future = later(now)
   for index = 0, future - 1 do redis.call('LSET', key, index, string.format('%.0f', now)) end
 
   local function room(limit, window, count)
@@ -17,12 +28,7 @@ local function sliding_log(key, p, cost, now)
   end
   local fits, retry = room(p[3], p[4], live)
   if p[5] > 0 then
-    local low, high = 0, live
-    while low < high do
-      local middle = math.floor((low + high) / 2)
-      if at(middle) > now - p[6] then low = middle + 1 else high = middle end
-    end
-    local sub_fits, sub_retry = room(p[5], p[6], low)
+    local sub_fits, sub_retry = room(p[5], p[6], later(now - p[6]))
     fits, retry = math.min(fits, sub_fits), math.max(retry, sub_retry)
   end
   if retry > 0 then return {0, 0, fits, retry, at(0) + p[4] - now} end

@@ -4,16 +4,23 @@ import math
 from collections.abc import Sequence
 
 from envoy.extensions.common.ratelimit.v3.ratelimit_pb2 import RateLimitDescriptor
-from envoy.service.ratelimit.v3.rls_pb2 import RateLimitResponse
+from envoy.service.ratelimit.v3.rls_pb2 import RateLimitRequest, RateLimitResponse
 from google.protobuf.duration_pb2 import Duration
 
+from flashsale.ratelimit.client_address import UNKNOWN, client_address
 from flashsale.ratelimit.limit import SECOND_US, Reading
 from flashsale.ratelimit.rules import Rule
 
 _UNITS = RateLimitResponse.RateLimit.Unit
 _UNIT_OF_SECONDS = {1: _UNITS.SECOND, 60: _UNITS.MINUTE, 3_600: _UNITS.HOUR, 86_400: _UNITS.DAY}
 # What a descriptor's first entry is called in Envoy, and the key of the rules that count it.
-_KEYS = {"remote_address": "address", "generic_key": "all", "customer": "customer", "item": "item"}
+_KEYS = {
+    "remote_address": "address",
+    "masked_remote_address": "address",
+    "generic_key": "all",
+    "customer": "customer",
+    "item": "item",
+}
 
 
 def matching(rules: Sequence[Rule], descriptor: RateLimitDescriptor) -> list[tuple[Rule, str]]:
@@ -26,9 +33,23 @@ def matching(rules: Sequence[Rule], descriptor: RateLimitDescriptor) -> list[tup
         return []
     key, value = entries[0]
     names = [name for entry, name in entries[1:] if entry == "rule"]
+    if len(names) < len(entries) - 1:
+        return []
     kind = _KEYS.get(key)
-    counted = "all" if kind == "all" else value
+    counted = "all" if kind == "all" else _address(value) if kind == "address" else value
     return [(rule, counted) for rule in rules if rule.key == kind and (not names or rule.name in names)]
+
+
+def _address(value: str) -> str:
+    """As the API's throttle counts it, an IPv6 client by its /64."""
+    known = client_address(value, "", ())
+    return value if known == UNKNOWN else known
+
+
+def hits_of(request: RateLimitRequest, descriptor: RateLimitDescriptor) -> int:
+    """The units a descriptor asks for: its own, else the request's, else one."""
+    own = descriptor.hits_addend.value if descriptor.HasField("hits_addend") else 0
+    return max(1, own or request.hits_addend)
 
 
 def status(rule: Rule, reading: Reading) -> RateLimitResponse.DescriptorStatus:

@@ -22,11 +22,12 @@ from flashsale.ratelimit.headers import headers, retry_after
 from flashsale.ratelimit.in_process import limiter, ruleset
 from flashsale.ratelimit.limiter import Asked, Decision
 from flashsale.ratelimit.service.decider import AsyncDecider
-from flashsale.ratelimit.service.descriptors import matching, status
+from flashsale.ratelimit.service.descriptors import hits_of, matching, status
 
 logger = logging.getLogger(__name__)
 DOMAIN = "flashsale"
 SERVICE = "envoy.service.ratelimit.v3.RateLimitService"
+_DRAIN_S = 2.0
 _GRACE_S = 5.0
 _REFRESH_S = 0.4
 _MOST_DESCRIPTORS = 32
@@ -46,14 +47,17 @@ class RateLimitService(rls_pb2_grpc.RateLimitServiceServicer):
         """Answers OK for another domain and for descriptors without a rule, as Envoy's own service does."""
         if len(request.descriptors) > _MOST_DESCRIPTORS:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"more than {_MOST_DESCRIPTORS} descriptors")
+        hits = {hits_of(request, descriptor) for descriptor in request.descriptors} or {1}
+        if len(hits) > 1:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "descriptors of one request with different hits")
         with RPC_SECONDS.time():
-            return await self._decide(request)
+            return await self._decide(request, hits.pop())
 
-    async def _decide(self, request: rls_pb2.RateLimitRequest) -> rls_pb2.RateLimitResponse:
+    async def _decide(self, request: rls_pb2.RateLimitRequest, hits: int) -> rls_pb2.RateLimitResponse:
         rules = ruleset().in_force_at("gateway") if request.domain == DOMAIN else []
         found = [matching(rules, descriptor) for descriptor in request.descriptors]
         asked: Asked = [pair for pairs in found for pair in pairs]
-        decision = await self._decider.check(asked, max(1, request.hits_addend))
+        decision = await self._decider.check(asked, hits)
         return _response(found, decision)
 
 
@@ -77,12 +81,12 @@ async def _keep_rules() -> None:
         await asyncio.sleep(_REFRESH_S)
 
 
-async def serve(address: str, metrics_port: int | None) -> None:
+async def serve(address: str, metrics_address: tuple[str, int] | None) -> None:
     """Serve until SIGTERM or SIGINT; calls under way are finished.
 
     Args:
         address: ``host:port``.
-        metrics_port: of Prometheus's text format on loopback; None for none.
+        metrics_address: host and port of Prometheus's text format; None for none.
 
     Raises:
         RuntimeError: the address cannot be bound.
@@ -104,8 +108,8 @@ async def serve(address: str, metrics_port: int | None) -> None:
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     if not server.add_insecure_port(address):
         raise RuntimeError(f"{address} cannot be bound")
-    if metrics_port:
-        start_http_server(metrics_port, addr="127.0.0.1")
+    if metrics_address:
+        start_http_server(metrics_address[1], addr=metrics_address[0])
     stop = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stop.set)
@@ -113,7 +117,9 @@ async def serve(address: str, metrics_port: int | None) -> None:
     refreshing = asyncio.create_task(_keep_rules())
     logger.warning("rate-limit service answers", extra={"event": "ratelimit_service_ready", "address": address})
     await stop.wait()
+    # Health says no first, and calls are taken on for as long as a balancer needs to have heard it.
     await checks.enter_graceful_shutdown()
+    await asyncio.sleep(_DRAIN_S)
     await server.stop(_GRACE_S)
     refreshing.cancel()
     await client.aclose()

@@ -13,7 +13,7 @@ if receipt then
   return {1, order, 0, 0}
 end
 local meta = redis.call('HMGET', KEYS[1], 'state', 'opens_at', 'closes_at', 'rebuilding', 'sku', 'per_customer',
-  'backlog', 'price', 'currency', 'awake_until')
+  'backlog', 'price', 'currency', 'awake_until', 'life')
 if not meta[1] then return {4} end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -31,16 +31,16 @@ local charge, shadowed
 if ARGV[12] ~= '' then
   local limit = cjson.decode(ARGV[12])
   local reading
-  reading, charge = token_bucket(KEYS[10], limit, units, now)
+  reading, charge = token_bucket(KEYS[10], limit, math.min(units, limit[4] / limit[3]), now)
   shadowed = reading[1] == 0
   if shadowed and limit[2] == 1 then return {14, reading[4]} end
 end
-if redis.call('XLEN', KEYS[9]) >= tonumber(meta[7]) then return {12} end
+if redis.call('XLEN', KEYS[9]) >= tonumber(meta[7]) or redis.call('HEXISTS', KEYS[7], ARGV[4]) == 1 then return {12} end -- or the id is in use
 if tonumber(redis.call('GET', KEYS[2]) or '0') < units then return {13} end
 
 local line = cjson.encode({id = ARGV[4], item = ARGV[11], customer = customer, sku = ARGV[2], units = units,
   price = meta[8], currency = meta[9], source = ARGV[6], seq = ARGV[7], digest = ARGV[5], method = ARGV[8],
-  at = string.format('%.0f', now)})
+  at = string.format('%.0f', now), life = meta[11]})
 if charge then redis.call(unpack(charge)) end
 redis.call('DEL', KEYS[3])
 if redis.call('ZREM', KEYS[11], customer) == 1 then redis.call('HDEL', KEYS[12], customer) end

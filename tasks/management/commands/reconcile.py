@@ -4,23 +4,32 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from inventory.models import Sale
-from tasks import gate_sync
+from tasks.reconcile import Drift, drifts, mend
 
 
 class Command(BaseCommand):
-    help = "Rebuild the gate from the ledger where they differ."
+    help = "Say where gate and ledger differ and why, then rebuild those gates. Safe while the sale runs."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--sale", default=None)
         parser.add_argument("--dry-run", action="store_true", help="only say what differs")
+        parser.add_argument("--force", action="store_true", help="rebuild also what orders in flight may explain")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["sale"] and not Sale.objects.filter(slug=options["sale"]).exists():
             raise CommandError(f"there is no sale {options['sale']}")
-        for drift in gate_sync.reconcile(options["sale"], dry_run=options["dry_run"]):
-            verdict = "equal" if not drift.is_drift else "differs" if options["dry_run"] else "rebuilt"
-            self.stdout.write(
-                f"item {drift.item} {drift.sku}: gate {drift.gate_stock}/{drift.gate_held}/{drift.gate_sold}, "
-                f"ledger {drift.ledger_stock}/{drift.ledger_held}/{drift.ledger_sold} (stock/held/sold), "
-                f"{drift.in_flight} in flight: {verdict}"
-            )
+        for drift in drifts(options["sale"]):
+            is_to_mend = drift.is_drift or (options["force"] and drift.differs)
+            self.stdout.write(self._line(drift))
+            if is_to_mend and not options["dry_run"]:
+                mend(drift, "manage.py reconcile")
+                self.stdout.write("    rebuilt")
+
+    @staticmethod
+    def _line(drift: Drift) -> str:
+        gate = "missing" if drift.gate_stock is None else f"{drift.gate_stock}/{drift.gate_held}/{drift.gate_sold}"
+        verdict = "differs" if drift.is_drift else "in flight" if drift.differs else "equal"
+        return (
+            f"item {drift.item} {drift.sku}: gate {gate}, ledger {drift.ledger_stock}/{drift.ledger_held}/{drift.ledger_sold} "
+            f"(stock/held/sold), {drift.in_flight} in flight: {verdict}{drift.why and f' - {drift.why}'}"
+        )

@@ -14,10 +14,13 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=8081)
+        parser.add_argument("--metrics-host", default="127.0.0.1")
         parser.add_argument("--metrics-port", type=int)
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            asyncio.run(serve(f"{options['host']}:{options['port']}", options["metrics_port"]))
+            port = options["metrics_port"]
+            metrics = (options["metrics_host"], port) if port else None
+            asyncio.run(serve(f"{options['host']}:{options['port']}", metrics))
         except (RuntimeError, OSError) as error:
             raise CommandError(str(error)) from error

@@ -43,6 +43,7 @@ const REASONS = {
   payment_timeout: "not paid in time",
   sold_out: "sold out",
   seq_taken: "sent twice",
+  lost: "lost by a fault of the shop; nothing was charged",
 };
 export const reasonOf = (reason) => REASONS[reason] ?? reason.replaceAll("_", " ");
 

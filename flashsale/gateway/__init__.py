@@ -1,0 +1,1 @@
+"""The gateway's configuration: Envoy reads what this writes."""

@@ -1,0 +1,86 @@
+"""Which part of the customers' traffic goes to the canary; kept in the gateway's routes."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from flashsale.gateway import config
+
+_IN_FORCE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """``percent`` of the customers; 0 is off. The customers at a lower percentage are among those at a higher one."""
+
+    percent: int = 0
+
+    def __str__(self) -> str:
+        return f"split {self.percent}" if self.percent else "off"
+
+    @classmethod
+    def parse(cls, text: str) -> "Setting":
+        """What ``str`` said."""
+        percent = text.partition(" ")[2]
+        return cls(int(percent)) if percent else cls()
+
+
+def redirected(routes: dict[str, Any], setting: Setting) -> dict[str, Any]:
+    """The routes with those of the canary's customers in front of everybody's."""
+    found = deepcopy(routes)
+    if not setting.percent:
+        return found
+    for host in found["virtual_hosts"]:
+        for position, route in enumerate(host["routes"]):
+            if route.get("name") == "customers":
+                host["routes"].insert(position, _route_of_canary(route, setting))
+                break
+    return found
+
+
+def _route_of_canary(route: dict[str, Any], setting: Setting) -> dict[str, Any]:
+    chosen = deepcopy(route)
+    chosen["name"] = "canary"
+    chosen["match"]["headers"] = [{"name": "x-canary-bucket", "range_match": {"start": 0, "end": setting.percent}}]
+    chosen["route"]["cluster"] = "canary"
+    return chosen
+
+
+def current(directory: Path) -> Setting:
+    """What is set; off where nothing was written yet."""
+    try:
+        written = json.loads(config.routes_path(directory).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Setting()
+    return Setting.parse(written["version_info"])
+
+
+def put_in_force(directory: Path, setting: Setting) -> bool:
+    """Write the routes, and wait for the gateway to go by them; False when it cannot be asked. May run twice."""
+    config.write_routes(directory, redirected(config.routes(), setting), version=str(setting))
+    deadline = time.monotonic() + _IN_FORCE_S
+    while time.monotonic() < deadline:
+        version = _version_in_force()
+        if version is None:
+            return False
+        if version == str(setting):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _version_in_force() -> str | None:
+    url = f"http://127.0.0.1:{settings.GATEWAY_ADMIN_PORT}/config_dump?resource=dynamic_route_configs"
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:
+            found = json.load(answer).get("configs", [])
+    except (urllib.error.URLError, OSError, ValueError):
+        return None
+    return str(found[0].get("version_info", "")) if found else ""

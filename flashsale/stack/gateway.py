@@ -1,0 +1,55 @@
+"""``python -m flashsale.stack gateway -- CONFIG ADMIN_PORT``: Envoy, drained before it ends."""
+
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from types import FrameType
+
+from flashsale.stack.servers import package_folder, with_parent
+
+_DRAIN_S = 6.0  # under the grace that a kept process has
+
+
+def gateway(arguments: Sequence[str]) -> int:
+    """Run Envoy until SIGTERM or SIGINT; it then takes no new connections and finishes what is under way.
+
+    Args:
+        arguments: the path of the configuration, and the port of Envoy's own interface.
+    """
+    configuration, admin_port = arguments
+    binary = package_folder("envoy") / "_bin" / "envoy"
+    envoy = subprocess.Popen(
+        [binary, "-c", configuration, "--log-level", "warning", "--disable-hot-restart"],
+        start_new_session=True,
+        preexec_fn=with_parent(os.getpid(), signal.SIGTERM),
+    )
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        _drain(f"http://127.0.0.1:{admin_port}")
+        envoy.terminate()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    code = envoy.wait()
+    return code if code >= 0 else 128 - code
+
+
+def _drain(admin: str) -> None:
+    deadline = time.monotonic() + _DRAIN_S
+    try:
+        # Answers ask clients to close; then no new connections.
+        for command in ("healthcheck/fail", "drain_listeners"):
+            urllib.request.urlopen(f"{admin}/{command}", b"", timeout=1).close()  # noqa: S310 - our own address
+        while time.monotonic() < deadline and _requests_under_way(admin):
+            time.sleep(0.05)
+    except (urllib.error.URLError, OSError, ValueError):
+        pass  # it ends all the same
+
+
+def _requests_under_way(admin: str) -> int:
+    with urllib.request.urlopen(f"{admin}/stats?filter=^http.public.downstream_rq_active$", timeout=1) as answer:  # noqa: S310 - as above
+        return int(answer.read().rpartition(b":")[2] or 0)

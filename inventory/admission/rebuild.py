@@ -1,0 +1,68 @@
+"""Puts whole gates in place, many at once: begin, stage, open. Knows no model.
+
+A gate's fence is the number of the lock under which it is rebuilt. Whoever comes with a lower one than the gate has seen, or
+after the rebuild was finished by another, is refused; what they staged expires.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from flashsale.core.lua import Script
+from flashsale.core.redis_client import gate_client
+from inventory.admission import gate, keys
+from inventory.admission.admitted import ItemTerms, Piece
+from inventory.admission.codes import EffectCode
+
+_BEGIN, _STAGE, _OPEN = (Script(gate.LUA / f"{name}.lua") for name in ("begin_rebuild-1", "stage-1", "open-6"))
+_STAGE_TTL_S = 120
+_KEYS: Mapping[str, Callable[[int], str]] = {"held": keys.held, "buyers": keys.buyers}
+
+
+@dataclass(frozen=True, slots=True)
+class NewGate:
+    """What opens a gate, beside the pieces staged under the same fence: so many ``holds`` and ``buyers``."""
+
+    terms: ItemTerms
+    fence: int
+    stock: int
+    sold: int
+    holds: int = 0
+    buyers: int = 0
+
+
+def _staged(kind: str, item: int, fence: int) -> str:
+    return f"{_KEYS[kind](item)}:staged:{fence}"
+
+
+@gate.guarded
+def begin(fences: Mapping[int, int]) -> dict[int, bool]:
+    """From here on admission answers ``paused`` and effects are put off.
+
+    Returns:
+        the items of which no later fence was seen, and whether they had a gate.
+    """
+    answers = _BEGIN.each(gate_client(), [([keys.meta(item)], [fence]) for item, fence in fences.items()])
+    begun = zip(fences, answers, strict=True)
+    return {item: code == EffectCode.DONE for item, code in begun if code != EffectCode.FENCED}
+
+
+@gate.guarded
+def stage(fences: Mapping[int, int], pieces: Iterable[Piece]) -> list[int]:
+    """Lay pieces of the new gates ready; how many holds or buyers are in each."""
+    calls = [([_staged(piece.kind, piece.item, fences[piece.item])], [piece.pairs, _STAGE_TTL_S]) for piece in pieces]
+    return [int(count) for count in _STAGE.each(gate_client(), calls)]
+
+
+@gate.guarded
+def open_gates(gates: Sequence[NewGate]) -> dict[int, EffectCode]:
+    """Put the gates in place with what was staged for them, each whole or not at all; what became of it by item."""
+    answers = _OPEN.each(gate_client(), [_open_call(new) for new in gates])
+    return {new.terms.item: EffectCode(code) for new, code in zip(gates, answers, strict=True)}
+
+
+def _open_call(new: NewGate) -> tuple[list[str], list[str | int]]:
+    item = new.terms.item
+    names = [keys.meta(item), keys.stock(item), keys.held(item), keys.buyers(item)]
+    staged = [_staged(kind, item, new.fence) for kind in ("held", "buyers")]
+    fields = ["version", new.terms.version, "allocated", new.terms.allocated, "sold", new.sold, *gate.fields(new.terms)]
+    return [*names, *staged], [new.fence, new.stock, new.holds, new.buyers, *fields]

@@ -1,0 +1,134 @@
+"""Who holds or has bought units, by the ledger: what a gate must hold, in pieces that are not read into this process's rows.
+
+Read the stream before the ledger, and all of it in one snapshot: an order that moves meanwhile is then found in the ledger.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Sum
+
+from inventory.admission.admitted import Piece, Streamed
+from orders.models import GateEffect, Intake, Order
+from orders.states import OrderStatus
+
+_PIECE = 10_000  # holds or buyers in a piece, about
+_ROWS = 16  # pieces fetched at a time
+_BOUGHT = (OrderStatus.PAID, OrderStatus.REFUNDED)
+_HOLDING = (OrderStatus.RESERVED, OrderStatus.PENDING_PAYMENT)
+_HOLDS = """
+    SELECT id, item_id, customer_id::bigint AS customer, quantity AS units FROM orders_order
+    WHERE item_id = ANY(%(items)s) AND status = ANY(%(statuses)s)
+    UNION ALL SELECT id, item_id, (payload ->> 'customer')::bigint, (payload ->> 'units')::int FROM orders_intake
+    WHERE item_id = ANY(%(items)s) AND reason = ''
+    UNION ALL SELECT * FROM unnest(%(ids)s::uuid[], %(of_items)s::bigint[], %(customers)s::bigint[], %(units)s::int[])
+"""
+# The units sold or reserved bound how many customers and holds an item has: that makes the pieces even.
+_PART = f"customer %% (1 + (i.reserved + i.sold) / {_PIECE})"
+_STATEMENTS = {
+    "held": f"""
+        SELECT item_id, sum(units), '[' || string_agg('"' || h.id || '","' || customer || ':' || units || '"', ',') || ']'
+        FROM ({_HOLDS}) h JOIN inventory_saleitem i ON i.id = item_id GROUP BY item_id, {_PART}
+    """,  # noqa: S608 - constants of ours
+    "buyers": f"""
+        SELECT item_id, sum(units), '[' || string_agg(customer || ',' || units, ',') || ']'
+        FROM (SELECT item_id, customer, sum(units) AS units FROM ({_HOLDS}) h GROUP BY item_id, customer) b
+        JOIN inventory_saleitem i ON i.id = item_id GROUP BY item_id, {_PART}
+    """,  # noqa: S608
+}
+
+
+def pieces(items: Sequence[int], streamed: Iterable[Streamed]) -> Iterator[list[Piece]]:
+    """All holds and buyers of these items, some pieces at a time; to be read in one transaction.
+
+    Args:
+        streamed: orders that only the stream knows.
+    """
+    rows = list(streamed)
+    values: dict[str, Any] = {
+        "items": list(items),
+        "ids": [str(row.id) for row in rows],
+        "of_items": [row.item for row in rows],
+        "customers": [row.customer for row in rows],
+        "units": [row.units for row in rows],
+    }
+    kinds: tuple[tuple[Literal["held", "buyers"], tuple[OrderStatus, ...]], ...] = (
+        ("buyers", _HOLDING + _BOUGHT),
+        ("held", _HOLDING),
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL cursor_tuple_fraction = 1")  # all rows are wanted, not the first ones soon
+    for kind, statuses in kinds:
+        with connection.chunked_cursor() as cursor:
+            cursor.execute(_STATEMENTS[kind], values | {"statuses": [str(status) for status in statuses]})
+            while found := cursor.fetchmany(_ROWS):
+                yield [Piece(item, kind, int(units), pairs) for item, units, pairs in found]
+
+
+@dataclass(slots=True)
+class Holds:
+    """``held``: order -> customer and units set aside; ``buyers``: customer -> units held or bought."""
+
+    held: dict[UUID, tuple[int, int]] = field(default_factory=dict)
+    buyers: Counter[int] = field(default_factory=Counter)
+
+
+def holds_of(item: int, streamed: Iterable[Streamed]) -> Holds:
+    """The pieces of one item, put together."""
+    holds = Holds()
+    for piece in (piece for some in pieces([item], streamed) for piece in some):
+        values = json.loads(piece.pairs)
+        pairs = zip(values[::2], values[1::2], strict=True)
+        if piece.kind == "buyers":
+            holds.buyers.update(dict(pairs))
+        else:
+            for order, hold in pairs:
+                customer, _, units = hold.partition(":")
+                holds.held[UUID(order)] = int(customer), int(units)
+    return holds
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """What is between gate and ledger of an item, by the ledger: orders without a row, effects the gate was not told of."""
+
+    intake: int = 0
+    effects: int = 0
+
+
+def in_flight(items: Sequence[int]) -> Mapping[int, InFlight]:
+    """By item, for those of which there is something."""
+    intake = Counter(Intake.objects.filter(item_id__in=items).values_list("item_id", flat=True))
+    effects = Counter(GateEffect.objects.filter(item_id__in=items).values_list("item_id", flat=True))
+    return {item: InFlight(intake[item], effects[item]) for item in intake.keys() | effects.keys()}
+
+
+def only_streamed(streamed: Sequence[Streamed]) -> list[Streamed]:
+    """Those of these orders that the ledger has not decided on."""
+    known = known_ids(row.id for row in streamed)
+    return [row for row in streamed if row.id not in known]
+
+
+def units_of(item: int, customers: Iterable[int]) -> Counter[int]:
+    """customer -> units of an item they hold or have bought, for these customers."""
+    wanted = list(customers)
+    rows = Order.objects.filter(item_id=item, customer_id__in=wanted, status__in=_HOLDING + _BOUGHT)
+    found = Counter(dict(rows.order_by().values_list("customer_id").annotate(Sum("quantity"))))
+    for payload in Intake.objects.filter(item_id=item, reason="").values_list("payload", flat=True):
+        if payload["customer"] in wanted:
+            found[payload["customer"]] += payload["units"]
+    return found
+
+
+def known_ids(order_ids: Iterable[UUID]) -> set[UUID]:
+    """Those of these orders that the ledger has decided on."""
+    ids = list(order_ids)
+    if not ids:
+        return set()
+    intake = set(Intake.objects.filter(pk__in=ids).values_list("pk", flat=True))  # first: from there they move to a row
+    return intake | set(Order.objects.filter(pk__in=ids).values_list("pk", flat=True))

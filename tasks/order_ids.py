@@ -1,0 +1,29 @@
+"""Order ids that were told to their customer, made and recognised with the keys of this deployment."""
+
+import hmac
+from functools import cache
+from uuid import UUID
+
+from django.conf import settings
+
+from flashsale.core import ids
+
+
+@cache
+def _key(secret: str) -> bytes:
+    return hmac.digest(secret.encode(), b"order ids", "sha256")
+
+
+def new(item: int, customer: int) -> UUID:
+    """An id for this customer's order of this item.
+
+    Raises:
+        ValueError: the item's number does not fit.
+    """
+    return ids.sealed(ids.new_order_id(item), customer, _key(settings.SECRET_KEY))
+
+
+def was_told(order_id: UUID, customer: int) -> bool:
+    """Whether we made this id for this customer, with today's secret or one of ``SECRET_KEY_FALLBACKS``."""
+    secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    return ids.is_sealed(order_id, customer, [_key(secret) for secret in secrets])

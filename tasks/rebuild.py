@@ -1,0 +1,209 @@
+"""Makes gates anew from the ledger and what is left of their streams, while their sale answers ``paused``.
+
+The stream is read first and the ledger after it, in one snapshot for some hundred items: an order that moves meanwhile is
+then found in the ledger. Holds and buyers go from the database to the gate in pieces that nobody takes apart here.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from django.db import connection, transaction
+
+from flashsale.core import bulk
+from flashsale.core.lock import FencedLocks, LockHeld
+from flashsale.core.redis_client import gate_client
+from inventory import selectors, services
+from inventory.admission import gate, rebuild
+from inventory.admission.admitted import ItemTerms, Streamed
+from inventory.admission.codes import EffectCode
+from orders import holds
+from tasks.models import GateMend
+
+logger = logging.getLogger(__name__)
+_LOCK_TTL_MS = 30_000
+# One snapshot's worth: what is done again when the process dies, and how long a gate waits for its neighbours.
+_MOST_ITEMS, _MOST_UNITS = 250, 250_000
+_AT_ONCE = 2  # one reads from the database while the other writes to the gate
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """What goes into the history of mends. The numbers are the gate's before; None where it was missing."""
+
+    cause: str
+    actor: str = ""
+    stock: int | None = None
+    held: int | None = None
+    sold: int | None = None
+
+
+@dataclass(slots=True)
+class Progress:
+    """What is known of one gate that is being rebuilt."""
+
+    gate: rebuild.NewGate
+    held: int
+    in_flight: int
+
+
+@dataclass(slots=True)
+class LedgerSide:
+    """What gates should hold, by the ledger and their streams, as of one snapshot. ``stock`` by item."""
+
+    terms: dict[int, ItemTerms] = field(default_factory=dict)
+    stock: dict[int, int] = field(default_factory=dict)
+    sold: dict[int, int] = field(default_factory=dict)
+    in_flight: Counter[int] = field(default_factory=Counter)
+    only_streamed: list[Streamed] = field(default_factory=list)
+
+
+def streamed_orders(items: Sequence[int]) -> list[Streamed]:
+    """What is in the streams of these items."""
+    waiting = gate.waiting(items)
+    return [
+        Streamed(order.id, item, order.customer, order.units)
+        for item in items
+        if any(waiting[item])
+        for order in gate.stream_orders(item)
+    ]
+
+
+@contextmanager
+def ledger_side(items: Sequence[int], streamed: Sequence[Streamed]) -> Iterator[LedgerSide]:
+    """Reads the ledger; inside, every further read of it sees the same moment.
+
+    Args:
+        streamed: what was in the streams before.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        side = LedgerSide(only_streamed=holds.only_streamed(streamed))
+        side.terms = {terms.item: terms for terms in selectors.terms(items)}
+        for item, columns in selectors.stock_of(items).items():
+            side.stock[item], side.sold[item] = columns.available, columns.sold
+        for order in side.only_streamed:
+            side.stock[order.item] -= order.units
+        side.in_flight.update(order.item for order in streamed)
+        for item, between in holds.in_flight(items).items():
+            side.in_flight[item] += between.intake + between.effects
+        yield side
+
+
+def rebuild_gate(item: int, *, why: Why | None = None, wait_ms: int = 0) -> None:
+    """Rebuild one item's gate; see :func:`rebuild_gates`.
+
+    Raises:
+        LockHeld: another process is at it.
+        GateUnavailable: Redis is away.
+    """
+    if not _rebuild([item], {item: why} if why else {}, wait_ms):
+        raise LockHeld(retry_after=1)
+
+
+def rebuild_gates(items: Iterable[int], whys: Mapping[int, Why] | None = None) -> None:
+    """Rebuild these gates, some hundred at a time; each is open again as soon as its hundred is done. May run twice and at
+    once: items that another process is at are left to it, and what that one leaves half-done is taken over by the next.
+
+    Memory is bounded by the pieces on their way and by what waits in the largest stream.
+
+    Raises:
+        GateUnavailable: Redis is away.
+    """
+    chunks = list(_chunks(items))
+    if len(chunks) < 2:
+        for chunk in chunks:
+            _rebuild(chunk, whys or {})
+        return
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(lambda chunk: _in_thread(chunk, whys or {}), chunks))
+
+
+def _in_thread(items: Sequence[int], whys: Mapping[int, Why]) -> None:
+    try:
+        _rebuild(items, whys)
+    finally:
+        connection.close()
+
+
+def _chunks(items: Iterable[int]) -> Iterator[list[int]]:
+    chunk: list[int] = []
+    units = 0
+    for item, stock in sorted(selectors.stock_of(items).items()):
+        own = stock.reserved + stock.sold
+        if chunk and (len(chunk) == _MOST_ITEMS or units + own > _MOST_UNITS):
+            yield chunk
+            chunk, units = [], 0
+        chunk.append(item)
+        units += own
+    if chunk:
+        yield chunk
+
+
+def _rebuild(items: Sequence[int], whys: Mapping[int, Why | None], wait_ms: int = 0) -> bool:
+    """False when another process is at all of them."""
+    names = {f"rebuild:{item}": item for item in items}
+    with FencedLocks(gate_client(), list(names), ttl_ms=_LOCK_TTL_MS, wait_ms=wait_ms) as locks:
+        began = time.monotonic()
+        fences = {names[name]: fence for name, fence in locks.fences.items()}
+        begun = rebuild.begin(fences)
+        if begun:
+            services.start_gates(begun, lost=[item for item, had_gate in begun.items() if not had_gate])
+            made = stage(list(begun), fences, streamed_orders(list(begun)), locks.prolong)
+            codes = rebuild.open_gates([new.gate for new in made.values()])
+            opened = [new for new in made.values() if codes[new.gate.terms.item] is EffectCode.DONE]
+            _write_down(opened, whys, round(1000 * (time.monotonic() - began)))
+        return bool(fences)
+
+
+def stage(
+    items: Sequence[int], fences: Mapping[int, int], streamed: Sequence[Streamed], prolong: Callable[[], None]
+) -> dict[int, Progress]:
+    """Lay the gates of these items ready; ``streamed`` was read after their rebuild had begun."""
+    held: Counter[int] = Counter()
+    staged: Counter[tuple[int, str]] = Counter()
+    with ledger_side(items, streamed) as side:
+        for some in holds.pieces(items, side.only_streamed):
+            for piece, count in zip(some, rebuild.stage(fences, some), strict=True):
+                held[piece.item] += piece.units if piece.kind == "held" else 0
+                staged[piece.item, piece.kind] += count
+            prolong()
+    return {
+        item: Progress(
+            rebuild.NewGate(
+                terms, fences[item], side.stock[item], side.sold[item], staged[item, "held"], staged[item, "buyers"]
+            ),
+            held[item],
+            side.in_flight[item],
+        )
+        for item, terms in side.terms.items()
+    }
+
+
+def _write_down(opened: Sequence[Progress], whys: Mapping[int, Why | None], took_ms: int) -> None:
+    rows = []
+    for new in opened:
+        why = whys.get(new.gate.terms.item) or Why("asked for")
+        rows.append(
+            {
+                "item_id": new.gate.terms.item,
+                "cause": why.cause[:300],
+                "actor": why.actor,
+                "stock_before": why.stock,
+                "held_before": why.held,
+                "sold_before": why.sold,
+                "stock_after": new.gate.stock,
+                "held_after": new.held,
+                "sold_after": new.gate.sold,
+                "in_flight": new.in_flight,
+                "fence": new.gate.fence,
+                "took_ms": took_ms,
+            }
+        )
+    bulk.insert(GateMend, rows)
+    logger.info("gates rebuilt", extra={"event": "gates_rebuilt", "items": len(rows), "took_ms": took_ms})

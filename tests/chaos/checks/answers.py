@@ -1,0 +1,103 @@
+"""Answers: what a client was told is true, stays true, and is told to everybody who asks the same."""
+
+from collections.abc import Iterator
+
+from tests.chaos.evidence import SEQ_TAKEN, Evidence, digest_of, grouped, reachable
+from tests.chaos.history import Operation
+
+# These say "not now": they may come before anybody has looked whether the request was seen before.
+_FOR_A_MOMENT = frozenset({"rate_limited", "busy", "paused", "not_authenticated"})
+
+
+def _is_final(operation: Operation) -> bool:
+    return operation.result == "refused" and (operation.answer or {}).get("code") not in _FOR_A_MOMENT
+
+
+def same_request_same_answer(evidence: Evidence) -> Iterator[str]:
+    """Whoever sends a request again is told the same order, for ever, and never that it is refused."""
+    for pair, operations in evidence.placed.items():
+        requests = grouped((f"customer {op.customer} {digest_of(op.request)}", op) for op in operations)
+        for request, repeated in requests.items():
+            told = [op for op in repeated if op.result == "ok"]
+            orders = sorted({str(op.order_id) for op in told})
+            if len(orders) > 1:
+                yield f"{pair} by {request.rpartition(' ')[0]} was answered with the orders {', '.join(orders)}"
+            for later in repeated:
+                if _is_final(later) and any(op.completed_at < later.invoked_at for op in told):
+                    yield f"{pair} by {request.rpartition(' ')[0]} is order {orders[0]}, and was refused: {later.answer}"
+
+
+def other_requests_are_refused(evidence: Evidence) -> Iterator[str]:
+    """Another body under a (source, seq) is a mismatch, another customer's is taken; neither is told an order."""
+    for pair, operations in evidence.placed.items():
+        told = [op for op in operations if op.result == "ok" and not _clashed(evidence, op)]
+        for first in told:
+            for other in operations:
+                if (first.customer, digest_of(first.request)) != (other.customer, digest_of(other.request)):
+                    yield from _wrong_answer(pair, first, other, other in told)
+
+
+def _clashed(evidence: Evidence, operation: Operation) -> bool:
+    """Admitted while the gate had forgotten the first request, and rejected by the ledger for it."""
+    order = evidence.orders.get(str(operation.order_id))
+    return order is not None and (order.status, order.reason) == ("rejected", SEQ_TAKEN)
+
+
+def _wrong_answer(pair: str, first: Operation, other: Operation, is_told: bool) -> Iterator[str]:
+    if is_told and first.number < other.number:
+        yield f"{pair} is order {first.order_id} of customer {first.customer}, and another request got {other.order_id}"
+    expected = "idempotency_mismatch" if first.customer == other.customer else "seq_taken"
+    code = (other.answer or {}).get("code")
+    is_later = first.completed_at is not None and first.completed_at < other.invoked_at
+    if is_later and _is_final(other) and other.status != 400 and code != expected:
+        yield f"{pair} is order {first.order_id}, another request by customer {other.customer} got {code}, not {expected}"
+
+
+def reads_never_go_backwards(evidence: Evidence) -> Iterator[str]:
+    """What a client reads of an order after another read is that state or one that may follow it."""
+    for order, operations in evidence.about.items():
+        reads = [op for op in operations if _status(op)]
+        ended = sorted(reads, key=lambda op: op.completed_at or 0.0)
+        seen: set[str] = set()
+        upto = 0
+        for read in sorted(reads, key=lambda op: op.invoked_at):
+            while upto < len(ended) and ended[upto].completed_at < read.invoked_at:
+                seen.add(_status(ended[upto]))
+                upto += 1
+            for before in sorted(seen):
+                if _status(read) not in reachable(before):
+                    yield f"order {order} was read as {before} and then by customer {read.customer} as {_status(read)}"
+
+
+def _status(operation: Operation) -> str:
+    return str((operation.answer or {}).get("status", "")) if operation.result == "ok" else ""
+
+
+def reads_agree_with_the_books(evidence: Evidence) -> Iterator[str]:
+    """What a client read of an order is what the books say of it, or became it."""
+    for order in evidence.books.orders:
+        states = [event.status for event in evidence.events.get(order.id, [])]
+        for read in evidence.about.get(order.id, []):
+            answer = read.answer or {}
+            if not _status(read):
+                continue
+            if order.reason != SEQ_TAKEN and order.status not in reachable(_status(read)):
+                yield f"order {order.id} was read as {_status(read)} and is {order.status}"
+            told = (answer["sku"], answer["quantity"], answer["total"], answer["currency"], answer["source"], answer["seq"])
+            held = (order.sku, order.units, str(order.total), order.currency, order.source, order.seq.partition("~")[0])
+            if told != held:
+                yield f"order {order.id} was read as {told} and is {held}"
+            history = [line["status"] for line in answer["history"]]
+            if order.reason != SEQ_TAKEN and history != states[: len(history)]:
+                yield f"order {order.id} was read with the history {history}, it is {states}"
+
+
+def acknowledged_orders_can_be_read(evidence: Evidence) -> Iterator[str]:
+    """From its 202 on an order is found by its customer, and never by anybody else."""
+    for order, operation in evidence.acknowledged.items():
+        for read in evidence.about.get(order, []):
+            is_mine = read.customer == operation.customer
+            if is_mine and read.status == 404 and operation.completed_at < read.invoked_at:
+                yield f"order {order} was acknowledged to customer {read.customer}, who then did not find it"
+            if not is_mine and read.result == "ok":
+                yield f"order {order} of customer {operation.customer} was shown to customer {read.customer}"

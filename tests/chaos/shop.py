@@ -1,0 +1,66 @@
+"""The sale that is attacked: little stock, a payment window of seconds, customers who come more than once."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+WINDOW_S = 4.0
+_ITEMS = (("lamp", 40, 1, "19.90"), ("chair", 60, 2, "49.00"), ("mug", 90, 4, "7.35"))
+_SPARE = ("pin", 5_000, 4, "1.15")  # never sold out, so that there is something to buy at the end
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """``jwt``: their access token."""
+
+    id: int
+    jwt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """``per_customer``: sku -> units a customer may have; ``spare``: an sku with plenty."""
+
+    slug: str
+    per_customer: dict[str, int]
+    spare: str
+    customers: list[Customer]
+
+
+def open_sale(slug: str, *, seconds: float, customers: int, scale: float = 1.0) -> Stage:
+    """A sale that is open now, its gates warmed.
+
+    Args:
+        seconds: how long it stays open.
+        scale: of the stock.
+    """
+    from flashsale.core.clock import now
+    from inventory import services
+    from tasks import gate_sync
+
+    sale = services.create_sale(
+        slug=slug,
+        name=slug,
+        opens_at=now() - timedelta(seconds=1),
+        closes_at=now() + timedelta(seconds=seconds),
+        payment_window=timedelta(seconds=WINDOW_S),
+    )
+    items = [
+        services.add_item(
+            sale=sale, sku=f"{slug}-{sku}", name=sku, units=max(1, int(units * scale)), price=Decimal(price), per_customer=most
+        )
+        for sku, units, most, price in (*_ITEMS, _SPARE)
+    ]
+    gate_sync.refresh_gates([item.pk for item in items])
+    per_customer = {f"{slug}-{sku}": most for sku, _, most, _ in (*_ITEMS, _SPARE)}
+    return Stage(slug, per_customer, f"{slug}-{_SPARE[0]}", _customers(f"{slug}-", customers))
+
+
+def _customers(prefix: str, count: int) -> list[Customer]:
+    from django.contrib.auth import get_user_model
+
+    from flashsale.edge import customers
+
+    tokens = dict(customers.issue(prefix, count))
+    rows = get_user_model().objects.filter(username__in=tokens).values_list("pk", "username")
+    return [Customer(pk, tokens[name]) for pk, name in sorted(rows)]

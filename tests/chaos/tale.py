@@ -1,0 +1,60 @@
+"""One sale with everything in it that may happen in a sale that goes well."""
+
+from tests.chaos.history import Operation
+from tests.chaos.rows import Charge, Event, Letter, Message, Order, Payment
+from tests.chaos.story import ENDINGS, Story
+
+_POISON = "00000000-0000-0000-0000-00000000dead"
+
+
+class Tale(Story):
+    """``cast``: the orders, by their endings; ``silent`` is one that nobody looks at."""
+
+    def __init__(self) -> None:
+        super().__init__(units=30)
+        self.cast = {str(ending): self.buy(customer, ending) for customer, ending in enumerate(ENDINGS, 1)}
+        self.cast["silent"] = self.buy(20, "paid", 2, watched=False)
+        self._tell_of_repetitions()
+        self._tell_of_lost_answers()
+        self._tell_of_poison()
+        self.books.messages = [Message("dispatch", "tasks.sweep"), Message("unacked", "tasks.cancel_unpaid", due_at=1e9)]
+        self.close()
+        self.books.healed_at, self.books.settled_at = 900.0, self.books.taken_at
+
+    def _tell_of_repetitions(self) -> None:
+        order = self.cast["paid"]
+        first = self.asked(order)
+        self.told("order", 1, first.request, 202, first.answer)
+        self.told("order", 1, first.request, 429, {"code": "rate_limited"})
+        self.told("order", 1, first.request | {"quantity": 2}, 422, {"code": "idempotency_mismatch"})
+        self.told("order", 2, first.request, 409, {"code": "seq_taken"})
+        self.told("read", 2, {"order": order.id}, 404, {"code": "not_found"})
+
+    def _tell_of_lost_answers(self) -> None:
+        self.buy(21, "paid", status=None)
+        self.told("order", 22, self.body(), None, None)
+        self.told("order", 23, self.body(), 409, {"code": "sold_out"})
+        refused = self.body(seq="again")
+        self.told("order", 24, refused, 503, {"code": "busy"})
+        self.buy(24, "paid", **refused | {"method": refused.pop("payment_method")})
+
+    def _tell_of_poison(self) -> None:
+        self.told("order", 25, self.body(seq="poison"), 202, {"id": _POISON})
+        self.books.letters = [Letter(1, "tasks.deduct_inventory", f"[[['1-1', {{'id': '{_POISON}'}}]]]", "planted")]
+        self.books.poison = frozenset({_POISON})
+
+    def asked(self, order: Order) -> Operation:
+        """The operation that made it."""
+        return next(op for op in self.history.of("order") if op.request["seq"] == order.seq)
+
+    def payment(self, order: Order) -> Payment:
+        """Its payment."""
+        return next(payment for payment in self.books.payments if payment.order == order.id)
+
+    def charge(self, order: Order) -> Charge:
+        """Its charge, in the provider's book."""
+        return next(charge for charge in self.books.charges if charge.key == self.payment(order).key)
+
+    def event(self, order: Order, status: str) -> Event:
+        """The line of its history."""
+        return next(event for event in self.books.events if (event.order, event.status) == (order.id, status))

@@ -1,0 +1,75 @@
+"""What is left on the way, or left behind."""
+
+from tests.chaos.rows import Effect, Intake, Letter, Message
+from tests.chaos.tale import Tale
+from tests.chaos.wrongs.register import breaks
+
+
+@breaks("queues_are_empty")
+def a_message_is_forgotten_in_a_queue(tale: Tale) -> None:
+    tale.books.messages.append(Message("inventory", "tasks.deduct_inventory"))
+
+
+@breaks("queues_are_empty")
+def a_cancellation_is_overdue(tale: Tale) -> None:
+    tale.books.messages.append(Message("unacked", "tasks.cancel_unpaid", due_at=tale.books.taken_at - 1))
+
+
+@breaks("queues_are_empty")
+def a_step_is_still_to_be_tried_again(tale: Tale) -> None:
+    tale.books.messages.append(Message("unacked", "tasks.create_orders", due_at=1e9))
+
+
+@breaks("streams_are_empty")
+def an_order_waits_in_the_stream(tale: Tale) -> None:
+    tale.books.gates[0].streamed.append("waiting")
+
+
+@breaks("streams_are_empty")
+def a_claim_has_no_entry(tale: Tale) -> None:
+    tale.books.gates[0].pending = 1
+
+
+@breaks("streams_are_empty")
+def a_row_is_still_shown_as_queued(tale: Tale) -> None:
+    tale.books.gates[0].queued.append(tale.cast["paid"].id)
+
+
+@breaks("intake_is_empty")
+def an_order_is_left_in_the_intake(tale: Tale) -> None:
+    order = tale.buy(30, "sold_out", status=None)
+    tale.books.orders.remove(order)
+    tale.books.events = [event for event in tale.books.events if event.order != order.id]
+    values = (order.item, order.customer, order.sku, order.units, order.price, order.currency)
+    row = Intake(order.id, *values, order.source, order.seq, order.digest, order.method, "sold_out")
+    tale.books.intake.append(row)
+
+
+@breaks("outbox_is_empty")
+def the_gate_is_not_told(tale: Tale) -> None:
+    tale.books.effects.append(Effect(tale.cast["paid"].id, tale.item.id, "settle"))
+
+
+@breaks("dead_letters_are_explained")
+def a_step_gave_up(tale: Tale) -> None:
+    tale.books.letters.append(Letter(2, "tasks.create_orders", f"[['{tale.cast['paid'].id}']]", "IntegrityError()"))
+
+
+@breaks("nothing_is_left_locked")
+def a_lock_is_left_behind(tale: Tale) -> None:
+    tale.books.leftovers.append("fs:lock:{rebuild:7}")
+
+
+@breaks("nothing_is_left_locked")
+def a_rebuild_is_not_finished(tale: Tale) -> None:
+    tale.books.gates[0].is_rebuilding = True
+
+
+@breaks("short_lived_keys_expire")
+def a_receipt_never_expires(tale: Tale) -> None:
+    tale.books.immortals.append("fs:receipt:shop:s1")
+
+
+@breaks("the_audit_agrees")
+def the_audit_finds_something(tale: Tale) -> None:
+    tale.books.audit.append("drop: gate equals ledger: item 7")

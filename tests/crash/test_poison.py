@@ -1,0 +1,111 @@
+"""One order that the ledger cannot take: it ends alone in the dead letters, the rest of its batch settles."""
+
+import json
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection
+
+from flashsale.core.redis_client import gate_client
+from inventory.admission import gate, keys
+from orders import services
+from orders.models import Intake, Order
+from payments.models import SandboxCharge
+from tasks import deduct_inventory, dispatch
+from tasks.models import DeadLetter
+from tests.conftest import eventually
+from tests.crash.scene import open_sale
+
+pytestmark = pytest.mark.django_db(transaction=True)
+BATCH = 50
+BAD = 31
+
+
+@pytest.fixture
+def batch():
+    """Fifty admitted orders of one sale, and nobody woken."""
+    from tasks import intake
+
+    sale = open_sale("poison", customers=BATCH, units=BATCH)
+    sale.sleep()
+    for customer in sale.customers:
+        intake.place_order(customer, sale.request(customer, "pm_ok"))
+    return sale
+
+
+def rewrite(sale, change):
+    """Put ``change(line)`` where the bad order's line stands in the stream; the order of the batch stays."""
+    stream = keys.admitted(sale.item)
+    lines = [fields["o"] for _, fields in gate_client().xrange(stream)]
+    gate_client().delete(stream)
+    for number, line in enumerate(lines):
+        gate_client().xadd(stream, {"o": change(line) if number == BAD else line})
+
+
+def with_value(name, value):
+    return lambda sale: rewrite(sale, lambda line: json.dumps(json.loads(line) | {name: value}))
+
+
+def without_its_customer(sale):
+    get_user_model().objects.filter(pk=sale.customers[BAD]).delete()
+
+
+POISONS = {
+    "a customer who is gone": ("tasks.create_orders", without_its_customer),
+    "a price over the column": ("tasks.create_orders", with_value("price", "99999999999999.00")),
+    "a price that is none": ("tasks.create_orders", with_value("price", "much")),
+    "no units": ("tasks.deduct_inventory", with_value("units", 0)),
+    "more units than a number holds": ("tasks.create_orders", with_value("units", 3_000_000_000)),
+    "a text that PostgreSQL cannot hold": ("tasks.deduct_inventory", with_value("sku", "thi\0ng")),
+    "a line that is no JSON": ("tasks.dispatch", lambda sale: rewrite(sale, lambda line: line[: len(line) // 2])),
+}
+
+
+@pytest.mark.parametrize("poison", POISONS)
+def test_a_poisoned_order_stands_alone_in_the_dead_letters_and_the_rest_settles(poison, workers, sweeper, batch):
+    task, spoil = POISONS[poison]
+    spoil(batch)
+
+    dispatch.dispatch.delay(batch.item)
+
+    eventually(lambda: Order.objects.filter(status="paid").count() == BATCH - 1, within=30)
+    letter = eventually(lambda: DeadLetter.objects.first())
+    assert (letter.task, DeadLetter.objects.count()) == (task, 1)
+    assert Order.objects.count() == SandboxCharge.objects.count() == BATCH - 1
+    eventually(lambda: gate.waiting([batch.item]) == {batch.item: (0, 0)})
+
+
+def test_an_unreadable_line_whose_claimer_died_does_not_stay_in_the_stream(workers, sweeper, batch):
+    rewrite(batch, lambda line: "{")
+    gate.claim(batch.item, consumer="dead", limit=BATCH, in_flight=BATCH)
+
+    eventually(lambda: Order.objects.filter(status="paid").count() == BATCH - 1, within=30)
+    eventually(lambda: gate.waiting([batch.item]) == {batch.item: (0, 0)})
+    assert DeadLetter.objects.get().task == "tasks.dispatch"
+
+
+class Statements:
+    """Counts the statements that start so; each transaction of a step has one of them."""
+
+    def __init__(self, start):
+        self.start, self.count = start, 0
+
+    def __call__(self, execute, sql, params, many, context):
+        self.count += sql.strip().startswith(self.start)
+        return execute(sql, params, many, context)
+
+
+def test_finding_the_bad_order_costs_transactions_in_the_logarithm_of_the_batch(batch):
+    with_value("units", 0)(batch)
+    entries = gate.claim(batch.item, consumer="test", limit=BATCH, in_flight=BATCH).entries
+    deducting = Statements('SELECT "inventory_stockmovement"')
+    with connection.execute_wrapper(deducting):
+        taken = deduct_inventory._deduct(batch.item, entries)
+    Intake.objects.filter(pk=taken[7][1].id).update(payload={})
+    creating = Statements("DELETE FROM orders_intake")
+    with connection.execute_wrapper(creating):
+        created = services.create([order.id for _, order in taken])
+
+    assert (len(taken), len(created.ids), len(created.poisoned)) == (BATCH - 1, BATCH - 2, 1)
+    assert 1 < deducting.count <= 13  # 2 log2(50) + 1
+    assert 1 < creating.count <= 13

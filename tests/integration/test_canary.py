@@ -1,0 +1,195 @@
+"""A real gateway in front of two fleets: who goes where, and whose rules hold there."""
+
+import itertools
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from rest_framework_simplejwt.tokens import AccessToken
+
+from flashsale.gateway import canary
+from flashsale.limits import services
+from flashsale.limits.models import LimitRule
+from inventory.admission import gate
+from tests.conftest import Process, eventually, running
+from tests.integration.test_gateway import GRANIAN, Gateway
+
+pytestmark = pytest.mark.django_db(transaction=True)
+CUSTOMERS = 1000
+
+
+@pytest.fixture(scope="module")
+def _fleets(django_db_setup, django_db_blocker, tmp_path_factory):
+    gateway, second = Gateway(tmp_path_factory.mktemp("canary")), Gateway(tmp_path_factory.mktemp("unused"))
+    gateway.variables |= {
+        "GATEWAY_CANARY": f"127.0.0.1:{second.web_port}",
+        "GATEWAY_ADDRESS_RATE": "100000",
+        "GATEWAY_ADDRESS_BURST": "100000",
+    }
+    command = (*GRANIAN, "--port", str(second.web_port), "--log-level", "warning", "flashsale.wsgi:application")
+    with django_db_blocker.unblock():
+        main = gateway.start_web()
+        other = Process("canary-web", *command, **gateway.variables, FLEET="canary")
+        envoy = gateway.start_envoy()
+    with running(main), running(other), running(envoy):
+        eventually(gateway.is_ready, within=30, what=f"{envoy.log} {main.log}")
+        eventually(lambda: _answers(gateway, second.web_port), within=30, what=other.log)
+        yield gateway
+
+
+def _answers(gateway, port):
+    try:
+        return gateway.send("GET", "/health/live", address="127.0.0.1", port=port)[0] == 200
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def fleets(clean_redis, _fleets, settings):
+    settings.GATEWAY_DIR, settings.GATEWAY_ADMIN_PORT = _fleets.variables["GATEWAY_DIR"], _fleets.admin_port
+    set_percent(0)
+    return _fleets
+
+
+def set_percent(percent):
+    from django.conf import settings
+
+    assert canary.put_in_force(Path(settings.GATEWAY_DIR), canary.Setting(percent))
+
+
+def bearer(customer):
+    user = get_user_model()(pk=customer, username=str(customer))
+    return {"Authorization": f"Bearer {AccessToken.for_user(user)}"}
+
+
+def fleet_of(gateway, headers):
+    status, found, _ = gateway.send("GET", "/api/v1/sales/", address="127.0.0.1", headers=headers)
+    assert status in (200, 429)
+    return found["x-fleet"]
+
+
+def on_canary(gateway, customers):
+    return {customer for customer in customers if fleet_of(gateway, bearer(customer)) == "canary"}
+
+
+def test_a_customer_stays_on_one_side_and_stays_in_as_the_percentage_grows(fleets):
+    customers = range(1, CUSTOMERS + 1)
+
+    set_percent(20)
+    at_20 = on_canary(fleets, customers)
+    again = on_canary(fleets, range(1, 101))  # with new tokens
+    set_percent(50)
+    at_50 = on_canary(fleets, customers)
+
+    assert 160 <= len(at_20) <= 240
+    assert again == {customer for customer in at_20 if customer <= 100}
+    assert 440 <= len(at_50) <= 560
+    assert at_20 < at_50
+
+
+def test_nobody_is_on_the_canary_at_0_and_everybody_at_100(fleets):
+    assert on_canary(fleets, range(1, 51)) == set()
+
+    set_percent(100)
+
+    assert on_canary(fleets, range(1, 51)) == set(range(1, 51))
+
+
+def test_a_session_has_its_side_too(fleets):
+    set_percent(50)
+
+    sides = [{fleet_of(fleets, {"Cookie": f"sessionid=s{number}"}) for _ in range(3)} for number in range(40)]
+
+    assert all(len(side) == 1 for side in sides)
+    assert {side.pop() for side in sides} == {"main", "canary"}
+
+
+def test_a_client_does_not_choose_its_side(fleets):
+    set_percent(10)
+    customers = range(1, 61)
+    honest = on_canary(fleets, customers)
+    forged = [{"x-canary-bucket": "0"}, {"x-canary-bucket": "99"}, {"X-Fleet": "canary"}, {"x_canary_bucket": "0"}]
+
+    for headers in forged:
+        assert {number for number in customers if fleet_of(fleets, bearer(number) | headers) == "canary"} == honest
+
+
+def test_only_the_customers_api_is_split(fleets):
+    set_percent(100)
+
+    paths = ["/health/live", "/admin/login/", "/api/schema/", "/api/v1/payments/webhooks/sandbox/"]
+    found = [fleets.send("GET", path, address="127.0.0.1")[1]["x-fleet"] for path in paths]
+
+    assert found == ["main"] * 4
+
+
+def _order(gateway, customer, item, seq):
+    token = gate.issue_token(item.pk, customer.pk).token
+    order = {"token": token, "sku": "thing", "quantity": 1, "source": "shop", "seq": seq, "payment_method": "pm_ok"}
+    headers = bearer(customer.pk) | {"Content-Type": "application/json"}
+    return gateway.send("POST", "/api/v1/orders/", address="127.0.0.1", content=json.dumps(order).encode(), headers=headers)
+
+
+def test_the_canarys_rule_holds_back_its_customers_and_no_others(fleets, make_item, customers):
+    item = make_item(units=100)
+    limit = {"key": "item", "algorithm": "token_bucket", "rate": 1, "burst": 3, "window_ms": 3_600_000, "fleet": "canary"}
+    services.save_rule(LimitRule(name="canary-only", applies_to="admission", **limit), actor="test")
+    probe = {"key": "all", "algorithm": "token_bucket", "rate": 1000, "burst": 1000, "fleet": "canary"}
+    services.save_rule(LimitRule(name="probe", applies_to="api:sales", **probe), actor="test")
+    set_percent(100)
+    policy = ("GET", "/api/v1/sales/")
+    eventually(lambda: "probe" in (fleets.send(*policy, address="127.0.0.1")[1]["ratelimit-policy"] or ""), within=5)
+    set_percent(50)
+
+    answers = [_order(fleets, customer, item, f"seq-{customer.pk}") for customer in customers(30)]
+
+    by_fleet = {
+        fleet: [status for status, headers, _ in answers if headers["x-fleet"] == fleet] for fleet in ("main", "canary")
+    }
+    assert set(by_fleet["main"]) == {202}
+    assert sorted(by_fleet["canary"]) == [202] * 3 + [429] * (len(by_fleet["canary"]) - 3)
+    assert len(by_fleet["canary"]) > 3
+    assert gate.stocks([item.pk]) == {item.pk: 100 - len(by_fleet["main"]) - 3}
+
+
+def test_a_change_of_the_percentage_drops_no_request(fleets):
+    seen, stop = [], threading.Event()
+    numbers = itertools.count(1)
+
+    def send():
+        while not stop.is_set():
+            headers = bearer(next(numbers))
+            status, found, _ = fleets.send("GET", "/api/v1/sales/", address="127.0.0.1", headers=headers)
+            seen.append((status, found["x-fleet"]))
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for percent in (10, 90, 0, 50, 100, 20):
+            before = len(seen)
+            set_percent(percent)
+            eventually(lambda at=before: len(seen) > at + 20)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+    assert {status for status, _ in seen} == {200}
+    assert {fleet for _, fleet in seen} == {"main", "canary"}
+
+
+def test_the_command_says_what_is_set_and_a_restart_keeps_it(fleets, capsys):
+    call_command("canary", "15", "--mode", "split")
+    call_command("canary")
+    call_command("gateway_config")
+    call_command("canary")
+
+    assert [line for line in capsys.readouterr().out.split("\n") if "split" in line] == [
+        "split 15: in force",
+        "split 15",
+        "split 15",
+    ]

@@ -1,0 +1,23 @@
+"""The model and the product side by side, and the order of the pieces against the real tasks."""
+
+import time
+
+import pytest
+
+from tests.simulation.paired import real_run
+from tests.simulation.scheduler import FOCUS, plan_of, what_breaks
+
+pytestmark = pytest.mark.django_db(transaction=True)
+_SECONDS = 30
+_LEAST = 5  # however busy the machine is
+
+
+def test_the_product_does_what_the_model_does_step_by_step():
+    deadline = time.monotonic() + _SECONDS
+    seed = 0
+    while seed < _LEAST or time.monotonic() < deadline:
+        focus = ("", *FOCUS)[seed % (1 + len(FOCUS))]
+        broken = what_breaks(real_run(plan_of(seed, focus=focus)))
+        assert broken is None, f"{broken}: python -m tests.simulation --tier real --seed {seed} --focus '{focus}'"
+        seed += 1
+    print(f"{seed} seeds on the product")
