@@ -16,7 +16,7 @@ from flashsale.limits.models import LimitRule
 from flashsale.ratelimit.in_process import limits_client, ruleset
 from inventory.admission import gate, keys
 from orders import services
-from orders.models import Order
+from orders.models import Order, OrderEvent
 from tasks.models import DeadLetter
 from tasks.pipeline import create_orders, request_payments
 from tests.conftest import eventually, running, start_worker
@@ -77,11 +77,8 @@ def test_a_queue_that_waits_long_does_not_keep_the_worker_from_its_other_queues(
     with running(start_worker("one", ["orders", "payments"], concurrency=1)):
         for _ in range(4):
             create_orders.create_orders.apply_async(args=([str(uuid4()) for _ in range(5)],))
-        eventually(lambda: limits_client().exists("fs:{limits}:consume-orders:all"))
-        request_payments.charge_payments.apply_async(args=([str(uuid4())],))
-            current_app.tasks["tasks.create_orders"].apply_async(args=([str(uuid4()) for _ in range(5)],))
         eventually(lambda: limits_client().keys("fs:{limits}:consume-orders:*"))
-        current_app.tasks["tasks.charge_payments"].apply_async(args=([str(uuid4())],))
+        request_payments.charge_payments.apply_async(args=([str(uuid4())],))
         eventually(lambda: _length("payments") == 0 and not _unacked("payments"), within=4)
         assert _length("orders") >= 1  # they wait in the broker
 
@@ -91,7 +88,7 @@ def test_a_queue_that_waits_shortly_again_and_again_does_not_choke_the_workers_o
     with running(start_worker("one", ["orders", "payments", "cancellations"], concurrency=2)):
         for _ in range(12):
             create_orders.create_orders.apply_async(args=([str(uuid4()) for _ in range(15)],))
-        eventually(lambda: limits_client().exists("fs:{limits}:consume-orders:all"))
+        eventually(lambda: limits_client().keys("fs:{limits}:consume-orders:*"))
         for _ in range(60):
             request_payments.charge_payments.apply_async(args=([str(uuid4())],))
         eventually(lambda: _length("payments") == 0 and not _unacked("payments"), within=4)
@@ -174,3 +171,34 @@ def test_the_dispatcher_makes_batches_of_what_it_is_granted(pace, customers, mak
     eventually(lambda: Order.objects.filter(status="paid").count() == 30, within=15)
 
     assert time.monotonic() - began >= 1.8  # 30 orders at 10 a second, up to eleven of them at once
+
+
+def test_the_sweeps_keep_the_pace_of_a_queue_that_has_a_backlog(pace, taken_over, sweeper):
+    ids = taken_over(60)
+    pace("orders", rate=8)
+    with running(start_worker("one", ["orders"], concurrency=1)):
+        for pk in ids:
+            create_orders.create_orders.apply_async(args=([str(pk)],))
+        began = time.monotonic()
+        eventually(lambda: Order.objects.count() == 60, within=20)
+
+    assert time.monotonic() - began >= 6.5  # 60 orders at 8 a second
+
+
+def test_after_a_workers_death_the_sweeps_make_every_order_a_row_once_and_at_the_pace(pace, taken_over, sweeper):
+    ids = taken_over(30)
+    pace("orders", rate=10, max_wait_ms=400)
+    victim = start_worker("victim", ["orders"], concurrency=1)
+    for pk in ids:
+        create_orders.create_orders.apply_async(args=([str(pk)],))
+    eventually(lambda: _unacked("orders"))
+    victim.kill()
+    _forget_messages()
+    rows = Order.objects.count()
+    began = time.monotonic()
+    eventually(lambda: Order.objects.count() == 30, within=25)
+
+    assert time.monotonic() - began >= (30 - rows) / 10 - 1.5  # a sweep takes a bucket's room at once
+    assert set(Order.objects.values_list("pk", flat=True)) == set(ids)
+    assert OrderEvent.objects.filter(status="queued").count() == 30
+    assert not DeadLetter.objects.exists()
