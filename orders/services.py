@@ -340,8 +340,9 @@ def forget_effects(ids: Iterable[int]) -> None:
 
 
 def stale_intake(limit: int) -> list[UUID]:
-    """Orders that should have become rows some seconds ago."""
-    return list(Intake.objects.extra(where=["created_at < now() - interval '3 seconds'"]).values_list("pk", flat=True)[:limit])
+    """Orders that should have become rows some seconds ago, in the order of their admission."""
+    rows = Intake.objects.extra(where=["created_at < now() - interval '3 seconds'"]).order_by("created_at", "pk")
+    return list(rows.values_list("pk", flat=True)[:limit])
 
 
 def stale_reserved(limit: int) -> list[UUID]:

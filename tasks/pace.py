@@ -47,3 +47,19 @@ def book(queue: str, orders: int) -> tuple[float, bool]:
     if decision.allowed:
         return decision.wait_s, True
     return max(decision.retry_after_s, 1 / SECOND_US), False
+
+
+def may_sweep(queue: str, orders: int) -> int:
+    """How many of these orders a sweep may work on now: charged to the queue, and none while messages have booked ahead."""
+    rules = rules_at(f"consume:{queue}")
+    if not rules or not orders:
+        return orders
+    cost = min([orders, *(most(rule.limit) for rule in rules)])
+    return limiter().check([(rule, "all") for rule in rules], cost, mode="now").granted
+
+
+def has_room(queue: str) -> bool:
+    """Whether a message of this queue would leave at once: what stands still then is lost, and does not wait for its turn."""
+    rules = rules_at(f"consume:{queue}")
+    decision = limiter().check([(rule, "all") for rule in rules], mode="peek")
+    return decision.allowed and not decision.wait_s

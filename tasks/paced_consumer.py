@@ -13,8 +13,9 @@ from celery.worker.consumer import Consumer
 from tasks import pace
 from tasks.retry import Step
 
-# Past it the rest of the queue stays in the broker, so that this worker has hands free for its other queues.
-_LONG_HOLD_S = 2.0
+# Past it the rest of the queue stays in the broker and what is held takes up no prefetch, so that this worker has hands free
+# for its other queues. Below it, pausing would cost more than it gives.
+_LONG_HOLD_S = 0.03
 
 
 class QueueBucket:
@@ -26,6 +27,7 @@ class QueueBucket:
         self.departs_at: float | None = None
         self.is_armed = False
         self.is_paused = False
+        self.lifted = 0  # held messages that the prefetch was raised for
 
     def add(self, item: tuple[Any, int]) -> None:
         """One more message."""
@@ -34,7 +36,7 @@ class QueueBucket:
     def clear_pending(self) -> None:
         """The connection is gone, and the messages with it."""
         self.contents.clear()
-        self.departs_at, self.is_armed, self.is_paused = None, False, False
+        self.departs_at, self.is_armed, self.is_paused, self.lifted = None, False, False, 0
 
 
 class PacedConsumer(Consumer):
@@ -63,6 +65,8 @@ class PacedConsumer(Consumer):
 
     def _schedule_bucket_request(self, bucket: QueueBucket) -> None:
         if bucket.is_armed:
+            if bucket.is_paused:
+                self._lift(bucket)
             return
         while bucket.contents:
             request, units = bucket.contents[0]
@@ -74,6 +78,7 @@ class PacedConsumer(Consumer):
                 return
             bucket.contents.popleft()
             bucket.departs_at = None
+            self._lower(bucket)
             self._limit_move_to_pool(request)
         self._resume(bucket)
 
@@ -91,14 +96,27 @@ class PacedConsumer(Consumer):
         return bucket.departs_at - time.monotonic()
 
     def _pause_if_long(self, bucket: QueueBucket, wait_s: float) -> None:
-        if wait_s > _LONG_HOLD_S and not bucket.is_paused:
+        if wait_s <= _LONG_HOLD_S:
+            return
+        self._lift(bucket)
+        if not bucket.is_paused:
             bucket.is_paused = True
-            self.qos.increment_eventually()
             self.task_consumer.cancel_by_queue(bucket.queue)
 
     def _resume(self, bucket: QueueBucket) -> None:
         if bucket.is_paused:
             bucket.is_paused = False
-            self.qos.decrement_eventually()
             self.task_consumer.add_queue(self.app.amqp.queues[bucket.queue])
             self.task_consumer.consume()
+
+    def _lift(self, bucket: QueueBucket) -> None:
+        """Raise the prefetch by every held message."""
+        held = len(bucket.contents) - bucket.lifted
+        bucket.lifted += held
+        self.qos.increment_eventually(held)
+
+    def _lower(self, bucket: QueueBucket) -> None:
+        """One message is held no longer."""
+        if bucket.lifted:
+            bucket.lifted -= 1
+            self.qos.decrement_eventually()

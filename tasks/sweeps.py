@@ -15,7 +15,7 @@ from inventory import selectors as inventory
 from inventory.admission import gate
 from orders import services
 from payments import services as payments
-from tasks import cancel_unpaid, create_orders, gate_effects, gate_sync, request_payments
+from tasks import cancel_unpaid, create_orders, gate_effects, gate_sync, pace, request_payments
 from tasks.dispatch import CONSUMER, bury_broken
 from tasks.retry import TRANSIENT
 
@@ -29,10 +29,11 @@ def waiting_orders() -> None:
     from tasks import pipeline
 
     items = inventory.watched_items()
+    may_steal = pace.has_room("inventory")
     for item, (unclaimed, claimed) in gate.waiting(items).items():
         if unclaimed:
             pipeline.wake(item)
-        if claimed:
+        if claimed and may_steal:
             stolen = gate.steal(item, consumer=CONSUMER, idle_ms=_CLAIM_IDLE_MS, limit=settings.BATCH_SIZE)
             bury_broken(item, stolen)
             if stolen.entries:
@@ -40,11 +41,13 @@ def waiting_orders() -> None:
 
 
 def half_made_orders() -> None:
-    """A chain step was lost between the deduction and the payment."""
+    """A chain step was lost between the deduction and the payment; what only waits for its queue's pace is left to it."""
     stale = services.stale_intake(_LIMIT)
+    stale = stale[: pace.may_sweep("orders", len(stale))]
     if stale:
         create_orders.create(stale)
     reserved = services.stale_reserved(_LIMIT)
+    reserved = reserved[: pace.may_sweep("payments", len(reserved))]
     if reserved:
         request_payments.charge_and_apply(services.request_payments(reserved))
 
@@ -52,6 +55,7 @@ def half_made_orders() -> None:
 def open_payments() -> None:
     """A provider's answer is missing, or an order has not learnt of it."""
     due = payments.due_payments(_LIMIT)
+    due = due[: pace.may_sweep("payments", len(due))]
     if due:
         request_payments.charge_and_apply(due)
     request_payments.apply(payments.untold_answers(payments.decided_payments(_LIMIT)))

@@ -23,6 +23,7 @@ class AdmitCode(IntEnum):
     RATE_LIMITED = 14
     WAITING = 15
     TICKET_LAPSED = 16
+    CALLED_UP = 17
 
 
 class EffectCode(IntEnum):

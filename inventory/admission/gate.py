@@ -31,7 +31,7 @@ _ISSUE, _ADMIT, _CLAIM, _ACK, _SETTLE, _RELEASE, _CONFIGURE, _WITHHOLD = (
     Script(LUA / f"{name}.lua", parts=[TOKEN_BUCKET] if name.startswith("admit") else [])
     for name in (
         "issue-3",
-        "admit-10",
+        "admit-12",
         "claim-2",
         "ack-3",
         "settle-2",
@@ -209,6 +209,8 @@ def admit(
             keys.queued(item),
             keys.admitted(item),
             keys.rate(item, rule),
+            keys.called(item),
+            keys.tickets(item),
         ],
         [
             customer,

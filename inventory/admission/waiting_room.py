@@ -6,6 +6,7 @@ The line moves when somebody asks; nothing feeds it. Whoever joins again keeps t
 import hmac
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,7 +22,18 @@ from inventory.admission.codes import AdmitCode
 from inventory.errors import TicketLapsed
 
 _LUA = Path(__file__).parent / "lua"
-_STAND = Script(_LUA / "stand_in_line-9.lua", parts=[_LUA / "call_up.lua"])
+_STAND = Script(_LUA / "stand_in_line-10.lua", parts=[_LUA / "call_up.lua"])
+_KEYS: tuple[Callable[[int], str], ...] = (
+    keys.meta,
+    keys.stock,
+    keys.held,
+    keys.buyers,
+    keys.line,
+    keys.seen,
+    keys.called,
+    keys.tickets,
+    keys.turns,
+)
 _SECOND_US = 1_000_000
 _SHORTEST_RETRY_S, _LONGEST_RETRY_S = 1, 5
 
@@ -38,6 +50,11 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class _CalledUp:
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """Somebody was called up, as it is kept for the report."""
 
@@ -49,14 +66,18 @@ class Turn:
 def join(item: int, customer: int, *, now_us: int | None = None) -> gate.IssuedToken | Place:
     """A purchase token when nobody waits and the pace allows it, else the customer's one place in line. May run twice.
 
+    Whoever has used their turn, or let it pass, stands at the end of the line again.
+
     Raises:
         NotOpen, Paused, Ended, SoldOut, GateMissing, GateUnavailable: there is nothing to wait for.
+        LimitPerCustomer: they hold or have bought all they may, and a turn would be of no use to them.
     """
-    answer = _stand(item, customer, new_purchase_token(item), "join", now_us)
-    if isinstance(answer, Place):
-        # They have a ticket already, and may have been called up with it.
-        return _stand(item, customer, answer.ticket, "ask", now_us)
-    return answer
+    while True:
+        answer = _stand(item, customer, new_purchase_token(item), "join", now_us)
+        if not isinstance(answer, _CalledUp):
+            return answer
+        with suppress(TicketLapsed):  # used up between the two trips: then they stand in line anew
+            return ask(answer.ticket, customer, now_us=now_us)
 
 
 def ask(ticket: str, customer: int, *, now_us: int | None = None) -> gate.IssuedToken | Place:
@@ -69,7 +90,9 @@ def ask(ticket: str, customer: int, *, now_us: int | None = None) -> gate.Issued
     item = item_of_token(ticket)
     if item is None:
         raise TicketLapsed
-    return _stand(item, customer, ticket, "ask", now_us)
+    answer = _stand(item, customer, ticket, "ask", now_us)
+    assert not isinstance(answer, _CalledUp), "only who joins with another ticket is told of the one they have"
+    return answer
 
 
 def _token_of(ticket: str) -> str:
@@ -80,17 +103,16 @@ def _token_of(ticket: str) -> str:
 
 
 @gate.guarded
-def _stand(item: int, customer: int, ticket: str, verb: str, now_us: int | None) -> gate.IssuedToken | Place:
+def _stand(item: int, customer: int, ticket: str, verb: str, now_us: int | None) -> gate.IssuedToken | Place | _CalledUp:
     token = _token_of(ticket)
-    names: list[Callable[[int], str]] = [keys.meta, keys.stock, keys.held, keys.line, keys.seen, keys.called, keys.tickets]
     answer = _STAND(
         gate_client(),
-        [*(name(item) for name in names), keys.turns(item), keys.token(item, token)],
+        [*(name(item) for name in _KEYS), keys.token(item, token)],
         [
             customer,
             ticket,
             verb,
-            settings.PURCHASE_TOKEN_TTL_S,
+            settings.WAITING_ROOM_TURN_S,
             settings.WAITING_ROOM_LAPSE_S * _SECOND_US,
             "" if now_us is None else now_us,
         ],
@@ -98,9 +120,11 @@ def _stand(item: int, customer: int, ticket: str, verb: str, now_us: int | None)
     code = AdmitCode(answer[0])
     if code is AdmitCode.ADMITTED:
         return gate.IssuedToken(token, from_us(int(answer[1])))
+    if code is AdmitCode.CALLED_UP:
+        return _CalledUp(answer[1])
     if code is not AdmitCode.WAITING:
         gate.refuse(code)
-    _, ahead, remaining, own, pace_us = answer
+    _, ahead, remaining, pace_us, own = answer
     wait_s = -(-(ahead + 1) * pace_us // _SECOND_US)
     retry_s = min(max(wait_s // 2, _SHORTEST_RETRY_S), _LONGEST_RETRY_S)
     return Place(own, ahead + 1, remaining, wait_s, retry_s)

@@ -10,11 +10,15 @@ import redis
 from celery import current_app
 from django.conf import settings
 
-from flashsale.limits import services
+from flashsale.core.redis_client import gate_client
+from flashsale.limits import services as limits
 from flashsale.limits.models import LimitRule
 from flashsale.ratelimit.in_process import limits_client, ruleset
-from tasks import pipeline  # noqa: F401 - registers the tasks
+from inventory.admission import gate, keys
+from orders import services
+from orders.models import Order, OrderEvent
 from tasks.models import DeadLetter
+from tasks.pipeline import create_orders, request_payments
 from tests.conftest import eventually, running, start_worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -33,7 +37,7 @@ def pace():
             **fields,
         )
         LimitRule.objects.all().delete()
-        services.save_rule(rule, actor="test")
+        limits.save_rule(rule, actor="test")
         ruleset().forget()
 
     return set_pace
@@ -43,7 +47,7 @@ def test_two_workers_together_keep_the_queues_rate(pace):
     pace("orders", rate=40)
     with running(start_worker("one", ["orders"])), running(start_worker("two", ["orders"])):
         for _ in range(81):
-            current_app.tasks["tasks.create_orders"].apply_async(args=([str(uuid4())],))
+            create_orders.create_orders.apply_async(args=([str(uuid4())],))
         began = time.monotonic()
         eventually(lambda: _empty("orders"), within=20)
         took = time.monotonic() - began
@@ -60,7 +64,7 @@ def test_a_batch_costs_as_many_units_as_it_has_orders(pace):
     pace("orders", rate=50)
     with running(start_worker("one", ["orders"])):
         for _ in range(4):
-            current_app.tasks["tasks.create_orders"].apply_async(args=([str(uuid4()) for _ in range(25)],))
+            create_orders.create_orders.apply_async(args=([str(uuid4()) for _ in range(25)],))
         began = time.monotonic()
         eventually(lambda: _empty("orders"), within=20)
         took = time.monotonic() - began
@@ -72,11 +76,54 @@ def test_a_queue_that_waits_long_does_not_keep_the_worker_from_its_other_queues(
     pace("orders", rate=1)
     with running(start_worker("one", ["orders", "payments"], concurrency=1)):
         for _ in range(4):
-            current_app.tasks["tasks.create_orders"].apply_async(args=([str(uuid4()) for _ in range(5)],))
+            create_orders.create_orders.apply_async(args=([str(uuid4()) for _ in range(5)],))
         eventually(lambda: limits_client().keys("fs:{limits}:consume-orders:*"))
-        current_app.tasks["tasks.charge_payments"].apply_async(args=([str(uuid4())],))
+        request_payments.charge_payments.apply_async(args=([str(uuid4())],))
         eventually(lambda: _length("payments") == 0 and not _unacked("payments"), within=4)
         assert _length("orders") >= 1  # they wait in the broker
+
+
+def test_a_queue_that_waits_shortly_again_and_again_does_not_choke_the_workers_other_queues(pace):
+    pace("orders", rate=10)
+    with running(start_worker("one", ["orders", "payments", "cancellations"], concurrency=2)):
+        for _ in range(12):
+            create_orders.create_orders.apply_async(args=([str(uuid4()) for _ in range(15)],))
+        eventually(lambda: limits_client().keys("fs:{limits}:consume-orders:*"))
+        for _ in range(60):
+            request_payments.charge_payments.apply_async(args=([str(uuid4())],))
+        eventually(lambda: _length("payments") == 0 and not _unacked("payments"), within=4)
+        assert _length("orders") + len(_unacked("orders")) >= 8  # each of them waits a second and a half
+
+
+@pytest.fixture
+def taken_over(customers, make_item, order):
+    """Makes N orders, in order of admission, that the ledger has taken over and that are no rows yet."""
+
+    def make(count):
+        item = make_item(units=count)
+        ids = [order(item, buyer).order_id for buyer in customers(count)]
+        _forget_messages()
+        services.deduct(item.pk, gate.stream_orders(item.pk))
+        gate_client().delete(keys.admitted(item.pk))
+        return ids
+
+    return make
+
+
+def _forget_messages():
+    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
+        broker.delete(*settings.QUEUES)
+
+
+def test_what_a_paused_queue_gives_back_is_not_lost_and_keeps_its_order(pace, taken_over):
+    ids = taken_over(20)
+    pace("orders", rate=10)
+    with running(start_worker("one", ["orders"], concurrency=1)):
+        for pk in ids:
+            create_orders.create_orders.apply_async(args=([str(pk)],))
+        eventually(lambda: Order.objects.count() == 20, within=15)
+
+    assert list(Order.objects.order_by("created_at").values_list("pk", flat=True)) == ids
 
 
 def _length(queue):
@@ -90,8 +137,6 @@ def _unacked(queue):
 
 
 def test_a_worker_killed_while_a_batch_waits_loses_none(workers, pace, customers, make_item, order):
-    from orders.models import Order
-
     item = make_item(units=5)
     pace("orders", rate=1)
     current_app.control.cancel_consumer("orders", destination=[f"test@{socket.gethostname()}"], reply=True)
@@ -117,8 +162,6 @@ def test_a_worker_killed_while_a_batch_waits_loses_none(workers, pace, customers
 
 
 def test_the_dispatcher_makes_batches_of_what_it_is_granted(pace, customers, make_item, order, workers):
-    from orders.models import Order
-
     item = make_item(units=30)
     pace("dispatch", rate=10, max_wait_ms=1_000)
     began = time.monotonic()
@@ -128,3 +171,34 @@ def test_the_dispatcher_makes_batches_of_what_it_is_granted(pace, customers, mak
     eventually(lambda: Order.objects.filter(status="paid").count() == 30, within=15)
 
     assert time.monotonic() - began >= 1.8  # 30 orders at 10 a second, up to eleven of them at once
+
+
+def test_the_sweeps_keep_the_pace_of_a_queue_that_has_a_backlog(pace, taken_over, sweeper):
+    ids = taken_over(60)
+    pace("orders", rate=8)
+    with running(start_worker("one", ["orders"], concurrency=1)):
+        for pk in ids:
+            create_orders.create_orders.apply_async(args=([str(pk)],))
+        began = time.monotonic()
+        eventually(lambda: Order.objects.count() == 60, within=20)
+
+    assert time.monotonic() - began >= 6.5  # 60 orders at 8 a second
+
+
+def test_after_a_workers_death_the_sweeps_make_every_order_a_row_once_and_at_the_pace(pace, taken_over, sweeper):
+    ids = taken_over(30)
+    pace("orders", rate=10, max_wait_ms=400)
+    victim = start_worker("victim", ["orders"], concurrency=1)
+    for pk in ids:
+        create_orders.create_orders.apply_async(args=([str(pk)],))
+    eventually(lambda: _unacked("orders"))
+    victim.kill()
+    _forget_messages()
+    rows = Order.objects.count()
+    began = time.monotonic()
+    eventually(lambda: Order.objects.count() == 30, within=25)
+
+    assert time.monotonic() - began >= (30 - rows) / 10 - 1.5  # a sweep takes a bucket's room at once
+    assert set(Order.objects.values_list("pk", flat=True)) == set(ids)
+    assert OrderEvent.objects.filter(status="queued").count() == 30
+    assert not DeadLetter.objects.exists()

@@ -8,7 +8,7 @@ from inventory import services
 from inventory.admission import gate, waiting_room
 from inventory.admission.gate import IssuedToken
 from inventory.admission.waiting_room import Place
-from inventory.errors import Ended, Paused, SoldOut, TicketLapsed
+from inventory.errors import Ended, LimitPerCustomer, Paused, SoldOut, TicketLapsed
 from inventory.models import Sale
 from tasks import fairness, gate_sync
 from tests.conftest import client_of, eventually
@@ -189,6 +189,108 @@ def test_no_more_are_called_up_than_there_is_hope_for(line):
             room.ask(place, customer)
 
     assert len(waiting_room.turns(room.item)) == 20  # twice the units
+
+
+def test_whoever_has_bought_holds_nobody_up_so_the_line_sells_out_at_its_pace(line, customers, order):
+    units, rate = 60, 10
+    room = line(rate=rate, units=units)
+    waiting = {buyer.pk: (buyer, room.join(buyer.pk)) for buyer in customers(units + 10)}
+    sold, began = 0, room.now
+    while sold < units:
+        for pk, (buyer, place) in list(waiting.items()):
+            answer = place if isinstance(place, IssuedToken) else room.ask(place, pk)
+            if isinstance(answer, IssuedToken):
+                order(None, buyer, token=answer.token, sku="thing")
+                sold += 1
+                del waiting[pk]
+        assert room.now - began <= units * S // rate
+        room.now += S // rate
+
+    assert gate.stocks([room.item]) == {room.item: 0}
+
+
+def test_whoever_lets_a_turn_pass_holds_the_line_up_for_no_longer_than_a_turn(line, settings):
+    room = line(rate=1000, units=1)
+    room.join(1)
+    places = {customer: room.join(customer) for customer in range(2, 12)}
+    last = room.join(12)
+    room.now += S
+    turns = {customer: room.ask(place, customer) for customer, place in places.items()}
+    assert sum(isinstance(turn, IssuedToken) for turn in turns.values()) == 9
+    assert isinstance(room.ask(last, 12), Place)
+
+    for _ in range(settings.WAITING_ROOM_TURN_S // 10):
+        room.now += 10 * S
+        answer = room.ask(last, 12)
+
+    assert isinstance(answer, IssuedToken)
+    assert answer.expires_at.timestamp() == pytest.approx(room.now / S + settings.WAITING_ROOM_TURN_S)
+
+
+def test_whoever_used_a_turn_and_may_buy_more_stands_at_the_end_again(line, customers, order):
+    buyer = customers(1)[0]
+    room = line(per_customer=2)
+    first = room.join(buyer.pk)
+    assert room.join(2).position == 1
+    order(None, buyer, token=first.token, sku="thing")
+
+    assert room.join(buyer.pk).position == 2
+
+
+def test_whoever_let_a_turn_pass_stands_at_the_end_again(line, settings):
+    room = line()
+    room.join(1)
+    room.now += settings.WAITING_ROOM_TURN_S * S
+    room.join(2)
+
+    again = room.join(1)
+
+    assert (again.position, waiting_room.counts(room.item)[0]) == (1, 3)
+
+
+def test_whoever_has_all_they_may_buy_gets_no_turn(line, customers, order):
+    buyer = customers(1)[0]
+    room = line(units=5)
+    first = room.join(buyer.pk)
+    assert room.join(2).position == 1
+    order(None, buyer, token=first.token, sku="thing")
+
+    with pytest.raises(LimitPerCustomer):
+        room.join(buyer.pk)
+
+    assert (room.join(3).position, len(waiting_room.turns(room.item))) == (2, 1)
+
+
+def test_whoever_buys_elsewhere_while_they_wait_gives_their_place_up(line, customers, order):
+    buyer = customers(1)[0]
+    room = line(units=5)
+    room.join(1)
+    place, behind = room.join(buyer.pk), room.join(3)
+    sell_all(room.item, [buyer], order)
+
+    with pytest.raises(TicketLapsed):
+        room.ask(place, buyer.pk)
+    assert room.ask(behind, 3).position == 1
+
+
+def test_over_http_rejoining_after_a_purchase_is_never_a_lapsed_ticket(make_item, customers):
+    make_item(units=5, room=1, per_customer=2)
+    buyer = client_of(customers(1)[0])
+    url = "/api/v1/sales/drop/items/thing/purchase-tokens/"
+    body = {"sku": "thing", "quantity": 1, "source": "shop"}
+    token = buyer.post(url, {}, format="json").json()["token"]
+    assert buyer.post("/api/v1/orders/", {**body, "token": token, "seq": "1"}, format="json").status_code == 202
+
+    again = buyer.post(url, {}, format="json")
+    assert again.status_code in (201, 202)
+    if again.status_code == 202:
+        place = f"/api/v1/waiting-room/{again.json()['ticket']}/"
+        again = eventually(lambda: "token" in (answer := buyer.get(place)).json() and answer)
+    body |= {"token": again.json()["token"], "seq": "2"}
+    assert buyer.post("/api/v1/orders/", body, format="json").status_code == 202
+
+    over = buyer.post(url, {}, format="json")
+    assert (over.status_code, over.json()["code"]) == (409, "limit_per_customer")
 
 
 def test_over_http_a_ticket_becomes_a_token_becomes_an_order(make_item, customers):

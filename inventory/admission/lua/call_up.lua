@@ -1,14 +1,16 @@
--- Part of a script: lets the line move. Bounded: at most 32 lapsed and 32 called up a time.
+-- Part of a script: lets the line move. Bounded: at most 32 lapsed, 32 turns over and 32 called up a time.
 -- Whoever has not asked for the lapse time loses the place, or the turn; the next in line takes it.
+local function leave(keys, customer)
+  for _, key in ipairs({keys.seen, keys.line, keys.called}) do redis.call('ZREM', key, customer) end
+  redis.call('HDEL', keys.tickets, customer)
+end
+
 local function call_up(keys, now, stock, pace, lapse)
   for _, customer in ipairs(redis.call('ZRANGEBYSCORE', keys.seen, '-inf', now - lapse, 'LIMIT', 0, 32)) do
-    redis.call('ZREM', keys.seen, customer)
-    redis.call('ZREM', keys.line, customer)
-    redis.call('ZREM', keys.called, customer)
-    redis.call('HDEL', keys.tickets, customer)
+    leave(keys, customer)
     redis.call('HINCRBY', keys.meta, 'line_lapsed', 1)
   end
-  redis.call('ZREMRANGEBYSCORE', keys.called, '-inf', now)
+  for _, customer in ipairs(redis.call('ZRANGEBYSCORE', keys.called, '-inf', now, 'LIMIT', 0, 32)) do leave(keys, customer) end
   local slot = tonumber(redis.call('HGET', keys.meta, 'line_slot') or '0')
   -- A line that is empty or has nothing to wait for saves no turns up; one that is asked about late may catch up a second.
   if redis.call('EXISTS', keys.line) == 0 or stock <= 0 then slot = math.max(slot, now) end

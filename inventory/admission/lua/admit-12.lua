@@ -1,8 +1,7 @@
--- Gives or denies units: all checks, then all effects. One trip, O(1).
--- KEYS  1 meta  2 stock  3 token  4 spent  5 receipt  6 buyers  7 held  8 queued  9 admitted  10 rate
+-- Gives or denies units: all checks, then all effects. One trip, O(1) but for O(log called up) in a waiting room.
+-- KEYS  1 meta  2 stock  3 token  4 spent  5 receipt  6 buyers  7 held  8 queued  9 admitted  10 rate  11 called  12 tickets
 -- ARGV  1 customer  2 sku  3 units  4 order id  5 digest  6 source  7 seq  8 payment method
---       9 receipt ttl s  10 spent ttl s  11 item
---       12 the item's rate as the limiter writes a token bucket, '' for none
+--       9 receipt ttl s  10 spent ttl s  11 item  12 the item's rate as the limiter writes a token bucket, '' for none
 -- Returns {code, order id or microseconds to retry after, wake, shadowed}; codes: 0 ADMITTED  1 REPLAYED  2 MISMATCH  3 SEQ_TAKEN  4 GATE_MISSING  5 NOT_OPEN
 --       6 PAUSED  7 ENDED  8 TOKEN_INVALID  9 TOKEN_USED  10 QUANTITY_OVER  11 LIMIT_PER_CUSTOMER  12 BUSY  13 SOLD_OUT  14 RATE_LIMITED
 local customer, units = ARGV[1], tonumber(ARGV[3])
@@ -44,6 +43,7 @@ local line = cjson.encode({id = ARGV[4], item = ARGV[11], customer = customer, s
   at = string.format('%.0f', now), life = meta[11]})
 if charge then redis.call(unpack(charge)) end
 redis.call('DEL', KEYS[3])
+if redis.call('ZREM', KEYS[11], customer) == 1 then redis.call('HDEL', KEYS[12], customer) end
 redis.call('SET', KEYS[4], customer, 'EX', ARGV[10])
 redis.call('SET', KEYS[5], customer .. ' ' .. ARGV[5] .. ' ' .. ARGV[4], 'EX', ARGV[9])
 redis.call('DECRBY', KEYS[2], units)
