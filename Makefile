@@ -7,7 +7,7 @@ NOWHERE := DATABASE_URL=postgresql://localhost/none REDIS_URL=redis:// CELERY_BR
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: up test check lint rehearse bench bench-limits bench-service shapes audit clean bench-rebuild bench-expiries simulate chaos soak bench-gateway
+.PHONY: up test check lint rehearse bench bench-limits bench-service shapes audit clean bench-rebuild bench-expiries simulate chaos soak bench-gateway canary
 
 up: .venv/.runtime
 	@$(STACK) up
@@ -29,6 +29,9 @@ lint: .venv/.development
 
 rehearse: .venv/.runtime
 	@$(STACK) with -- $(BIN)/python manage.py rehearse --units 500 --buyers 20000 --seconds 30 $(ARGS)
+
+canary: .venv/.runtime
+	@$(STACK) with -- $(BIN)/python manage.py rehearse --units 10000 --buyers 10000 --seconds 20 --canary 20 --canary-rate 30 --plot docs/results/canary.png $(ARGS)
 
 bench: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.bench_pipeline $(ARGS)

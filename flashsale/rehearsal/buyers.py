@@ -28,6 +28,15 @@ class Plan:
 
 
 @dataclass(slots=True)
+class FleetTally:
+    """One fleet's buyers per second: when they came, were admitted, or were refused by a limit."""
+
+    offered: Counter[int] = field(default_factory=Counter)
+    admitted: Counter[int] = field(default_factory=Counter)
+    limited: Counter[int] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
 class Tally:
     """What the buyers saw, per second since the start."""
 
@@ -38,6 +47,7 @@ class Tally:
     orders: list[str] = field(default_factory=list)
     latencies_ms: list[float] = field(default_factory=list)
     lag_ms: float = 0.0
+    fleets: dict[str, FleetTally] = field(default_factory=lambda: defaultdict(FleetTally))
 
 
 def _method(chance: random.Random) -> str | None:
@@ -78,10 +88,11 @@ class Crowd:
         return int(time.monotonic() - self._start)
 
     async def _buy(self, session: aiohttp.ClientSession, number: int, jwt: str) -> None:
-        self.tally.offered[self._second()] += 1
+        arrival = self._second()
+        self.tally.offered[arrival] += 1
         headers = {"Authorization": f"Bearer {jwt}"}
         path = f"/api/v1/sales/{self._plan.slug}/items/{self._plan.sku}/purchase-tokens/"
-        status, answer = await self._send(session, path, None, headers)
+        status, answer, fleet = await self._send(session, path, None, headers)
         if status == 201:
             body: dict[str, Any] = {
                 "token": answer["token"],
@@ -93,31 +104,37 @@ class Crowd:
             method = _method(self._chance)
             if method:
                 body["payment_method"] = method
-            status, answer = await self._send(session, "/api/v1/orders/", body, headers)
+            status, answer, fleet = await self._send(session, "/api/v1/orders/", body, headers)
+        of_fleet = self.tally.fleets[fleet]
+        of_fleet.offered[arrival] += 1
         if status == 202:
+            of_fleet.admitted[self._second()] += 1
             self.tally.admitted[self._second()] += 1
             self.tally.orders.append(answer["id"])
         else:
+            of_fleet.limited[self._second()] += answer.get("code") == "rate_limited"
             self.tally.shed[answer.get("code", str(status))][self._second()] += 1
         self._on_done()
 
     async def _send(
         self, session: aiohttp.ClientSession, path: str, body: dict[str, Any] | None, headers: dict[str, str]
-    ) -> tuple[int, dict[str, Any]]:
-        """One request; a lost answer or a 503 is asked again with the same seq, which is safe."""
+    ) -> tuple[int, dict[str, Any], str]:
+        """Status, body and fleet of one request; a lost answer or a 503 is asked again with the same seq, which is safe."""
+        fleet = "gateway"  # who refused it, unless a fleet says that it answered
         for attempt in range(_ATTEMPTS):
             began = time.monotonic()
             try:
                 async with session.post(path, json=body or {}, headers=headers) as response:
                     self.tally.latencies_ms.append(1000 * (time.monotonic() - began))
                     answer = await response.json(content_type=None)
+                    fleet = response.headers.get("X-Fleet", "gateway")
                     if response.status != 503:
                         if response.status >= 500:
                             self.tally.server_errors[f"{response.status} {path}"] += 1
-                        return response.status, answer
+                        return response.status, answer, fleet
                     if answer.get("code") != "busy":
                         self.tally.server_errors["503"] += 1
             except (TimeoutError, aiohttp.ClientError, ValueError):
                 answer = {"code": "no_answer"}
             await asyncio.sleep(0.2 * 2**attempt * (0.5 + self._chance.random()))
-        return 0, answer
+        return 0, answer, fleet

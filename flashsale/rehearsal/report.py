@@ -1,7 +1,7 @@
 """What a rehearsal shows: one row per second, and the graph of it."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +9,18 @@ import plotext
 from rich.console import Console
 from rich.table import Table
 
-_COLOURS = {"offered": "gray", "admitted": "blue", "shed": "orange", "settled": "green"}
+_COLOURS = {"offered": "gray", "admitted": "blue", "shed": "orange", "settled": "green", "limited": "orange"}
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Per second since the start; ``shed`` by reason."""
+    """Per second since the start; ``shed`` by reason, ``fleets`` by fleet and what became of its buyers."""
 
     offered: list[int]
     admitted: list[int]
     shed: dict[str, list[int]]
     settled: list[int]
+    fleets: dict[str, dict[str, list[int]]] = field(default_factory=dict)
 
     @property
     def shed_total(self) -> list[int]:
@@ -43,6 +44,8 @@ def show(series: Series, summary: dict[str, Any]) -> None:
         row = [str(series.offered[second]), str(series.admitted[second]), *shed, str(series.settled[second])]
         table.add_row(str(second), *row)
     console.print(table)
+    if len(series.fleets) > 1:
+        console.print(_fleet_table(series))
     plotext.clear_figure()
     plotext.plot_size(100, 22)
     plotext.theme("clear")
@@ -54,6 +57,17 @@ def show(series: Series, summary: dict[str, Any]) -> None:
         console.print(f"{caption}: {value}", highlight=False)
 
 
+def _fleet_table(series: Series) -> Table:
+    table = Table(title="per second, by fleet")
+    table.add_column("second", justify="right")
+    curves = [(f"{fleet}: {name}", values) for fleet, found in series.fleets.items() for name, values in found.items()]
+    for heading, _ in curves:
+        table.add_column(heading, justify="right")
+    for second in range(len(series.offered)):
+        table.add_row(str(second), *(str(values[second]) for _, values in curves))
+    return table
+
+
 def draw(series: Series, path: Path, title: str) -> None:
     """The graph as PNG."""
     import matplotlib as mpl
@@ -61,12 +75,18 @@ def draw(series: Series, path: Path, title: str) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(10, 5))
-    for name, values in series.lines().items():
-        axes.plot(range(len(values)), values, label=name, color=_COLOURS[name], drawstyle="steps-post")
-    axes.set(title=title, xlabel="second", ylabel="per second")
-    axes.set_yscale("symlog", linthresh=10)
-    axes.legend()
-    axes.grid(alpha=0.3)
+    fleets = series.fleets if len(series.fleets) > 1 else {}
+    curves = [("all", series.lines()), *fleets.items()]
+    figure, plots = pyplot.subplots(len(curves), squeeze=False, sharex=True, figsize=(10, 5 if not fleets else 3 * len(curves)))
+    for axes, (name, lines) in zip(plots[:, 0], curves, strict=True):
+        for caption, values in lines.items():
+            axes.plot(range(len(values)), values, label=caption, color=_COLOURS[caption], drawstyle="steps-post")
+        axes.set(title=title if name == "all" else f"{name} fleet", ylabel="per second")
+        if name == "all":
+            axes.set_yscale("symlog", linthresh=10)
+        axes.legend()
+        axes.grid(alpha=0.3)
+    plots[-1, 0].set(xlabel="second")
+    figure.tight_layout()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)

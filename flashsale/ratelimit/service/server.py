@@ -74,6 +74,11 @@ def _response(found: Sequence[Asked], decision: Decision) -> rls_pb2.RateLimitRe
     return response
 
 
+def _is_not_a_caller_gone(record: logging.LogRecord) -> bool:
+    """A caller that stopped waiting is no error of ours; gRPC would write a traceback for each, when there is most to do."""
+    return "ExecuteBatchError raised in core" not in record.getMessage()
+
+
 async def _keep_rules() -> None:
     """The rules are looked for beside the calls, never in one."""
     while True:
@@ -91,6 +96,7 @@ async def serve(address: str, metrics_address: tuple[str, int] | None) -> None:
     Raises:
         RuntimeError: the address cannot be bound.
     """
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_not_a_caller_gone)
     await sync_to_async(ruleset().refresh)()
     client = redis.asyncio.Redis.from_url(
         settings.RATELIMIT_REDIS_URL,

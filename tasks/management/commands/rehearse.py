@@ -17,6 +17,7 @@ from flashsale.core.clock import now
 from flashsale.edge import customers
 from flashsale.rehearsal import report
 from flashsale.rehearsal.buyers import Crowd, Plan, Tally
+from flashsale.rehearsal.canary_trial import NoGateway, canary_trial
 from inventory import services
 from orders.models import OrderEvent
 from tasks import gate_sync
@@ -38,10 +39,24 @@ class Command(BaseCommand):
         parser.add_argument("--url", default=settings.WEB_URL)
         parser.add_argument("--json", type=Path, default=None)
         parser.add_argument("--plot", type=Path, default=None)
+        parser.add_argument("--canary", type=int, default=None, metavar="PERCENT", help="of the customers, for this rehearsal")
+        parser.add_argument("--canary-rate", type=int, default=None, help="orders per second that the canary admits")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if min(options["units"], options["buyers"], options["seconds"]) <= 0 or (options["rate"] or 1) <= 0:
             raise CommandError("--units, --buyers, --seconds and --rate must be positive")
+        if options["canary"] is None:
+            self._rehearse(options)
+            return
+        if not 1 <= options["canary"] <= 100 or (options["canary_rate"] or 1) <= 0:
+            raise CommandError("--canary is 1 to 100, --canary-rate positive")
+        try:
+            with canary_trial(options["canary"], options["canary_rate"]):
+                self._rehearse(options)
+        except NoGateway as error:
+            raise CommandError(str(error)) from error
+
+    def _rehearse(self, options: dict[str, Any]) -> None:
         slug = f"rehearsal-{int(time.time())}"
         self._create(slug, options["units"])
         rate = options["rate"] or options["buyers"] / options["seconds"]
@@ -64,7 +79,12 @@ class Command(BaseCommand):
         summary = _summary(slug, tally, drained_s, problems)
         report.show(series, summary)
         if options["json"]:
-            details = summary | {"series": series.lines(), "shed": series.shed, "audit": verdict.as_json()}
+            details = summary | {
+                "series": series.lines(),
+                "shed": series.shed,
+                "fleets": series.fleets,
+                "audit": verdict.as_json(),
+            }
             options["json"].write_text(json.dumps(details, indent=2, default=str), encoding="utf-8")
         if options["plot"]:
             report.draw(series, options["plot"], f"{options['buyers']} buyers, {options['units']} units")
@@ -120,6 +140,14 @@ def _series(slug: str, tally: Tally, began: datetime) -> report.Series:
         per_second(tally.admitted),
         {reason: per_second(counts) for reason, counts in tally.shed.items()},
         per_second(settled),
+        {
+            fleet: {
+                "offered": per_second(found.offered),
+                "admitted": per_second(found.admitted),
+                "limited": per_second(found.limited),
+            }
+            for fleet, found in sorted(tally.fleets.items(), reverse=True)
+        },
     )
 
 

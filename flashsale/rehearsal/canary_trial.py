@@ -1,0 +1,42 @@
+"""A canary for the time of a rehearsal: a part of the customers under a limit that the others do not have."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.conf import settings
+
+from flashsale.gateway import canary
+from flashsale.limits import services
+from flashsale.limits.models import LimitRule
+
+_NAME = "rehearsal-canary"
+_ACTOR = "rehearsal"
+
+
+class NoGateway(Exception):
+    """The gateway did not take the setting; is `make up` running?"""
+
+
+@contextmanager
+def canary_trial(percent: int, rate: int | None) -> Iterator[None]:
+    """``percent`` of the customers on the canary, admitted there at ``rate`` a second and item; afterwards all is as before.
+
+    Raises:
+        NoGateway: nothing was changed for good.
+    """
+    directory = Path(settings.GATEWAY_DIR)
+    before = canary.current(directory)
+    LimitRule.objects.filter(name=_NAME).delete()  # of a rehearsal that was killed
+    rule = LimitRule(name=_NAME, applies_to="admission", key="item", algorithm="token_bucket", fleet="canary")
+    rule.rate, rule.burst = rate or 0, rate or 0
+    try:
+        if rate:
+            services.save_rule(rule, actor=_ACTOR)
+        if not canary.put_in_force(directory, canary.Setting(percent)):
+            raise NoGateway("the gateway did not take the setting")
+        yield
+    finally:
+        canary.put_in_force(directory, before)
+        if rate:
+            services.delete_rule(rule, actor=_ACTOR)
