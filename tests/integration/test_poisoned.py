@@ -184,18 +184,51 @@ def test_an_unreadable_line_ends_the_order_that_it_still_names(item, customer, o
 
 
 def test_an_unreadable_line_that_names_an_order_in_good_health_does_not_end_it(item, customers, order):
-    first, second = customers(2)
-    healthy = order(item, first).order_id
-    services.create(services.deduct(item.pk, [each for _, each in claim(item).entries]))
-    streamed = order(item, second).order_id
-    gate_client().xadd(keys.admitted(item.pk), {"o": f"{{{healthy} {streamed}"})
+    ids = []
+    for buyer in customers(3):
+        ids.append(order(item, buyer).order_id)
+        if len(ids) == 1:
+            services.create(services.deduct(item.pk, _taken(item)))
+        if len(ids) == 2:
+            services.deduct(item.pk, _taken(item))
+    for named in ids:
+        gate_client().xadd(keys.admitted(item.pk), {"o": f"{{{named}"})
 
     poison.bury_unreadable(item.pk, claim(item).broken)
-    letter = DeadLetter.objects.get(resolved_at=None)
+    letters = DeadLetter.objects.filter(resolved_at=None)
 
-    assert poison.reject(letter, "staff") == []
-    assert Order.objects.get(pk=healthy).status == "reserved"
-    assert gate.snapshot(item.pk).held.keys() == {healthy, streamed}
+    assert len(letters) == 3
+    assert [poison.reject(letter, "staff") for letter in letters] == [[], [], []]
+    assert [Order.objects.get().pk, Order.objects.get().status] == [ids[0], "reserved"]
+    assert Intake.objects.get().pk == ids[1]
+    assert gate.snapshot(item.pk).held.keys() == set(ids)
+
+
+def _taken(item):
+    entries = claim(item).entries
+    gate.ack(item.pk, entries)
+    return [order for _, order in entries]
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_rejected_order_that_an_old_disk_brings_back_is_not_taken_and_its_units_return(item, customer, order, is_known):
+    order_id = order(item, customer).order_id
+    if is_known:
+        spoil(item, with_values(price="much"))
+    else:
+        deleted(customer)
+    batch = batch_of(item)
+    run(item, batch)
+    for letter in DeadLetter.objects.filter(resolved_at=None):
+        poison.reject(letter, "staff")
+    gate_effects.apply()
+    gate_client().hset(keys.held(item.pk), str(order_id), f"{batch[0][1]['customer']}:1")
+    gate_client().hincrby(keys.buyers(item.pk), str(batch[0][1]["customer"]), 1)
+    gate_client().decr(keys.stock(item.pk))
+
+    run(item, batch)
+
+    assert_ended(item, order_id if is_known else None)
 
 
 def test_a_line_that_names_nothing_is_rejected_with_the_orders_that_only_the_gate_holds(item, customers, order):
