@@ -216,6 +216,12 @@ def _record(item_id: int, kind: str, requests: Mapping[UUID, int]) -> dict[UUID,
     return dict(bulk.insert(StockMovement, rows, returning=("reservation_id", "units")))
 
 
+def reserved_units(orders: Iterable[UUID]) -> dict[UUID, int]:
+    """order id -> the units that were reserved for it, for those for which there were any."""
+    rows = StockMovement.objects.filter(kind=Kind.RESERVE, reservation_id__in=list(orders))
+    return {pk: units for pk, units in rows.values_list("reservation_id", "units") if pk is not None}
+
+
 def sell_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UUID]:
     """Move units from reserved to sold; returns the orders for which that was new."""
     done = _record(item_id, Kind.SELL, requests)

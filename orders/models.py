@@ -8,12 +8,15 @@ from django.db.models.functions import Now
 from orders.states import OrderStatus
 
 LOST = "lost"  # the reason of an order that was admitted and lost with the gate before the ledger had it
+POISONED = "poisoned"  # the reason of an order that the ledger cannot take as it is
+WRITTEN_OFF = (LOST, POISONED)
 
 
 class Order(models.Model):
     """One customer's order of one item.
 
-    Of a lost order only the id, the customer and the item are known: its quantity is 0, its source empty, its seq the id.
+    Of an order that was written off only the id, the customer and the item are kept: its quantity is 0, its source empty,
+    its seq the id.
     ``seq`` is the sender's own number; a row rejected because another item's order took its (source, seq) keeps it as
     ``<seq>~<id>``, which no sender can send.
     """
@@ -41,8 +44,8 @@ class Order(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["source", "seq"], name="order_once_per_source_and_seq"),
             models.CheckConstraint(
-                name="order_quantity_positive_unless_lost",
-                condition=Q(quantity__gte=1) | Q(quantity=0, status="rejected", reason=LOST),
+                name="order_quantity_positive_unless_written_off",
+                condition=Q(quantity__gte=1) | Q(quantity=0, status="rejected", reason__in=WRITTEN_OFF),
             ),
         ]
         indexes = [
@@ -77,13 +80,14 @@ class Intake(models.Model):
     """An admitted order whose units the ledger has decided on, until ``create_orders`` has made it an Order.
 
     Written in the transaction of the decision, so the stream may be acknowledged after it: from then on this row is the
-    record of the order.
+    record of the order. It stays the record of an order that was rejected as poisoned and cannot be a row, because its
+    customer or item is gone.
     """
 
     id = models.UUIDField(primary_key=True)
     item_id = models.BigIntegerField()
     payload = models.JSONField(help_text="The order as admitted; see inventory.admission.admitted.AdmittedOrder.")
-    reason = models.CharField(max_length=64, blank=True, help_text="Why the ledger had no units for it; empty: it had.")
+    reason = models.CharField(max_length=64, blank=True, help_text="Why the ledger has no units for it; empty: it has.")
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -6,23 +6,26 @@ Lock order everywhere: orders by id, then payments, then the item's row.
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
 from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from flashsale.core import bulk
-from flashsale.core.clock import from_us, now
+from flashsale.core.clock import from_us, now, to_us
 from flashsale.core.errors import Invalid
 from inventory import services as inventory
 from inventory.admission.admitted import AdmittedOrder
+from inventory.errors import UnknownItem
 from inventory.models import SaleItem
 from orders.errors import NotCancellable, NotPayable, OrderNotFound
-from orders.holds import known_ids, units_of
-from orders.models import LOST, GateEffect, Intake, Order, OrderEvent
+from orders.holds import known_ids, units_of, written_off
+from orders.models import LOST, POISONED, WRITTEN_OFF, GateEffect, Intake, Order, OrderEvent
 from orders.states import OrderStatus
 from orders.transitions import Moved, advance, expire
 from payments import services as payments
@@ -35,8 +38,8 @@ _SOLD_OUT, _SEQ_TAKEN, _LIMIT = "sold_out", "seq_taken", "limit_per_customer"
 def deduct(item_id: int, orders: Sequence[AdmittedOrder]) -> list[UUID]:
     """Reserve the units of admitted orders in the ledger and take the orders over from the stream. May run twice.
 
-    An order for which the ledger has no units is taken over too, with that reason. One that was written down as lost stays
-    lost; its units go back. One that was admitted by a gate that is lost since makes the present gate be rebuilt, which knows
+    An order for which the ledger has no units is taken over too, with that reason. One that was written off stays so; its
+    units go back. One that was admitted by a gate that is lost since makes the present gate be rebuilt, which knows
     nothing of it; once a gate was lost, the limit per customer is looked after here.
 
     Raises:
@@ -47,8 +50,7 @@ def deduct(item_id: int, orders: Sequence[AdmittedOrder]) -> list[UUID]:
     known = known_ids(ids)
     fresh = [order for order in orders if order.id not in known]
     if known:
-        lost = Order.objects.filter(pk__in=known, status=OrderStatus.REJECTED, reason=LOST)
-        _effects(GateEffect.Kind.RELEASE, [(item_id, pk) for pk in lost.values_list("pk", flat=True)])
+        _effects(GateEffect.Kind.RELEASE, [(item_id, pk) for pk in written_off(known)])
     over = _over_limit(item, fresh) if item.gate_life > 1 else set()
     requests = {order.id: order.units for order in fresh if order.id not in over}
     reserved = inventory.reserve_units(item_id=item_id, requests=requests)
@@ -83,30 +85,65 @@ def lose(order_id: UUID, customer_id: int, item_id: int, admitted_at: datetime) 
     Raises:
         OrderNotFound: there is no such item.
     """
-    item = SaleItem.objects.select_for_update(of=("self",), no_key=True).select_related("product").filter(pk=item_id).first()
-    if item is None:
-        raise OrderNotFound
-    if known_ids([order_id]):
-        return
-    moment = now()
-    Order.objects.create(
+    try:
+        inventory.lock_item(item_id)
+    except UnknownItem as error:
+        raise OrderNotFound from error
+    if not known_ids([order_id]):
+        _write_off(order_id, customer_id, item_id, LOST, admitted_at=admitted_at)
+
+
+@transaction.atomic
+def reject(order_id: UUID, customer_id: int, item_id: int, *, admitted_at: datetime, actor: str = "") -> bool:
+    """End an order that the ledger cannot take, wherever it stands: it is rejected, its units go back, and no copy of it that
+    turns up later is taken over. May run twice, and at once with every other step.
+
+    Args:
+        customer_id: whose it is, unless the intake knows it; 0 when nobody knows.
+        actor: the person who did it, for the history.
+
+    Returns:
+        Whether it is rejected as poisoned; if not it is an order like any other, and stays as it is.
+    """
+    waiting = Intake.objects.filter(pk=order_id)
+    waiting.select_for_update().first()  # the intake before the item's row, as ``create`` does
+    with suppress(UnknownItem):
+        inventory.lock_item(item_id)
+    taken = waiting.first()
+    waiting.delete()
+    kept = (
+        Order.objects.filter(pk=order_id).values_list("status", "reason").first()
+    )  # second: from the intake it moves to a row
+    if kept is None:
+        known = taken.payload.get("customer") if taken else None
+        customer = known if isinstance(known, int) else customer_id
+        inventory.release_units(item_id=item_id, requests=inventory.reserved_units([order_id]))
+        _write_off(order_id, customer, item_id, POISONED, admitted_at=admitted_at, actor=actor)
+        _effects(GateEffect.Kind.RELEASE, [(item_id, order_id)])
+    return kept in (None, (OrderStatus.REJECTED, POISONED))
+
+
+def _write_off(order_id: UUID, customer_id: int, item_id: int, reason: str, *, admitted_at: datetime, actor: str = "") -> None:
+    """A rejected row of an order of which nothing is kept but whose and of what it was; where no row can be, in the intake."""
+    item = SaleItem.objects.select_related("product").filter(pk=item_id).first()
+    order = AdmittedOrder(
         id=order_id,
-        customer_id=customer_id,
-        item=item,
-        sku=item.product.sku,
-        quantity=0,
-        unit_price=item.price,
-        currency=item.currency,
+        item=item_id,
+        customer=customer_id,
+        sku=item.product.sku if item else "",
+        units=0,
+        price=str(item.price if item else 0),
+        currency=item.currency if item else "",
         source="",
         seq=str(order_id),  # no sender can send an empty source
         digest="",
-        status=OrderStatus.REJECTED,
-        reason=LOST,
-        admitted_at=admitted_at,
-        expires_at=moment,
+        method="",
+        at=to_us(admitted_at),
     )
-    queued = _event(order_id, OrderStatus.QUEUED, "", at=admitted_at)
-    bulk.insert(OrderEvent, [queued, _event(order_id, OrderStatus.REJECTED, LOST, at=moment)])
+    if item and get_user_model().objects.filter(pk=customer_id).exists():
+        _make_rows([(order, reason)], actor)
+    else:
+        bulk.insert(Intake, [{"id": order_id, "item_id": item_id, "payload": order.as_payload(), "reason": reason}])
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +151,7 @@ class Created:
     """``poisoned``: order id -> why it cannot be a row; it stays in the intake."""
 
     ids: list[UUID]
-    poisoned: dict[UUID, str]
+    poisoned: dict[UUID, Exception]
 
 
 def create(order_ids: Iterable[UUID]) -> Created:
@@ -124,7 +161,7 @@ def create(order_ids: Iterable[UUID]) -> Created:
         _create(ids)
     except (IntegrityError, DataError, ValueError, ArithmeticError, KeyError) as error:
         if len(ids) == 1:
-            return Created([], {ids[0]: repr(error)})
+            return Created([], {ids[0]: error})
         half = len(ids) // 2
         first, second = create(ids[:half]), create(ids[half:])
         return Created(first.ids + second.ids, first.poisoned | second.poisoned)
@@ -135,14 +172,18 @@ def create(order_ids: Iterable[UUID]) -> Created:
 def _create(ids: Sequence[UUID]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "DELETE FROM orders_intake WHERE id = ANY(%s::uuid[]) RETURNING payload, reason", [[str(pk) for pk in ids]]
+            "DELETE FROM orders_intake WHERE id = ANY(%s::uuid[]) AND reason <> %s RETURNING payload, reason",
+            [[str(pk) for pk in ids], POISONED],
         )
         taken = [
             (AdmittedOrder.from_payload(payload if isinstance(payload, dict) else json.loads(payload)), reason)
             for payload, reason in cursor.fetchall()
         ]
-    if not taken:
-        return
+    if taken:
+        _make_rows(taken)
+
+
+def _make_rows(taken: Sequence[tuple[AdmittedOrder, str]], actor: str = "") -> None:
     windows = dict(SaleItem.objects.filter(pk__in={order.item for order, _ in taken}).values_list("pk", "sale__payment_window"))
     moment = now()
     rows = {order.id: _row(order, reason, moment + windows[order.item]) for order, reason in taken}
@@ -154,9 +195,10 @@ def _create(ids: Sequence[UUID]) -> None:
     had_units = {order.id for order, reason in taken if not reason}
     _release([(order.item, order.id, order.units) for order in clashed if order.id in had_units])
     # A gate that admitted more than there was is wrong: only the ledger knows by how much.
-    _effects(GateEffect.Kind.REBUILD, [(order.item, order.id) for order, reason in taken if reason])
+    refused = [order for order, reason in taken if reason and reason not in WRITTEN_OFF]
+    _effects(GateEffect.Kind.REBUILD, [(order.item, order.id) for order in refused])
     queued = [_event(order.id, OrderStatus.QUEUED, "", at=from_us(order.at)) for order, _ in taken]
-    decided = [_event(pk, row["status"], row["reason"], at=moment) for pk, row in rows.items()]
+    decided = [_event(pk, row["status"], row["reason"], at=moment, actor=actor) for pk, row in rows.items()]
     bulk.insert(OrderEvent, queued + decided)
     with connection.cursor() as cursor:  # an unknown customer shows here, not at COMMIT
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -341,7 +383,8 @@ def forget_effects(ids: Iterable[int]) -> None:
 
 def stale_intake(limit: int) -> list[UUID]:
     """Orders that should have become rows some seconds ago, in the order of their admission."""
-    rows = Intake.objects.extra(where=["created_at < now() - interval '3 seconds'"]).order_by("created_at", "pk")
+    rows = Intake.objects.exclude(reason=POISONED).extra(where=["created_at < now() - interval '3 seconds'"])
+    rows = rows.order_by("created_at", "pk")
     return list(rows.values_list("pk", flat=True)[:limit])
 
 

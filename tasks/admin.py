@@ -23,7 +23,7 @@ from unfold.decorators import action
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from flashsale.core.errors import FlashsaleError
-from tasks import dead_letters
+from tasks import dead_letters, gate_effects, poison
 from tasks.models import DeadLetter, GateMend
 
 # A lock speaks to Redis without the gate's translation of errors, so both kinds have to be expected.
@@ -120,11 +120,27 @@ class DeadLetterAdmin(ReadOnly, StaffAdmin):
         ("created_at", RangeDateTimeFilter),
     )
     search_fields = ("task", "error_code", "error", "args")
-    actions = ("run_again",)
+    actions = ("run_again", "reject")
     press_run_again = button(
         "run_again", title="Run again", question="The step is published anew and the letter closed.", icon="replay"
     )
-    actions_detail = ("press_run_again",)
+    press_reject = button(
+        "reject",
+        title="Reject order",
+        question="The order is rejected for good, its units go back on sale, and the letter is closed. For a line that nobody "
+        "can read: the orders whose units the gate holds and that nothing else knows.",
+        icon="block",
+    )
+    actions_detail = ("press_run_again", "press_reject")
+
+    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
+        """What cannot be done about this letter has no button."""
+        letter = self.get_object(request, str(object_id))
+        useless = {"press_run_again"} if letter and letter.is_unreadable else set()
+        if letter and letter.resolved_at:
+            useless |= {"press_run_again", "press_reject"}
+        offered = super().get_actions_detail(request, object_id)
+        return [each for each in offered if not any(each.action_name.endswith(name) for name in useless)]
 
     @admin.action(description="Run again", permissions=["operate"])
     def run_again(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
@@ -133,15 +149,40 @@ class DeadLetterAdmin(ReadOnly, StaffAdmin):
 
     def _run_again(self, request: HttpRequest, letter: DeadLetter) -> None:
         if letter.resolved_at:
-            self.message_user(request, f"{letter} was run again before; nothing was published.", messages.WARNING)
+            self.message_user(request, f"{letter} is closed; nothing was published.", messages.WARNING)
             return
         try:
             dead_letters.run_again(letter, request.user.get_username())
         except OperationalError as error:
             self.message_user(request, f"{letter} was not published, the broker cannot be reached: {error}", messages.ERROR)
             return
+        except FlashsaleError as error:
+            self.message_user(request, f"{letter}: {error.detail}", messages.ERROR)
+            return
         self.note(request, letter, "Run again.")
         self.message_user(request, f"{letter} was published again.", messages.SUCCESS)
+
+    @admin.action(description="Reject order", permissions=["operate"])
+    def reject(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
+        for letter in queryset.order_by("pk"):
+            self._reject(request, letter)
+        try:
+            gate_effects.apply()
+        except FlashsaleError as error:
+            self.message_user(request, f"{error.detail} The gate will learn it from a sweep.", messages.WARNING)
+
+    def _reject(self, request: HttpRequest, letter: DeadLetter) -> None:
+        if letter.resolved_at:
+            self.message_user(request, f"{letter} is closed; nothing was rejected.", messages.WARNING)
+            return
+        try:
+            rejected = poison.reject(letter, request.user.get_username())
+        except FlashsaleError as error:
+            self.message_user(request, f"{letter}: {error.detail}", messages.ERROR)
+            return
+        done = f"Rejected: {', '.join(map(str, rejected))}." if rejected else "Nothing was left to reject."
+        self.note(request, letter, done)
+        self.message_user(request, f"{letter} is closed. {done}", messages.SUCCESS)
 
 
 @admin.register(GateMend)

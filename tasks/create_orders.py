@@ -4,8 +4,9 @@ from uuid import UUID
 
 from celery import shared_task
 
+from flashsale.core.ids import item_of_order
 from orders import services
-from tasks import dead_letters
+from tasks import dead_letters, poison
 from tasks.retry import Step
 
 
@@ -16,8 +17,10 @@ def create_orders(order_ids: list[str]) -> list[str]:
 
 
 def create(order_ids: list[UUID]) -> list[UUID]:
-    """The orders that are rows now; the others stand in the dead letters, one by one."""
+    """The orders that are rows now; the others are rejected or wait in the dead letters, one by one."""
     made = services.create(order_ids)
-    for pk, why in made.poisoned.items():
-        dead_letters.bury("tasks.create_orders", [[str(pk)]], ValueError(why), attempts=1)
+    for pk, error in made.poisoned.items():
+        args = [[str(pk)]]
+        if not poison.end_at_once("tasks.create_orders", args, error, poison.Poisoned(pk, 0, item_of_order(pk))):
+            dead_letters.bury("tasks.create_orders", args, error, attempts=1)
     return made.ids

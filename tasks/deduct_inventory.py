@@ -13,7 +13,7 @@ from inventory.admission.admitted import AdmittedOrder
 from inventory.admission.gate import Entry
 from inventory.errors import GateUnavailable
 from orders import services
-from tasks import dead_letters
+from tasks import dead_letters, poison
 from tasks.retry import Step
 
 logger = logging.getLogger(__name__)
@@ -38,15 +38,22 @@ def deduct_inventory(item: int, batch: list[list[Any]]) -> list[str]:
 
 
 def _deduct(item: int, entries: Sequence[Entry]) -> list[Entry]:
-    """The entries that the ledger has taken over; an order it cannot take stands alone in the dead letters."""
+    """The entries that the ledger has decided on; an order it cannot take is rejected, or waits alone in the dead letters."""
     try:
         services.deduct(item, [order for _, order in entries])
     except _POISON as error:
         if len(entries) == 1:
-            entry_id, order = entries[0]
-            if dead_letters.bury("tasks.deduct_inventory", [item, [[entry_id, order.as_payload()]]], error, attempts=1):
-                gate.drop(item, [entry_id])
-            return []
+            return _set_aside(item, entries[0], error)
         half = len(entries) // 2
         return _deduct(item, entries[:half]) + _deduct(item, entries[half:])
     return list(entries)
+
+
+def _set_aside(item: int, entry: Entry, error: Exception) -> list[Entry]:
+    entry_id, order = entry
+    args: list[Any] = [item, [[entry_id, order.as_payload()]]]
+    if poison.end_at_once("tasks.deduct_inventory", args, error, poison.Poisoned(order.id, order.customer, item)):
+        return [entry]
+    if dead_letters.bury("tasks.deduct_inventory", args, error, attempts=1):
+        gate.drop(item, [entry_id])
+    return []

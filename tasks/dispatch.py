@@ -8,7 +8,7 @@ from celery import shared_task
 from django.conf import settings
 
 from inventory.admission import gate
-from tasks import dead_letters, pace
+from tasks import pace, poison
 from tasks.retry import Step
 
 # Under a steady stream there is always one more order: a turn has an end, or a worker that is asked to stop would not stop.
@@ -38,16 +38,9 @@ def dispatch(item: int) -> None:
         )
         if len(claim.entries) < grant.orders:
             pace.give_back(grant, grant.orders - len(claim.entries))
-        bury_broken(item, claim)
+        poison.bury_unreadable(item, claim.broken)
         if claim.entries:
             pipeline.start_chain(item, claim.entries)
         if len(claim.entries) + len(claim.broken) < grant.orders:
             return  # what comes after the claim wakes the dispatcher by itself
     pipeline.wake(item)
-
-
-def bury_broken(item: int, claim: gate.Claim) -> None:
-    """Entries that nobody can read leave the stream once they stand in the dead letters."""
-    for entry_id, raw in claim.broken:
-        if dead_letters.bury("tasks.dispatch", [item, raw], ValueError("unreadable stream entry"), attempts=1):
-            gate.drop(item, [entry_id])

@@ -30,6 +30,11 @@ class DeadLetter(models.Model):
     def __str__(self) -> str:
         return f"{self.task} #{self.pk}"
 
+    @property
+    def is_unreadable(self) -> bool:
+        """It holds an item and a line of its stream that nobody can read, which is no step."""
+        return self.task == "tasks.dispatch" and len(self.args) == 2
+
 
 class GateMend(models.Model):
     """One line of the history of mends: a gate was rebuilt from the ledger. Append-only.

@@ -15,8 +15,8 @@ from inventory import selectors as inventory
 from inventory.admission import gate
 from orders import services
 from payments import services as payments
-from tasks import cancel_unpaid, create_orders, gate_effects, gate_sync, pace, request_payments
-from tasks.dispatch import CONSUMER, bury_broken
+from tasks import cancel_unpaid, create_orders, gate_effects, gate_sync, pace, poison, request_payments
+from tasks.dispatch import CONSUMER
 from tasks.retry import TRANSIENT
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def waiting_orders() -> None:
             pipeline.wake(item)
         if claimed and may_steal:
             stolen = gate.steal(item, consumer=CONSUMER, idle_ms=_CLAIM_IDLE_MS, limit=settings.BATCH_SIZE)
-            bury_broken(item, stolen)
+            poison.bury_unreadable(item, stolen.broken)
             if stolen.entries:
                 pipeline.start_chain(item, stolen.entries)
 

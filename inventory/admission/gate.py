@@ -27,15 +27,17 @@ from inventory.admission.admitted import AdmittedOrder, ItemTerms
 from inventory.admission.codes import AdmitCode, EffectCode
 
 LUA = Path(__file__).parent / "lua"
+_UNQUEUE = LUA / "unqueue.lua"
+_PARTS = {"admit-10": [TOKEN_BUCKET], "ack-3": [_UNQUEUE], "release-5": [_UNQUEUE]}
 _ISSUE, _ADMIT, _CLAIM, _ACK, _SETTLE, _RELEASE, _CONFIGURE, _WITHHOLD = (
-    Script(LUA / f"{name}.lua", parts=[TOKEN_BUCKET] if name.startswith("admit") else [])
+    Script(LUA / f"{name}.lua", parts=_PARTS.get(name, []))
     for name in (
         "issue-3",
         "admit-12",
         "claim-2",
         "ack-3",
         "settle-2",
-        "release-4",
+        "release-5",
         "configure-2",
         "withhold-2",
     )
@@ -347,8 +349,8 @@ def settle(item: int, orders: Iterable[UUID]) -> EffectCode:
 
 @guarded
 def release(item: int, orders: Iterable[UUID]) -> EffectCode:
-    """Give the units of holds back."""
-    names = [keys.meta(item), keys.stock(item), keys.held(item), keys.buyers(item)]
+    """Give the units of holds back; their orders are not shown as queued any more."""
+    names = [keys.meta(item), keys.stock(item), keys.held(item), keys.buyers(item), keys.queued(item)]
     return EffectCode(_RELEASE(gate_client(), names, [str(order) for order in orders]))
 
 

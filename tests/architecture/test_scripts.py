@@ -10,7 +10,7 @@ from inventory.admission.codes import AdmitCode, EffectCode
 ROOT = Path(__file__).parent.parent.parent
 # Redis's; what Envoy runs is in deploy.
 SCRIPTS = [path for path in ROOT.rglob("*.lua") if not {".venv", "var", "deploy"} & set(path.relative_to(ROOT).parts)]
-PARTS = ("token_bucket.lua", "leaky_bucket.lua", "sliding_log.lua", "sliding_counter.lua", "call_up.lua")
+PARTS = ("token_bucket.lua", "leaky_bucket.lua", "sliding_log.lua", "sliding_counter.lua", "call_up.lua", "unqueue.lua")
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
@@ -39,7 +39,7 @@ def test_a_script_declares_its_keys(path):
 @pytest.mark.parametrize(
     ("name", "codes"),
     [("admit-12.lua", AdmitCode), ("stand_in_line-10.lua", AdmitCode), ("issue-3.lua", AdmitCode)]
-    + [(name, EffectCode) for name in ("settle-2.lua", "release-4.lua", "configure-2.lua", "withhold-2.lua", "open-6.lua")],
+    + [(name, EffectCode) for name in ("settle-2.lua", "release-5.lua", "configure-2.lua", "withhold-2.lua", "open-6.lua")],
 )
 def test_the_codes_in_a_header_are_those_of_the_enum(name, codes):
     path = next(path for path in SCRIPTS if path.name == name)

@@ -1,8 +1,9 @@
-"""One order that the ledger cannot take: it ends alone in the dead letters, the rest of its batch settles."""
+"""One order that the ledger cannot take: it ends alone as rejected, by itself or by staff, the rest of its batch settles."""
 
 import json
 
 import pytest
+from celery import current_app
 from django.contrib.auth import get_user_model
 from django.db import connection
 
@@ -11,7 +12,9 @@ from inventory.admission import gate, keys
 from orders import services
 from orders.models import Intake, Order
 from payments.models import SandboxCharge
-from tasks import deduct_inventory, dispatch
+from tasks import deduct_inventory, dispatch, intake
+from tasks import poison as poison_task
+from tasks.audit import audit
 from tasks.models import DeadLetter
 from tests.conftest import eventually
 from tests.crash.scene import open_sale
@@ -24,8 +27,6 @@ BAD = 31
 @pytest.fixture
 def batch():
     """Fifty admitted orders of one sale, and nobody woken."""
-    from tasks import intake
-
     sale = open_sale("poison", customers=BATCH, units=BATCH)
     sale.sleep()
     for customer in sale.customers:
@@ -50,20 +51,23 @@ def without_its_customer(sale):
     get_user_model().objects.filter(pk=sale.customers[BAD]).delete()
 
 
+CREATE, DEDUCT, DISPATCH = "tasks.create_orders", "tasks.deduct_inventory", "tasks.dispatch"
+BY_STAFF = "staff"
 POISONS = {
-    "a customer who is gone": ("tasks.create_orders", without_its_customer),
-    "a price over the column": ("tasks.create_orders", with_value("price", "99999999999999.00")),
-    "a price that is none": ("tasks.create_orders", with_value("price", "much")),
-    "no units": ("tasks.deduct_inventory", with_value("units", 0)),
-    "more units than a number holds": ("tasks.create_orders", with_value("units", 3_000_000_000)),
-    "a text that PostgreSQL cannot hold": ("tasks.deduct_inventory", with_value("sku", "thi\0ng")),
-    "a line that is no JSON": ("tasks.dispatch", lambda sale: rewrite(sale, lambda line: line[: len(line) // 2])),
+    "a customer who is gone": (CREATE, BY_STAFF, without_its_customer),
+    "a price over the column": (CREATE, CREATE, with_value("price", "99999999999999.00")),
+    "a price that is none": (CREATE, CREATE, with_value("price", "much")),
+    "no units": (DEDUCT, DEDUCT, with_value("units", 0)),
+    "more units than a number holds": (CREATE, CREATE, with_value("units", 3_000_000_000)),
+    "a text that PostgreSQL cannot hold": (DEDUCT, DEDUCT, with_value("sku", "thi\0ng")),
+    "a line that is no JSON": (DISPATCH, DISPATCH, lambda sale: rewrite(sale, lambda line: line + "}")),
+    "a line that names no order": (DISPATCH, BY_STAFF, lambda sale: rewrite(sale, lambda line: line[:2])),
 }
 
 
 @pytest.mark.parametrize("poison", POISONS)
 def test_a_poisoned_order_stands_alone_in_the_dead_letters_and_the_rest_settles(poison, workers, sweeper, batch):
-    task, spoil = POISONS[poison]
+    task, _, spoil = POISONS[poison]
     spoil(batch)
 
     dispatch.dispatch.delay(batch.item)
@@ -71,8 +75,48 @@ def test_a_poisoned_order_stands_alone_in_the_dead_letters_and_the_rest_settles(
     eventually(lambda: Order.objects.filter(status="paid").count() == BATCH - 1, within=30)
     letter = eventually(lambda: DeadLetter.objects.first())
     assert (letter.task, DeadLetter.objects.count()) == (task, 1)
-    assert Order.objects.count() == SandboxCharge.objects.count() == BATCH - 1
+    assert Order.objects.exclude(reason="poisoned").count() == SandboxCharge.objects.count() == BATCH - 1
     eventually(lambda: gate.waiting([batch.item]) == {batch.item: (0, 0)})
+
+
+@pytest.mark.parametrize("poison", POISONS)
+def test_a_poisoned_order_ends_as_rejected_for_good_and_its_units_go_back_on_sale(poison, workers, sweeper, batch):
+    task, by, spoil = POISONS[poison]
+    customer = batch.customers[BAD]
+    bad = gate.queued_of([batch.item], customer)[0].id
+    spoil(batch)
+
+    dispatch.dispatch.delay(batch.item)
+    letter = eventually(lambda: DeadLetter.objects.first(), within=30)
+    if by == BY_STAFF:
+        assert letter.resolved_at is None
+        assert poison_task.reject(letter, BY_STAFF) == [bad]
+    eventually(lambda: Order.objects.filter(status="paid").count() == BATCH - 1, within=30)
+
+    assert intake.order_of(customer, bad)["status"] == "rejected"
+    assert [order["status"] for order in intake.orders_of(customer, [batch.item])] == ["rejected"]
+    assert_clean(batch)
+    letter.refresh_from_db()
+    assert (letter.task, letter.resolved_by, letter.resolved_at is not None) == (task, by, True)
+    assert poison_task.reject(letter, "somebody else") == []
+    for _ in range(2):
+        run_an_old_copy(letter)
+    assert_clean(batch)
+    assert DeadLetter.objects.filter(resolved_at=None).count() == 0
+    seen = gate.snapshot(batch.item)
+    assert (seen.stock, seen.held, seen.sold, customer in seen.buyers) == (1, {}, BATCH - 1, False)
+    assert gate_client().exists(keys.queued(batch.item)) == 0
+
+
+def assert_clean(sale):
+    report = eventually(lambda: (r := audit(sale.slug)) and not r.in_flight and r)
+    assert report.is_clean, [check for check in report.checks if check.breaches]
+
+
+def run_an_old_copy(letter):
+    """As the broker would, when it delivers the message again."""
+    if not letter.is_unreadable:
+        current_app.tasks[letter.task].run(*letter.args)
 
 
 def test_an_unreadable_line_whose_claimer_died_does_not_stay_in_the_stream(workers, sweeper, batch):
@@ -106,6 +150,6 @@ def test_finding_the_bad_order_costs_transactions_in_the_logarithm_of_the_batch(
     with connection.execute_wrapper(creating):
         created = services.create([order.id for _, order in taken])
 
-    assert (len(taken), len(created.ids), len(created.poisoned)) == (BATCH - 1, BATCH - 2, 1)
+    assert (len(taken), len(created.ids), len(created.poisoned)) == (BATCH, BATCH - 1, 1)
     assert 1 < deducting.count <= 13  # 2 log2(50) + 1
     assert 1 < creating.count <= 13

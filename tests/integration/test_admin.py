@@ -16,13 +16,13 @@ from django.urls import reverse
 from flashsale.core.clock import now
 from flashsale.core.redis_client import gate_client
 from flashsale.stack.servers import free_port
-from inventory.admission import gate
+from inventory.admission import gate, keys
 from inventory.errors import Ended, Paused
 from inventory.models import Product, Sale, SaleItem, StockMovement
 from orders import services as order_services
 from orders.models import Order
 from payments.models import Payment, ProviderEvent, Refund
-from tasks import gate_effects, gate_sync
+from tasks import create_orders, gate_effects, gate_sync
 from tasks.audit import audit
 from tasks.models import DeadLetter
 from tests.conftest import eventually
@@ -529,13 +529,82 @@ def test_run_again_publishes_the_step_and_closes_the_letter(admin_client, letter
     assert history_of(letter) == [("admin", "Run again.")]
 
 
+@pytest.fixture
+def unwanted(make_item, customer, order):
+    """A letter of an order whose customer is gone, and its item."""
+    item = make_item(units=5)
+    gate_client().hset(keys.meta(item.pk), "awake_until", 9_999_999_999_999_999)
+    order(item, customer)
+    claim = gate.claim(item.pk, consumer="c", limit=1, in_flight=1)
+    customer.delete()
+    ids = order_services.deduct(item.pk, [each for _, each in claim.entries])
+    gate.ack(item.pk, claim.entries)
+    create_orders.create(ids)
+    return item, DeadLetter.objects.get()
+
+
+def test_reject_order_gives_its_units_back_and_closes_the_letter(admin_client, unwanted):
+    item, letter = unwanted
+    assert (stock_of(item), gate_of(item)) == ((5, 4, 1, 0), (4, 1, 0))
+    order_id = letter.args[0][0]
+
+    said = act(admin_client, "reject", letter)
+    again = act(admin_client, "reject", letter)
+
+    assert (stock_of(item), gate_of(item)) == ((5, 5, 0, 0), (5, 0, 0))
+    letter.refresh_from_db()
+    assert (letter.resolved_by, letter.resolved_at is not None) == ("admin", True)
+    assert said == [f"{letter} is closed. Rejected: {order_id}."]
+    assert again == [f"{letter} is closed; nothing was rejected."]
+    assert history_of(letter) == [("admin", f"Rejected: {order_id}.")]
+    assert audit().is_clean
+
+
+def test_the_button_of_a_letter_rejects_too_and_the_gate_may_learn_it_later(admin_client, unwanted):
+    item, letter = unwanted
+    press = reverse("admin:tasks_deadletter_press_reject", args=[letter.pk])
+
+    with gate_away():
+        answer = admin_client.post(press, {"_form_submitted": "True"})
+
+    assert any("will learn it from a sweep" in text for text in told(answer))
+    assert (stock_of(item), gate_of(item)) == ((5, 5, 0, 0), (4, 1, 0))
+    gate_effects.apply()
+    assert gate_of(item) == (5, 0, 0)
+
+
+def test_a_letter_of_no_order_is_not_rejected(admin_client, letter):
+    said = act(admin_client, "reject", letter)
+
+    letter.refresh_from_db()
+    assert letter.resolved_at is None
+    assert any("does not stand for one order" in text for text in said)
+    assert history_of(letter) == []
+
+
+def test_a_letter_offers_what_can_be_done_about_it(admin_client, letter, published):
+    def offered(row):
+        shown = admin_client.get(page(row)).content.decode()
+        return [name for name in ("run_again", "reject") if f"/{name.replace('_', '-')}" in shown]
+
+    assert offered(letter) == ["run_again", "reject"]
+    DeadLetter.objects.filter(pk=letter.pk).update(task="tasks.dispatch", args=[1, "{"])
+    assert offered(letter) == ["reject"]
+    said = act(admin_client, "run_again", letter)
+
+    assert any("cannot be run again" in text for text in said)
+    assert published == []
+    DeadLetter.objects.filter(pk=letter.pk).update(resolved_at=now())
+    assert offered(letter) == []
+
+
 # Permissions
 
 
 def test_who_may_only_look_cannot_act(client, make_item, waiting_order, letter):
     item, order = waiting_order
     with seller(client, "view_sale", "view_saleitem", "view_order", "view_deadletter") as looker:
-        for name, row in (("pause", item.sale), ("cancel", order), ("run_again", letter)):
+        for name, row in (("pause", item.sale), ("cancel", order), ("run_again", letter), ("reject", letter)):
             assert looker.get(page(row)).status_code == 200
             url = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_changelist")
             looker.post(url, {"action": name, "_selected_action": [str(row.pk)]})

@@ -129,6 +129,7 @@ class GateModel:
         for pk in ids:
             if pk in self.held:
                 self._give_back(*self.held.pop(pk))
+                self.queued.discard(pk)
         return "done"
 
     def _give_back(self, customer: int, units: int) -> None:

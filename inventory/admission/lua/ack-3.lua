@@ -5,18 +5,7 @@
 for i = 1, #ARGV, 3 do
   redis.call('XACK', KEYS[2], 'ledger', ARGV[i])
   redis.call('XDEL', KEYS[2], ARGV[i])
-  local lines = ARGV[i + 1] ~= '' and redis.call('HGET', KEYS[3], ARGV[i + 1])
-  if lines then
-    local kept = {}
-    for line in lines:gmatch('[^\n]+') do
-      if not line:find(ARGV[i + 2], 1, true) then kept[#kept + 1] = line end
-    end
-    if #kept == 0 then
-      redis.call('HDEL', KEYS[3], ARGV[i + 1])
-    else
-      redis.call('HSET', KEYS[3], ARGV[i + 1], table.concat(kept, '\n'))
-    end
-  end
+  if ARGV[i + 1] ~= '' then unqueue(KEYS[3], ARGV[i + 1], ARGV[i + 2]) end
 end
 local pending = redis.pcall('XPENDING', KEYS[2], 'ledger')
 if pending.err or redis.call('XLEN', KEYS[2]) <= pending[1] then return 0 end

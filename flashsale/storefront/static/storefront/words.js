@@ -43,6 +43,7 @@ const REASONS = {
   payment_timeout: "not paid in time",
   sold_out: "sold out",
   seq_taken: "sent twice",
+  poisoned: "it could not be taken as it was; nothing was charged",
   lost: "lost by a fault of the shop; nothing was charged",
 };
 export const reasonOf = (reason) => REASONS[reason] ?? reason.replaceAll("_", " ");

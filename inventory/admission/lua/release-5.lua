@@ -1,5 +1,5 @@
--- Gives held units back; whoever deletes the hold acts. One trip, O(orders). May run twice.
--- KEYS  1 meta  2 stock  3 held  4 buyers
+-- Gives held units back, and what is left of their orders in the queue; whoever deletes the hold acts. One trip, O(orders). May run twice.
+-- KEYS  1 meta  2 stock  3 held  4 buyers  5 queued
 -- ARGV  order ids
 -- Returns 0 DONE, 1 GATE_MISSING, 2 REBUILDING
 if redis.call('HEXISTS', KEYS[1], 'allocated') == 0 then return 1 end
@@ -12,6 +12,7 @@ for _, order in ipairs(ARGV) do
     redis.call('HDEL', KEYS[3], order)
     if redis.call('HINCRBY', KEYS[4], customer, -units) <= 0 then redis.call('HDEL', KEYS[4], customer) end
     redis.call('INCRBY', KEYS[2], units)
+    unqueue(KEYS[5], customer, order)
   end
 end
 return 0
