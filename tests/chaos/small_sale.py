@@ -48,7 +48,9 @@ class SmallSale:
     def body(self, who: int, seq: str, *, quantity: int = 1, method: str = "pm_ok") -> dict:
         """An order's request, with a token of its own."""
         path = f"sales/drop/items/{self.item.product.sku}/purchase-tokens/"
-        token = self._call("token", who, {}, "post", path).answer["token"]
+        op = self._call("token", who, {}, "post", path)
+        assert "token" in op.answer, op
+        token = op.answer["token"]
         body = {"token": token, "sku": self.item.product.sku, "quantity": quantity, "source": "shop", "seq": seq}
         return body | ({"payment_method": method} if method else {})
 

@@ -45,12 +45,12 @@ def _end_the_locks_life():
     eventually(lambda: not list(gate_client().scan_iter("fs:lock:*")))
 
 
-@pytest.mark.parametrize("at", ["inventory.admission.gate:begin_rebuild", "inventory.admission.gate:open_gate"])
+@pytest.mark.parametrize("at", ["inventory.admission.rebuild:begin", "inventory.admission.rebuild:open_gates"])
 def test_a_holder_stopped_past_its_locks_life_cannot_write(at, live_url, workers, request):
     sale = open_sale("fence", customers=100, units=UNITS)
     with stopped_rebuild(sale, at) as holder:
         _end_the_locks_life()
-        if at.endswith("begin_rebuild"):
+        if at.endswith("begin"):
             assert not gate.snapshot(sale.item).rebuilding
             gate_client().hset(keys.meta(sale.item), "rebuilding", "0")  # half made by somebody else: the sweeps rebuild it
         assert gate.snapshot(sale.item).rebuilding

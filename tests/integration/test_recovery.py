@@ -252,19 +252,22 @@ def test_an_order_that_only_a_lost_gate_knows_is_not_said_to_be_unknown(make_ite
     assert intake.order_of(customer.pk, admission.order_id)["status"] == "queued"
 
 
-def test_with_postgresql_away_an_order_is_called_queued_only_while_nobody_has_claimed_it(make_item, customer, order, stack):
+def test_an_order_seen_further_on_is_never_called_queued_again(make_item, customers, order, stack):
     item = make_item()
     keep_asleep(item)
-    admission = order(item, customer)
+    seen, unseen = customers(2)
+    admissions = [order(item, buyer) for buyer in (seen, unseen)]
+    claim = gate.claim(item.pk, consumer="c", limit=10, in_flight=10)
+    services.deduct(item.pk, [each for _, each in claim.entries])  # and never acknowledged
+    assert intake.order_of(seen.pk, admissions[0].order_id)["status"] == "reserved"
     database = stack.servers["DATABASE_URL"]
     connection.close()
 
     database.kill()
     try:
-        assert intake.order_of(customer.pk, admission.order_id)["status"] == "queued"
-        gate.claim(item.pk, consumer="c", limit=10, in_flight=10)
         with pytest.raises(DatabaseError):
-            intake.order_of(customer.pk, admission.order_id)
+            intake.order_of(seen.pk, admissions[0].order_id)
+        assert intake.order_of(unseen.pk, admissions[1].order_id)["status"] == "queued"
     finally:
         database.start()
         connection.close()
