@@ -121,7 +121,7 @@ def _gateway(ports: dict[str, str]) -> dict[str, str]:
 
 
 def _of_mirror(environment: dict[str, str]) -> dict[str, str]:
-    """What the mirror gets; nothing, and so no mirror, where the database gives it no role or the broker has no place for it."""
+    """What the mirror gets; nothing, and so no mirror, where the database or the broker has no place for it."""
     try:
         _manage(["mirror_role"], environment)
         return mirror.environment(environment) | {"PROMETHEUS_MULTIPROC_DIR": _metrics_folder("metrics-mirror")}
