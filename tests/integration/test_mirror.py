@@ -152,7 +152,7 @@ def test_a_rule_of_the_canary_refuses_in_the_mirror_and_no_customer_notices(flee
     answers = order_all(fleets, customers(10), item)
 
     assert {status for status, _, _ in answers} == {202}
-    eventually(lambda: len(fleets.mirror.buyers(item)) == 3, what=(fleets.mirror.buyers(item), fleets.mirror.process.text()))
+    eventually(lambda: len(fleets.mirror.buyers(item)) == 3, what=fleets.mirror.process.log)
     counts = "cluster.mirror.upstream_rq_429"
     eventually(lambda: _stat(fleets, counts) >= 7, what=counts)
     assert len(fleets.mirror.buyers(item)) == 3
