@@ -29,6 +29,8 @@ def environment(real: Mapping[str, str]) -> dict[str, str]:
         "REDIS_URL": own,
         "REDIS_CLUSTER": "0",
         "CELERY_BROKER_URL": "memory://",
+        # The gateway puts its own address behind the client's in a copy. Nobody but the gateway sends here.
+        "TRUSTED_PROXIES": "0.0.0.0/0,::/0",
         "RATELIMIT_REDIS_URL": own,
         "RATELIMIT_RULES_URL": real.get("RATELIMIT_REDIS_URL") or real["CELERY_BROKER_URL"],
     }

@@ -36,7 +36,7 @@ class Mirror:
 
     def start(self, variables):
         command = (*GRANIAN, "--port", str(self.port), "--log-level", "warning", "flashsale.wsgi:application")
-        self.process = Process("mirror-web", *command, **variables, **self.variables)
+        self.process = Process("mirror-web", *command, **(variables | self.variables))
 
     def buyers(self, item):
         return {int(customer): int(units) for customer, units in self.redis.hgetall(keys.buyers(item.pk)).items()}
@@ -157,6 +157,25 @@ def test_a_rule_of_the_canary_refuses_in_the_mirror_and_no_customer_notices(flee
     eventually(lambda: _stat(fleets, counts) >= 7, what=counts)
     assert len(fleets.mirror.buyers(item)) == 3
     assert gate.stocks([item.pk]) == {item.pk: 90}
+
+
+def test_a_copy_counts_for_the_address_of_its_customer_and_only_in_the_mirror(fleets, make_item):
+    make_item()
+    rule = {"key": "address", "algorithm": "token_bucket", "rate": 1, "burst": 5, "window_ms": 3_600_000, "fleet": "all"}
+    services.save_rule(LimitRule(name="by-address", applies_to="api:sales", **rule), actor="test")
+    eventually(lambda: fleets.send("GET", "/api/v1/sales/", address="127.0.0.90")[1]["ratelimit-policy"], within=5)
+    mine = ("GET", "/api/v1/sales/")
+
+    def counted():
+        fleets.send(*mine, address="127.0.0.1", port=fleets.mirror.port)
+        return list(fleets.mirror.redis.scan_iter("fs:{limits}:by-address:*"))
+
+    eventually(counted, within=5)
+
+    answers = [fleets.send(*mine, address="127.0.0.91") for _ in range(5)]
+
+    assert [status for status, _, _ in answers] == [200] * 5
+    eventually(lambda: any(key.endswith(":127.0.0.91") for key in counted()), what=counted())
 
 
 def _stat(gateway, name):
