@@ -8,5 +8,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flashsale.settings.dev")
 application = get_wsgi_application()
 
 from flashsale.ratelimit.in_process import ruleset  # noqa: E402 - settings first
+from tasks import mirror  # noqa: E402 - settings first
 
 ruleset().keep_fresh()
+if mirror.is_mirror():
+    mirror.keep()

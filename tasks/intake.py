@@ -24,7 +24,7 @@ from inventory.admission.admitted import AdmittedOrder
 from inventory.errors import GateMissing, GateUnavailable, IdempotencyMismatch, SeqTaken, TokenInvalid, TokenUsed
 from orders import selectors, services
 from orders.errors import OrderInDoubt, OrderNotFound
-from tasks import order_ids, pipeline
+from tasks import mirror, order_ids, pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ def _admit(customer: int, request: OrderRequest) -> gate.Admission:
     rule = _admission_rule()
     # Item 0 has no gate: the receipt is looked at all the same, so a replay is told from a token that is no token.
     item = item_of_token(request.token) or 0
+    if mirror.is_mirror():
+        gate.learn_token(item, customer, request.token)
     try:
         admission = gate.admit(
             item,

@@ -7,29 +7,34 @@ import urllib.request
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from django.conf import settings
 
 from flashsale.gateway import config
 
 _IN_FORCE_S = 5.0
+Mode = Literal["split", "mirror"]
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """``percent`` of the customers; 0 is off. The customers at a lower percentage are among those at a higher one."""
+    """``percent`` of the customers; 0 is off. The customers at a lower percentage are among those at a higher one.
+
+    ``split``: the canary serves them. ``mirror``: they are served as ever, and the mirror gets a copy of what they send.
+    """
 
     percent: int = 0
+    mode: Mode = "split"
 
     def __str__(self) -> str:
-        return f"split {self.percent}" if self.percent else "off"
+        return f"{self.mode} {self.percent}" if self.percent else "off"
 
     @classmethod
     def parse(cls, text: str) -> "Setting":
         """What ``str`` said."""
-        percent = text.partition(" ")[2]
-        return cls(int(percent)) if percent else cls()
+        mode, _, percent = text.partition(" ")
+        return cls(int(percent), "mirror" if mode == "mirror" else "split") if percent else cls()
 
 
 def redirected(routes: dict[str, Any], setting: Setting) -> dict[str, Any]:
@@ -49,7 +54,11 @@ def _route_of_canary(route: dict[str, Any], setting: Setting) -> dict[str, Any]:
     chosen = deepcopy(route)
     chosen["name"] = "canary"
     chosen["match"]["headers"] = [{"name": "x-canary-bucket", "range_match": {"start": 0, "end": setting.percent}}]
-    chosen["route"]["cluster"] = "canary"
+    if setting.mode == "split":
+        chosen["route"]["cluster"] = "canary"
+    else:
+        # The shop knows itself by its own name.
+        chosen["route"]["request_mirror_policies"] = [{"cluster": "mirror", "disable_shadow_host_suffix_append": True}]
     return chosen
 
 

@@ -37,6 +37,8 @@ def gateway(directory: Path) -> str:
             "LISTEN_PORT": settings.GATEWAY_LISTEN[1],
             "CANARY_HOST": settings.GATEWAY_CANARY[0],
             "CANARY_PORT": settings.GATEWAY_CANARY[1],
+            "MIRROR_HOST": settings.GATEWAY_MIRROR[0],
+            "MIRROR_PORT": settings.GATEWAY_MIRROR[1],
             "CANARY_LUA": json.dumps((_SOURCES / "canary.lua").read_text(encoding="utf-8")),
             "WEB_HOST": settings.GATEWAY_WEB[0],
             "WEB_PORT": settings.GATEWAY_WEB[1],

@@ -63,7 +63,6 @@ class LimitRule(models.Model):
         ALL = "all"
         MAIN = "main"
         CANARY = "canary"
-        MIRROR = "mirror"
 
     name = models.SlugField(max_length=40, unique=True)
     applies_to = models.CharField(max_length=40, choices=PLACES)

@@ -20,6 +20,7 @@ import honcho.manager
 from honcho.environ import parse_procfile
 
 from flashsale.settings.env import BASE_DIR, STACK_ENV_FILE, VAR_DIR
+from flashsale.stack import mirror
 from flashsale.stack.embedded import Embedded
 from flashsale.stack.errors import StackError
 from flashsale.stack.servers import free_port
@@ -32,7 +33,12 @@ _PREPARE = (
     ["gateway_config"],
 )
 _PORTS = {"WEB_PORT": "8000", "FLOWER_PORT": "5555", "RATELIMIT_PORT": "8081"}
-_INNER_PORTS = ("APP_PORT", "CANARY_PORT", "GATEWAY_ADMIN_PORT")  # nobody needs to know them: any free one will do
+_INNER_PORTS = (
+    "APP_PORT",
+    "CANARY_PORT",
+    "MIRROR_PORT",
+    "GATEWAY_ADMIN_PORT",
+)  # nobody needs to know them: any free one will do
 
 
 def up(command: Sequence[str] = ()) -> int:
@@ -46,7 +52,7 @@ def up(command: Sequence[str] = ()) -> int:
         _say("servers answer; preparing the database")
         for arguments in _PREPARE:
             _manage(arguments, environment)
-        return _run_processes(environment, command)
+        return _run_processes(environment, _of_mirror(environment), command)
 
 
 @contextmanager
@@ -80,6 +86,7 @@ def _environment(addresses: dict[str, str]) -> dict[str, str]:
         "SECRET_KEY": secrets.token_hex(32),
         "SANDBOX_WEBHOOK_SECRET": secrets.token_hex(16),
         "FLOWER_BASIC_AUTH": f"operator:{secrets.token_hex(8)}",
+        "MIRROR_PASSWORD": secrets.token_hex(16),
     }
     kept = {name: os.environ.get(name) or remembered.get(name) or value for name, value in defaults.items()}
     named = {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL") if os.environ.get(name)}
@@ -87,7 +94,7 @@ def _environment(addresses: dict[str, str]) -> dict[str, str]:
     values = kept | ports | named | addresses | _gateway(ports)
     STACK_ENV_FILE.touch(mode=0o600)
     STACK_ENV_FILE.write_text("".join(f"{name}={value}\n" for name, value in values.items()), encoding="utf-8")
-    return os.environ | values | {"PYTHONUNBUFFERED": "1", "PROMETHEUS_MULTIPROC_DIR": _metrics_folder()}
+    return os.environ | values | {"PYTHONUNBUFFERED": "1", "PROMETHEUS_MULTIPROC_DIR": _metrics_folder("metrics")}
 
 
 def _ports() -> dict[str, str]:
@@ -107,9 +114,20 @@ def _gateway(ports: dict[str, str]) -> dict[str, str]:
         "GATEWAY_LISTEN": f"127.0.0.1:{ports['WEB_PORT']}",
         "GATEWAY_WEB": f"127.0.0.1:{ports['APP_PORT']}",
         "GATEWAY_CANARY": f"127.0.0.1:{ports['CANARY_PORT']}",
+        "GATEWAY_MIRROR": f"127.0.0.1:{ports['MIRROR_PORT']}",
         "GATEWAY_RATELIMIT": f"127.0.0.1:{ports['RATELIMIT_PORT']}",
         "TRUSTED_PROXIES": "127.0.0.1/32",
     }
+
+
+def _of_mirror(environment: dict[str, str]) -> dict[str, str]:
+    """What the mirror gets; nothing, and so no mirror, where the database or the broker has no place for it."""
+    try:
+        _manage(["mirror_role"], environment)
+        return mirror.environment(environment) | {"PROMETHEUS_MULTIPROC_DIR": _metrics_folder("metrics-mirror")}
+    except StackError as error:
+        _say(f"there is no mirror: {error}")
+        return {}
 
 
 def _remembered() -> dict[str, str]:
@@ -119,8 +137,8 @@ def _remembered() -> dict[str, str]:
     return {name: value for name, separator, value in (line.partition("=") for line in lines) if separator}
 
 
-def _metrics_folder() -> str:
-    folder = VAR_DIR / "metrics"
+def _metrics_folder(name: str) -> str:
+    folder = VAR_DIR / name
     folder.mkdir(exist_ok=True)
     for leftover in folder.glob("*.db"):
         leftover.unlink()
@@ -152,13 +170,16 @@ def _manage(arguments: Sequence[str], environment: dict[str, str]) -> None:
         raise StackError(f"`manage.py {' '.join(arguments)}` failed: {last}")
 
 
-def _run_processes(environment: dict[str, str], command: Sequence[str]) -> int:
+def _run_processes(environment: dict[str, str], of_mirror: dict[str, str], command: Sequence[str]) -> int:
     honcho.manager.KILL_WAIT = 13
     manager = honcho.manager.Manager()
     keep = f"{sys.executable} -m flashsale.stack keep --"
     path = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     for name, line in parse_procfile((BASE_DIR / "Procfile").read_text(encoding="utf-8")).processes.items():
-        manager.add_process(name, f"exec {keep} sh -c 'exec {line}'", env=environment | {"PATH": path}, cwd=str(BASE_DIR))
+        if name == "mirror" and not of_mirror:
+            continue
+        own = environment | {"PATH": path} | (of_mirror if name == "mirror" else {})
+        manager.add_process(name, f"exec {keep} sh -c 'exec {line}'", env=own, cwd=str(BASE_DIR))
     result: list[int] = []
     watcher = threading.Thread(target=_watch, args=(environment, command, result), daemon=True)
     watcher.start()

@@ -9,11 +9,12 @@ from flashsale.gateway import canary
 
 
 class Command(BaseCommand):
-    help = "Send PERCENT of the customers to the canary, live; without PERCENT, say what is set."
+    help = "Send PERCENT of the customers to the canary, or copies to the mirror, live; without PERCENT, say what is set."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("percent", nargs="?", type=int, help="0 to 100; 0 switches it off")
-        parser.add_argument("--mode", choices=("split",), default="split", help="the canary serves them for real")
+        how = "split: the canary serves them; mirror: they are served as ever, a copy goes to a process that cannot write"
+        parser.add_argument("--mode", choices=("split", "mirror"), default="split", help=how)
 
     def handle(self, *args: Any, **options: Any) -> None:
         directory, percent = Path(settings.GATEWAY_DIR), options["percent"]
@@ -22,6 +23,6 @@ class Command(BaseCommand):
             return
         if not 0 <= percent <= 100:
             raise CommandError("PERCENT is 0 to 100")
-        setting = canary.Setting(percent)
+        setting = canary.Setting(percent, options["mode"])
         is_in_force = canary.put_in_force(directory, setting)
         self.stdout.write(f"{setting}: {'in force' if is_in_force else 'written; the gateway could not be asked'}")

@@ -1,0 +1,36 @@
+"""The environment of a mirror: it names nothing real that could be written to."""
+
+from collections.abc import Mapping
+from urllib.parse import quote, urlsplit
+
+from flashsale.stack.errors import StackError
+
+ROLE = "flashsale_mirror"
+_DATABASE = 1  # beside the broker's own
+
+
+def environment(real: Mapping[str, str]) -> dict[str, str]:
+    """What differs from the environment of the other processes.
+
+    Args:
+        real: with ``DATABASE_URL``, ``CELERY_BROKER_URL``, ``MIRROR_PASSWORD``.
+
+    Raises:
+        StackError: the broker is no Redis with databases of its own.
+    """
+    broker, database = urlsplit(real["CELERY_BROKER_URL"]), urlsplit(real["DATABASE_URL"])
+    if broker.scheme not in ("redis", "rediss") or broker.path.strip("/") not in ("", "0"):
+        raise StackError("CELERY_BROKER_URL names no Redis whose database 1 is free")
+    own = broker._replace(path=f"/{_DATABASE}").geturl()
+    host = database.netloc.rpartition("@")[2]
+    return {
+        "FLEET": "mirror",
+        "DATABASE_URL": database._replace(netloc=f"{ROLE}:{quote(real['MIRROR_PASSWORD'], safe='')}@{host}").geturl(),
+        "REDIS_URL": own,
+        "REDIS_CLUSTER": "0",
+        "CELERY_BROKER_URL": "memory://",
+        # The gateway puts its own address behind the client's in a copy. Nobody but the gateway sends here.
+        "TRUSTED_PROXIES": "0.0.0.0/0,::/0",
+        "RATELIMIT_REDIS_URL": own,
+        "RATELIMIT_RULES_URL": real.get("RATELIMIT_REDIS_URL") or real["CELERY_BROKER_URL"],
+    }
