@@ -28,7 +28,7 @@ from inventory.admission.codes import AdmitCode, EffectCode
 
 LUA = Path(__file__).parent / "lua"
 _UNQUEUE = LUA / "unqueue.lua"
-_PARTS = {"admit-10": [TOKEN_BUCKET], "ack-3": [_UNQUEUE], "release-5": [_UNQUEUE]}
+_PARTS = {"admit-12": [TOKEN_BUCKET], "ack-3": [_UNQUEUE], "release-5": [_UNQUEUE]}
 _ISSUE, _ADMIT, _CLAIM, _ACK, _SETTLE, _RELEASE, _CONFIGURE, _WITHHOLD, _HOLD_BACK = (
     Script(LUA / f"{name}.lua", parts=_PARTS.get(name, []))
     for name in (
