@@ -32,6 +32,7 @@ __all__ = ["cancel_unpaid", "connections", "gate_effects", "heartbeat", "publish
 logger = logging.getLogger(__name__)
 # A producer never waits for the broker: a sweep finds what a lost message should have announced.
 _ONE_TRY: dict[str, Any] = {"retry": False}
+_LONGEST_SLEEP_S = 1.0  # a changed rule is noticed within it
 
 
 def publish(task: Any, *args: Any, **options: Any) -> None:
@@ -46,18 +47,19 @@ def publish(task: Any, *args: Any, **options: Any) -> None:
         logger.warning("message not sent", extra={"event": "message_not_sent", "task": task.name, "error": repr(error)})
 
 
-def wake(item: int) -> None:
-    """Tell the dispatcher that orders of this item wait. Never raises."""
+def wake(item: int | None) -> None:
+    """Tell the dispatcher that orders of this item wait, or of those that the pace has held back. Never raises."""
     publish(dispatch.dispatch, item)
 
 
-def wake_later(item: int, seconds: float) -> None:
-    """Wake the dispatcher when its pace allows the next batch; one message per item however many ask. Never raises."""
+def wake_later(seconds: float) -> None:
+    """Wake the dispatcher when its pace allows more, within a second; one message however many ask. Never raises."""
+    seconds = min(seconds, _LONGEST_SLEEP_S)
     try:
-        if gate.wake_once(item, ttl_ms=max(1, math.ceil(seconds * 1000))):
-            dispatch.dispatch.apply_async(args=(item,), countdown=seconds, **_ONE_TRY)
+        if gate.wake_once(ttl_ms=max(1, math.ceil(seconds * 1000))):
+            dispatch.dispatch.apply_async(args=(None,), countdown=seconds, **_ONE_TRY)
     except (OperationalError, OSError, GateUnavailable) as error:
-        logger.warning("wake-up not sent", extra={"event": "message_not_sent", "item": item, "error": repr(error)})
+        logger.warning("wake-up not sent", extra={"event": "message_not_sent", "error": repr(error)})
 
 
 def start_chain(item: int, entries: Sequence[Entry]) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import wraps
 from json import JSONDecodeError, loads
 from pathlib import Path
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Any, Literal, NoReturn, ParamSpec, TypeVar
 from uuid import UUID
 
 import redis
@@ -29,7 +29,7 @@ from inventory.admission.codes import AdmitCode, EffectCode
 LUA = Path(__file__).parent / "lua"
 _UNQUEUE = LUA / "unqueue.lua"
 _PARTS = {"admit": [TOKEN_BUCKET], "ack": [_UNQUEUE], "release": [_UNQUEUE]}
-_ISSUE, _ADMIT, _CLAIM, _ACK, _SETTLE, _RELEASE, _CONFIGURE, _WITHHOLD = (
+_ISSUE, _ADMIT, _CLAIM, _ACK, _SETTLE, _RELEASE, _CONFIGURE, _WITHHOLD, _HOLD_BACK = (
     Script(LUA / f"{name}.lua", parts=_PARTS.get(name.partition("-")[0], []))
     for name in (
         "issue-3",
@@ -40,6 +40,7 @@ _ISSUE, _ADMIT, _CLAIM, _ACK, _SETTLE, _RELEASE, _CONFIGURE, _WITHHOLD = (
         "release-5",
         "configure-2",
         "withhold-2",
+        "hold_back-1",
     )
 )
 _GROUP = "ledger"
@@ -97,6 +98,7 @@ class Admission:
 
 
 Entry = tuple[str, AdmittedOrder]
+Turn = Literal["served", "refused", "done"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,15 +287,15 @@ def ack(item: int, entries: Sequence[Entry]) -> bool:
 
 
 @guarded
-def unclaimed(item: int) -> int:
-    """Orders in the stream that nobody has claimed."""
-    return waiting([item])[item][0]
+def wake_once(*, ttl_ms: int) -> bool:
+    """True for the first who asks within ``ttl_ms`` milliseconds."""
+    return bool(gate_client().set(keys.woken(), "1", nx=True, px=ttl_ms))
 
 
 @guarded
-def wake_once(item: int, *, ttl_ms: int) -> bool:
-    """True for the first who asks within ``ttl_ms`` milliseconds."""
-    return bool(gate_client().set(keys.woken(item), "1", nx=True, px=ttl_ms))
+def hold_back(changes: Mapping[int, Turn]) -> None:
+    """Note what became of these items in a round of the dispatcher, in the order in which they had their turns."""
+    _HOLD_BACK(gate_client(), [keys.held_back()], [value for change in changes.items() for value in change])
 
 
 @guarded
@@ -307,10 +309,27 @@ def drop(item: int, entry_ids: Sequence[str]) -> None:
 def waiting(items: Sequence[int]) -> dict[int, tuple[int, int]]:
     """item -> orders in the stream that nobody has claimed, and that somebody has; one trip."""
     pipe = gate_client().pipeline(transaction=False)
+    _ask_waiting(pipe, items)
+    return _read_waiting(items, pipe.execute(raise_on_error=False))
+
+
+@guarded
+def turns(items: Sequence[int], *, most: int) -> tuple[dict[int, tuple[int, int]], list[int]]:
+    """``waiting`` of these items, and up to ``most`` that are held back, least recently served first; one trip."""
+    pipe = gate_client().pipeline(transaction=False)
+    _ask_waiting(pipe, items)
+    pipe.zrange(keys.held_back(), 0, most - 1)
+    *answers, held_back = pipe.execute(raise_on_error=False)
+    return _read_waiting(items, answers), [int(item) for item in held_back]
+
+
+def _ask_waiting(pipe: "redis.client.Pipeline", items: Sequence[int]) -> None:
     for item in items:
         pipe.xlen(keys.admitted(item))
         pipe.xpending(keys.admitted(item), _GROUP)
-    answers = pipe.execute(raise_on_error=False)
+
+
+def _read_waiting(items: Sequence[int], answers: Sequence[Any]) -> dict[int, tuple[int, int]]:
     found = {}
     for index, item in enumerate(items):
         length, pending = answers[2 * index], answers[2 * index + 1]

@@ -63,9 +63,14 @@ def rate(item: int, rule: str) -> str:
     return f"fs:{{{item}}}:rate:{rule}"
 
 
-def woken(item: int) -> str:
-    """string: a delayed wake-up is on its way"""
-    return f"fs:{{{item}}}:woken"
+def held_back() -> str:
+    """sorted set: item -> when it was last served; items whose orders the pace keeps waiting, over all items"""
+    return "fs:{dispatch}:held_back"
+
+
+def woken() -> str:
+    """string: a delayed wake-up is on its way, over all items"""
+    return "fs:{dispatch}:woken"
 
 
 def token(item: int, purchase_token: str) -> str:

@@ -13,10 +13,11 @@ from django.conf import settings
 from flashsale.core.redis_client import gate_client
 from flashsale.limits import services as limits
 from flashsale.limits.models import LimitRule
-from flashsale.ratelimit.in_process import limits_client, ruleset
+from flashsale.ratelimit.in_process import check_all, limits_client, ruleset
 from inventory.admission import gate, keys
 from orders import services
 from orders.models import Order, OrderEvent
+from tasks import dispatch
 from tasks.models import DeadLetter
 from tasks.pipeline import create_orders, request_payments
 from tests.conftest import eventually, running, start_worker
@@ -173,6 +174,78 @@ def test_the_dispatcher_makes_batches_of_what_it_is_granted(pace, customers, mak
     eventually(lambda: Order.objects.filter(status="paid").count() == 30, within=15)
 
     assert time.monotonic() - began >= 1.8  # 30 orders at 10 a second, up to eleven of them at once
+
+
+def test_two_items_under_a_tight_pace_progress_together(pace, customers, make_item, order, workers):
+    items = [make_item(units=40, slug=name) for name in ("first", "second")]
+    pace("dispatch", rate=20, max_wait_ms=200)
+    apart = []
+    for buyer in customers(40):
+        for item in items:
+            order(item, buyer)
+        apart.append(_apart(items))
+
+    def all_are_claimed():
+        apart.append(_apart(items))
+        return not any(unclaimed for unclaimed, _ in gate.waiting([item.pk for item in items]).values())
+
+    eventually(all_are_claimed, within=15)
+    assert max(apart) <= 10  # twice what the pace grants at once: 200 ms of 20 a second, and the one that leaves at once
+
+
+def _apart(items):
+    left = [unclaimed for unclaimed, _ in gate.waiting([item.pk for item in items]).values()]
+    return abs(left[0] - left[1])
+
+
+@pytest.fixture
+def burst():
+    """A produce rule of 100 orders at once and, in effect, none later; says how many are left."""
+    rule = LimitRule(
+        name="produce-inventory",
+        applies_to="produce:inventory",
+        key="all",
+        algorithm="token_bucket",
+        rate=1,
+        window_ms=3_600_000,
+        burst=100,
+        on_limit="reject",
+    )
+    limits.save_rule(rule, actor="test")
+    ruleset().forget()
+
+    def left():
+        return check_all("produce:inventory", cost=1, mode="peek").answers[0].reading.remaining
+
+    return left
+
+
+def _nobody_is_woken(item):
+    gate_client().hset(keys.meta(item.pk), "awake_until", 9_999_999_999_999_999)
+
+
+def test_an_item_with_enough_batches_in_flight_burns_no_units_of_the_next_queue(settings, burst, customers, make_item, order):
+    settings.BATCH_SIZE = 2
+    item = make_item(units=9)
+    _nobody_is_woken(item)
+    for buyer in customers(9):
+        order(item, buyer)
+    before = burst()
+    gate.claim(item.pk, consumer="another", limit=1, in_flight=4)
+    _nobody_is_woken(item)
+
+    for _ in range(3):
+        dispatch.dispatch.run(item.pk)
+
+    assert gate.waiting([item.pk]) == {item.pk: (5, 4)}
+    assert before - burst() == 3
+
+
+def test_every_item_that_was_held_back_gets_an_equal_share_and_the_least_recently_served_the_odd_one():
+    assert dispatch.share_out(10, {1: 1, 2: 9, 3: 9}) == {1: 1, 2: 5, 3: 4}
+    assert dispatch.share_out(2, {1: 9, 2: 9, 3: 9}) == {1: 1, 2: 1, 3: 0}
+    assert dispatch.share_out(0, {1: 9}) == {1: 0}
+    assert dispatch.share_out(9, {1: 2, 2: 3}) == {1: 2, 2: 3}
 
 
 def test_the_sweeps_keep_the_pace_of_a_queue_that_has_a_backlog(pace, taken_over, sweeper):

@@ -19,8 +19,10 @@ class Steps:
 
     def dispatch(self):
         while True:
-            unclaimed, _ = yield ("gate_waiting",)
-            limit = min(self.batch, max(1, unclaimed))
+            unclaimed, claimed = yield ("gate_waiting",)
+            limit = min(self.batch, unclaimed, 2 * self.batch - claimed)
+            if limit <= 0:
+                return
             orders = yield ("gate_claim", limit, 2 * self.batch)
             if orders:
                 yield ("publish", "deduct", orders)

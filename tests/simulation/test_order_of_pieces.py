@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 # Where the real pieces are, and what the simulation calls them.
 PIECES = (
-    (gate, "unclaimed", "gate_waiting"),
+    (gate, "turns", "gate_waiting"),
     (gate, "waiting", "gate_waiting"),
     (gate, "claim", "gate_claim"),
     (gate, "steal", "gate_steal"),
