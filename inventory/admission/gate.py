@@ -28,9 +28,9 @@ from inventory.admission.codes import AdmitCode, EffectCode
 
 LUA = Path(__file__).parent / "lua"
 _UNQUEUE = LUA / "unqueue.lua"
-_PARTS = {"admit-10": [TOKEN_BUCKET], "ack-3": [_UNQUEUE], "release-5": [_UNQUEUE]}
+_PARTS = {"admit": [TOKEN_BUCKET], "ack": [_UNQUEUE], "release": [_UNQUEUE]}
 _ISSUE, _ADMIT, _CLAIM, _ACK, _SETTLE, _RELEASE, _CONFIGURE, _WITHHOLD, _HOLD_BACK = (
-    Script(LUA / f"{name}.lua", parts=_PARTS.get(name, []))
+    Script(LUA / f"{name}.lua", parts=_PARTS.get(name.partition("-")[0], []))
     for name in (
         "issue-3",
         "admit-12",
