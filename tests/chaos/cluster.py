@@ -28,7 +28,8 @@ _STOP_S = 20.0
 # Where a process of the Procfile runs twice, its name and its number differ.
 _COPIES = {"web": ("web-1", "web-2"), "settle": ("settle-1", "settle-2")}
 _RENAMED = {"-n settle@": "-n {name}@", "--workers 2": "--workers 1"}
-_LEFT_OUT = ("flower", "ratelimit")
+# Clients ask the web processes themselves: the gateway decides nothing of an order.
+_LEFT_OUT = ("flower", "ratelimit", "gateway", "canary", "mirror")
 
 
 class Kept:
@@ -170,7 +171,7 @@ class Cluster:
                 for old, new in _RENAMED.items():
                     text = text.replace(old, new.format(name=name))
                 port = str(free_port())
-                environment = self.environment | {f"{kind.upper()}_PORT": port}
+                environment = self.environment | {"APP_PORT": port}
                 self.processes[name] = Kept(name, text, environment, self.logs / f"{name}.log")
                 if kind == "web":
                     self.web_urls.append(f"http://127.0.0.1:{port}")
