@@ -16,7 +16,7 @@ _DRAIN_S = 6.0  # under the grace that a kept process has
 
 
 def envoy_binary() -> Path:
-    """Found by its place: the protocol's messages come in a package of the same name, and which one can be imported is chance."""
+    """Found by its place: the protocol's messages come in a package of the same name, which may hide this one."""
     return package_folder("envoy") / "_bin" / "envoy"
 
 
