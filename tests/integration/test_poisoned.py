@@ -27,8 +27,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def item(make_item):
     made = make_item(units=5)
-    gate_client().hset(keys.meta(made.pk), "awake_until", 9_999_999_999_999_999)  # nobody is woken
+    keep_asleep(made)
     return made
+
+
+def keep_asleep(item):
+    """Nobody is woken, whatever worker another test has left running."""
+    gate_client().hset(keys.meta(item.pk), "awake_until", 9_999_999_999_999_999)
 
 
 def spoil(item, change):
@@ -45,7 +50,9 @@ def with_values(**values):
 
 
 def claim(item):
-    return gate.claim(item.pk, consumer="c", limit=100, in_flight=100)
+    claimed = gate.claim(item.pk, consumer="c", limit=100, in_flight=100)
+    keep_asleep(item)  # a claim ends the wake-up
+    return claimed
 
 
 def batch_of(item):
