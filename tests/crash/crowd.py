@@ -28,7 +28,12 @@ def call(url, method, path, body=None, customer=None):
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=15)
     try:
         data = None if body is None else json.dumps(body)
-        connection.request(method, path, data, _JSON | (bearer(customer) if customer else {}))
+        headers = _JSON | (bearer(customer) if customer else {})
+        try:
+            connection.request(method, path, data, headers)
+        except (BrokenPipeError, ConnectionResetError):  # not received in whole: sent again, as the gateway does
+            connection.close()
+            connection.request(method, path, data, headers)
         answer = connection.getresponse()
         raw = answer.read()
         return answer.status, json.loads(raw) if raw else None, answer.headers
