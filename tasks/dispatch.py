@@ -10,11 +10,13 @@ from django.conf import settings
 
 from inventory.admission import gate
 from tasks import pace, poison
+from tasks.connections import can_reach_ledger
 from tasks.retry import Step
 
 # Under a steady stream there is always one more order: a turn has an end, or a worker that is asked to stop would not stop.
 _LONGEST_TURN_S = 1.0
 _LONGEST_ROUND = 100  # items
+_LEDGER_AWAY_S = 1.0  # between two looks for it
 CONSUMER = f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -23,10 +25,14 @@ def dispatch(item: int | None = None) -> None:
     """Claim what waits, as much as the pace and the batches in flight allow, and start a chain for each batch.
 
     What the pace does not allow stays in the stream, and one wake-up for all items is sent for when it will. What the pace
-    allows is shared between the items that it has held back and this one. May run twice and at once.
+    allows is shared between the items that it has held back and this one. With PostgreSQL away nothing is claimed: an order in
+    the stream is surely queued, and its customer can be told so. May run twice and at once.
     """
     from tasks import pipeline
 
+    if not can_reach_ledger():
+        pipeline.wake_later(_LEDGER_AWAY_S)
+        return
     turn_ends = time.monotonic() + _LONGEST_TURN_S
     while time.monotonic() < turn_ends:
         if not _go_round(item):

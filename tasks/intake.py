@@ -153,12 +153,11 @@ def order_of(customer: int, order_id: UUID) -> dict[str, object]:
     try:
         rows = selectors.of_customer(customer, [order_id])
     except Error:
-        if not (seen and seen.queued):
+        # What was claimed may be far past queued by now, and its customer may have seen it.
+        if not (seen and seen.queued) or gate.may_be_claimed(seen.queued):
             raise
         rows = []
     if rows:
-        if seen and seen.queued:  # or, were the ledger away the next time, the order would seem to go back
-            gate.forget_queued(seen.queued)
         return rows[0]
     if seen and seen.queued:
         return selectors.waiting_view(seen.queued)

@@ -44,7 +44,6 @@ _ISSUE, _ADMIT, _CLAIM, _ACK, _SETTLE, _RELEASE, _CONFIGURE, _WITHHOLD, _HOLD_BA
     )
 )
 _GROUP = "ledger"
-_NO_ENTRY = "0-0"
 _STREAM_PAGE = 1_000
 _LASTING = (
     keys.meta,
@@ -362,10 +361,11 @@ def look_for(item: int, customer: int, order_id: UUID) -> Sight:
 
 
 @guarded
-def forget_queued(order: AdmittedOrder) -> None:
-    """Its customer has seen what became of the order: it is not to be shown as queued any more. May run twice."""
-    names = [keys.meta(order.item), keys.admitted(order.item), keys.queued(order.item)]
-    _ACK(gate_client(), names, [_NO_ENTRY, order.customer, str(order.id)])
+def may_be_claimed(order: AdmittedOrder) -> bool:
+    """Whether somebody may have taken the order to the ledger; an order that nobody has taken is surely still queued."""
+    groups = gate_client().xinfo_groups(keys.admitted(order.item))
+    last = next((str(group["last-delivered-id"]) for group in groups if group["name"] == _GROUP), "0-0")
+    return order.at // 1000 <= int(last.partition("-")[0])  # an entry's id begins with the milliseconds of its admission
 
 
 @guarded

@@ -21,6 +21,7 @@ from payments import services as payments
 from payments.models import Payment, SandboxCharge
 from tasks import create_orders, dead_letters, deduct_inventory, intake, pipeline, reconcile, request_payments, sweeps
 from tasks.audit import audit
+from tasks.dispatch import dispatch
 from tasks.models import DeadLetter
 from tasks.rebuild import rebuild_gate
 from tests.conftest import eventually, start_worker
@@ -252,22 +253,27 @@ def test_an_order_that_only_a_lost_gate_knows_is_not_said_to_be_unknown(make_ite
     assert intake.order_of(customer.pk, admission.order_id)["status"] == "queued"
 
 
-def test_an_order_seen_further_on_is_never_called_queued_again(make_item, customers, order, stack):
+def test_with_postgresql_away_an_order_that_somebody_claimed_is_not_called_queued(make_item, customers, order, stack):
     item = make_item()
     keep_asleep(item)
-    seen, unseen = customers(2)
-    admissions = [order(item, buyer) for buyer in (seen, unseen)]
+    claimed, waiting = customers(2)
+    admissions = [order(item, claimed)]
     claim = gate.claim(item.pk, consumer="c", limit=10, in_flight=10)
     services.deduct(item.pk, [each for _, each in claim.entries])  # and never acknowledged
-    assert intake.order_of(seen.pk, admissions[0].order_id)["status"] == "reserved"
+    keep_asleep(item)
+    admissions.append(order(item, waiting))
+    assert intake.order_of(claimed.pk, admissions[0].order_id)["status"] == "reserved"
     database = stack.servers["DATABASE_URL"]
     connection.close()
 
     database.kill()
     try:
         with pytest.raises(DatabaseError):
-            intake.order_of(seen.pk, admissions[0].order_id)
-        assert intake.order_of(unseen.pk, admissions[1].order_id)["status"] == "queued"
+            intake.order_of(claimed.pk, admissions[0].order_id)
+        assert intake.order_of(waiting.pk, admissions[1].order_id)["status"] == "queued"
+        dispatch(item.pk)  # leaves it where its customer can be told what it is
+        assert gate.waiting([item.pk]) == {item.pk: (1, 1)}
+        assert intake.order_of(waiting.pk, admissions[1].order_id)["status"] == "queued"
     finally:
         database.start()
         connection.close()
