@@ -98,15 +98,16 @@ def open_payments(requests: Sequence[PaymentRequest], origin: Payment.Origin) ->
 
 
 def ask(payment_ids: Iterable[UUID]) -> list[Answer]:
-    """Ask the provider about every open payment among these; ``record`` what it says. May run twice.
+    """Ask the provider about those of these open payments whose question is due; ``record`` what it says. May run twice.
 
     The rows say ``processing`` before the provider is called, and the same key is sent whenever it is asked again: a
-    worker that dies in between leaves a payment that the sweep asks about.
+    worker that dies in between leaves a payment that the sweep asks about. Of several who ask at once one does, or each would
+    double the pause before the next question.
     """
     by_provider: dict[str, list[ChargeRequest]] = {}
     orders: dict[str, UUID] = {}
     with connection.cursor() as cursor:
-        cursor.execute(_PROCESSING, {"ids": [str(pk) for pk in payment_ids], "longest": _LONGEST_PAUSE_S})
+        cursor.execute(_PROCESSING, {"ids": [str(pk) for pk in payment_ids]})
         for name, order_id, key, amount, currency, method in cursor.fetchall():
             by_provider.setdefault(name, []).append(ChargeRequest(key, amount, currency, method))
             orders[key] = order_id
@@ -128,7 +129,7 @@ _PAUSE = f"make_interval(secs => least({_LONGEST_PAUSE_S}, 2 ^ least(attempts, 1
 _PROCESSING = f"""
 UPDATE payments_payment SET status = 'processing', attempts = attempts + 1, updated_at = now(),
     next_attempt_at = now() + {_PAUSE}
-WHERE id = ANY(%(ids)s::uuid[]) AND status IN ('created', 'processing', 'unknown')
+WHERE id = ANY(%(ids)s::uuid[]) AND (status = 'created' OR status IN ('processing', 'unknown') AND next_attempt_at <= now())
 RETURNING provider, order_id, idempotency_key, amount, currency, method
 """  # noqa: S608 - a constant of ours
 _RECORD = """

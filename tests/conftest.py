@@ -19,10 +19,16 @@ from flashsale.core.clock import now
 from flashsale.core.redis_client import gate_client
 from flashsale.ratelimit.in_process import limiter, ruleset
 from flashsale.stack.servers import free_port
+from inventory.admission import keys as gate_keys
 from tests.servers import STACK
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
+
+
+def keep_asleep(item):
+    """Nobody is woken for this item, whatever worker another test has left running; a claim ends it."""
+    gate_client().hset(gate_keys.meta(item.pk), "awake_until", 9_999_999_999_999_999)
 
 
 def eventually(condition, *, within=15.0, what=""):

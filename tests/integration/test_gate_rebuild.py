@@ -24,7 +24,7 @@ from tasks.audit import audit
 from tasks.models import GateMend
 from tasks.rebuild import rebuild_gate
 from tasks.reconcile import drifts
-from tests.conftest import eventually
+from tests.conftest import eventually, keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)
 _ORDERS = """
@@ -70,10 +70,6 @@ def make_many(customers):
 def each(threads, verb):
     for thread in threads:
         getattr(thread, verb)()
-
-
-def keep_asleep(item):
-    gate_client().hset(keys.meta(item.pk), "awake_until", 9_999_999_999_999_999)
 
 
 def test_many_gates_are_rebuilt_at_once_and_each_equals_the_ledger(make_many):

@@ -18,7 +18,7 @@ from orders import services
 from orders.models import GateEffect, Intake, Order, OrderEvent
 from tasks import gate_effects, gate_sync, order_ids, sweeps
 from tasks.audit import audit
-from tests.conftest import client_of
+from tests.conftest import client_of, keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,10 +47,6 @@ def bring_back(server, kept):
     shutil.rmtree(server.folder / server.name)
     shutil.copytree(kept, server.folder / server.name)
     server.start()
-
-
-def keep_asleep(item):
-    gate_client().hset(keys.meta(item.pk), "awake_until", 9_999_999_999_999_999)
 
 
 def view(api, order_id, part=""):

@@ -5,7 +5,9 @@ import time
 import uuid
 
 import pytest
+from django.db.models.functions import Now
 
+from inventory.admission import gate
 from orders import services
 from orders.errors import NotCancellable, NotPayable
 from orders.models import Order
@@ -13,7 +15,7 @@ from payments import services as payments
 from payments.models import Payment, Refund, SandboxCharge, SandboxRefund
 from tasks import customer_actions
 from tasks.audit import audit
-from tests.conftest import eventually
+from tests.conftest import eventually, keep_asleep
 from tests.integration.test_pipeline import together
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,6 +46,24 @@ def test_a_method_that_succeeds_in_the_end_charges_exactly_once(placed, method):
     assert SandboxCharge.objects.filter(outcome="captured").count() == 1
     report = eventually(lambda: (r := audit()) and not r.in_flight and r)
     assert report.is_clean, report
+
+
+def test_a_payment_that_several_ask_about_at_once_is_asked_about_once(make_item, customer, order):
+    item = make_item(units=5)
+    keep_asleep(item)
+    order(item, customer, method="pm_slow")
+    claim = gate.claim(item.pk, consumer="c", limit=10, in_flight=10)
+    ids = [each.id for _, each in claim.entries]
+    services.deduct(item.pk, [each for _, each in claim.entries])
+    services.create(ids)
+    opened = services.request_payments(ids)
+
+    assert not any(together(4, lambda _: payments.ask(opened)))
+    assert Payment.objects.get().attempts == 1
+
+    Payment.objects.update(next_attempt_at=Now())
+    assert not any(together(4, lambda _: payments.ask(opened)))
+    assert (Payment.objects.get().attempts, SandboxCharge.objects.get().asked) == (2, 2)
 
 
 def test_a_declined_payment_leaves_the_order_payable_another_way(placed, customer):

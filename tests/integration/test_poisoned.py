@@ -20,6 +20,7 @@ from orders.models import GateEffect, Intake, Order, OrderEvent
 from tasks import create_orders, dead_letters, deduct_inventory, gate_effects, intake, poison, sweeps
 from tasks.audit import audit
 from tasks.models import DeadLetter
+from tests.conftest import keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,11 +30,6 @@ def item(make_item):
     made = make_item(units=5)
     keep_asleep(made)
     return made
-
-
-def keep_asleep(item):
-    """Nobody is woken, whatever worker another test has left running."""
-    gate_client().hset(keys.meta(item.pk), "awake_until", 9_999_999_999_999_999)
 
 
 def spoil(item, change):

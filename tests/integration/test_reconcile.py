@@ -17,7 +17,7 @@ from orders.models import Order
 from tasks.audit import audit
 from tasks.models import GateMend
 from tasks.rebuild import Why, rebuild_gate
-from tests.conftest import eventually
+from tests.conftest import eventually, keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,10 +26,6 @@ def run(*arguments):
     out = io.StringIO()
     call_command("reconcile", *arguments, stdout=out)
     return out.getvalue()
-
-
-def keep_asleep(item):
-    gate_client().hset(keys.meta(item.pk), "awake_until", 9_999_999_999_999_999)
 
 
 def hold_of(item, order_id, value=None):
@@ -100,6 +96,7 @@ def test_a_mend_is_written_down_with_the_numbers_before_and_after(pending):
 
 def test_what_is_in_flight_explains_a_difference_and_is_not_mended_unasked(pending, customers, order):
     item, _ = pending
+    keep_asleep(item)
     order(item, customers(1)[0], method="")
     gate_client().incrby(keys.stock(item.pk), 1)
 

@@ -24,18 +24,13 @@ from tasks.audit import audit
 from tasks.dispatch import dispatch
 from tasks.models import DeadLetter
 from tasks.rebuild import rebuild_gate
-from tests.conftest import eventually, start_worker
+from tests.conftest import eventually, keep_asleep, start_worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def statuses():
     return sorted(Order.objects.values_list("status", flat=True))
-
-
-def keep_asleep(item):
-    """Nobody is woken for this item: what the test does not do itself is left to the sweeps."""
-    gate_client().hset(keys.meta(item.pk), "awake_until", 9_999_999_999_999_999)
 
 
 def assert_settled(count, status="paid"):

@@ -49,13 +49,16 @@ class PaymentsModel:
     # asking
 
     def processing(self, ids: list[PaymentId]) -> list[PaymentId]:
-        asked = [pk for pk in dict.fromkeys(ids) if self.payments[pk].status in OPEN]
+        asked = [pk for pk in dict.fromkeys(ids) if self._is_due(self.payments[pk])]
         for pk in asked:
             payment = self.payments[pk]
             payment.status = "processing"
             payment.next = self.clock.now + min(LONGEST_PAUSE_S, 2 ** min(payment.attempts, 12))
             payment.attempts += 1
         return asked
+
+    def _is_due(self, payment: Payment) -> bool:
+        return payment.status == "created" or (payment.status in OPEN and payment.next <= self.clock.now)
 
     def key_of(self, pk: PaymentId) -> str:
         return f"{pk[0]}.{pk[1]}"
