@@ -52,17 +52,8 @@ def timed(*args, **kwargs):
 @pytest.fixture
 def impatient_worker(transactional_db, clean_redis):
     """A worker of the queues on the way of an order that waits for PostgreSQL no longer than 3 s."""
-    command = (
-        "celery",
-        "-A",
-        "flashsale",
-        "worker",
-        "-n",
-        "impatient@%h",
-        "-Q",
-        "dispatch,inventory,orders,payments,cancellations",
-    )
-    command += ("-c", "2", "--without-gossip", "--without-mingle", "-l", "INFO")
+    queues = "dispatch,inventory,orders,payments,cancellations"
+    command = ["celery", "-A", "flashsale", "worker", "-n", "impatient@%h", "-Q", queues, "-c", "2", "-l", "INFO"]
     with running(Process("impatient", *command, DATABASE_PATIENCE_S="3")) as process:
         eventually(lambda: gate_client().exists("fs:workers:dispatch"), within=30, what=process.text)
         yield process
