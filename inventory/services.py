@@ -1,12 +1,14 @@
 """Writes of sales and of the ledger. Every function of an order is idempotent and runs in its caller's transaction."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from flashsale.core import bulk
@@ -15,6 +17,14 @@ from inventory.errors import ConcurrentReservation, NotEnoughStock, TermsChanged
 from inventory.models import Product, Sale, SaleItem, StockMovement
 
 Kind = StockMovement.Kind
+
+
+class Line(NamedTuple):
+    """What an order's movement is about."""
+
+    item: int
+    order: UUID
+    units: int
 
 
 def create_sale(
@@ -180,7 +190,7 @@ def reserve_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UU
         return before
     total = sum(wanted.values())
     if not _move(item_id, total):
-        row = SaleItem.objects.select_for_update().filter(pk=item_id).values_list("available", flat=True).first()
+        row = SaleItem.objects.select_for_update(no_key=True).filter(pk=item_id).values_list("available", flat=True).first()
         if row is None:
             raise UnknownItem(item=item_id)
         wanted, total = _prefix(wanted, row)
@@ -209,11 +219,16 @@ def _prefix(wanted: Mapping[UUID, int], available: int) -> tuple[dict[UUID, int]
 
 
 def _record(item_id: int, kind: str, requests: Mapping[UUID, int]) -> dict[UUID, int]:
+    lines = _record_lines(kind, [Line(item_id, order, units) for order, units in requests.items()])
+    return {line.order: line.units for line in lines}
+
+
+def _record_lines(kind: str, lines: Iterable[Line]) -> list[Line]:
     rows = [
-        {"item_id": item_id, "kind": kind, "units": units, "reservation_id": order, "actor": "", "reason": ""}
-        for order, units in requests.items()
+        {"item_id": line.item, "kind": kind, "units": line.units, "reservation_id": line.order, "actor": "", "reason": ""}
+        for line in lines
     ]
-    return dict(bulk.insert(StockMovement, rows, returning=("reservation_id", "units")))
+    return [Line(*row) for row in bulk.insert(StockMovement, rows, returning=("item_id", "reservation_id", "units"))]
 
 
 def reserved_units(orders: Iterable[UUID]) -> dict[UUID, int]:
@@ -231,10 +246,22 @@ def sell_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UUID]
     return frozenset(done)
 
 
-def release_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UUID]:
-    """Move units from reserved back to available; returns the orders for which that was new."""
-    done = _record(item_id, Kind.RELEASE, requests)
-    units = sum(done.values())
+def record_release(lines: Iterable[Line]) -> list[Line]:
+    """Write down that reserved units go back; the lines for which that is new. ``give_back`` of these has to follow in the
+    same transaction: what else there is to write comes between the two, before the rows of the items are locked.
+    """
+    return _record_lines(Kind.RELEASE, lines)
+
+
+def give_back(released: Iterable[Line]) -> None:
+    """Move units from reserved back to available, as the last thing in a transaction: the rows of the items, which all others
+    wait for, stay locked until its end.
+    """
+    units: Counter[int] = Counter()
+    for line in released:
+        units[line.item] += line.units
     if units:
-        SaleItem.objects.filter(pk=item_id).update(reserved=F("reserved") - units, available=F("available") + units)
-    return frozenset(done)
+        with connection.cursor() as cursor:  # the movements' foreign keys are checked now, not under the lock at COMMIT
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    for item, back in sorted(units.items()):
+        SaleItem.objects.filter(pk=item).update(reserved=F("reserved") - back, available=F("available") + back)

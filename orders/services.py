@@ -14,7 +14,6 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db import DataError, IntegrityError, connection, transaction
-from django.db.models.functions import Now
 
 from flashsale.core import bulk
 from flashsale.core.clock import from_us, now, to_us
@@ -117,7 +116,8 @@ def reject(order_id: UUID, customer_id: int, item_id: int, *, admitted_at: datet
     if kept is None:
         known = taken.payload.get("customer") if taken else None
         customer = known if isinstance(known, int) else customer_id
-        inventory.release_units(item_id=item_id, requests=inventory.reserved_units([order_id]))
+        reserved = inventory.reserved_units([order_id])
+        inventory.give_back(inventory.record_release(inventory.Line(item_id, pk, units) for pk, units in reserved.items()))
         _write_off(order_id, customer, item_id, POISONED, admitted_at=admitted_at, actor=actor)
         _effects(GateEffect.Kind.RELEASE, [(item_id, order_id)])
     return kept in (None, (OrderStatus.REJECTED, POISONED))
@@ -193,7 +193,7 @@ def _make_rows(taken: Sequence[tuple[AdmittedOrder, str]], actor: str = "") -> N
         rows[order.id] |= {"seq": f"{order.seq}~{order.id}", "status": OrderStatus.REJECTED, "reason": _SEQ_TAKEN}
     bulk.insert(Order, [rows[order.id] for order in clashed], on_conflict="")
     had_units = {order.id for order, reason in taken if not reason}
-    _release([(order.item, order.id, order.units) for order in clashed if order.id in had_units])
+    _release(inventory.Line(order.item, order.id, order.units) for order in clashed if order.id in had_units)
     # A gate that admitted more than there was is wrong: only the ledger knows by how much.
     refused = [order for order, reason in taken if reason and reason not in WRITTEN_OFF]
     _effects(GateEffect.Kind.REBUILD, [(order.item, order.id) for order in refused])
@@ -239,10 +239,10 @@ def _by_item(lines: Iterable[tuple[int, UUID, int]]) -> dict[int, dict[UUID, int
     return dict(sorted(grouped.items()))
 
 
-def _release(lines: Iterable[tuple[int, UUID, int]]) -> None:
-    for item, requests in _by_item(lines).items():
-        done = inventory.release_units(item_id=item, requests=requests)
-        _effects(GateEffect.Kind.RELEASE, [(item, order) for order in done])
+def _release(lines: Iterable[inventory.Line]) -> None:
+    released = inventory.record_release(lines)
+    _effects(GateEffect.Kind.RELEASE, [(line.item, line.order) for line in released])
+    inventory.give_back(released)
 
 
 def _sell(lines: Iterable[tuple[int, UUID, int]]) -> None:
@@ -310,7 +310,7 @@ def pay(order_id: UUID, customer_id: int, method: str) -> UUID | None:
 
 def _cancel(order_id: UUID, *, reason: str, actor: str = "") -> bool:
     cancelled = advance([order_id], OrderStatus.CANCELLED, reason=reason, actor=actor)
-    _release((order.item, order.id, order.quantity) for order in cancelled)
+    _release(inventory.Line(order.item, order.id, order.quantity) for order in cancelled)
     return bool(cancelled)
 
 
@@ -332,10 +332,8 @@ def cancel_unpaid(limit: int) -> int:
 
     May run twice and at once: what somebody else is at is left to them.
     """
-    overdue = Order.objects.filter(status=OrderStatus.PENDING_PAYMENT, expires_at__lte=Now())
-    locked = overdue.select_for_update(skip_locked=True).order_by("expires_at", "pk")
-    cancelled = expire(locked.values_list("pk", flat=True)[:limit])
-    _release((order.item, order.id, order.quantity) for order in cancelled)
+    cancelled = expire(limit)
+    _release(inventory.Line(order.item, order.id, order.quantity) for order in cancelled)
     return len(cancelled)
 
 

@@ -22,10 +22,9 @@ class Moved(NamedTuple):
     payment_method: str
 
 
-_ADVANCE = """
+_MOVE = """
 WITH candidates AS (
-    SELECT id FROM orders_order WHERE id = ANY(%(ids)s::uuid[]) AND status = ANY(%(sources)s) {overdue}
-    ORDER BY id FOR UPDATE {skip}
+    SELECT id FROM orders_order WHERE {which}
 ), moved AS (
     UPDATE orders_order o SET status = %(target)s, reason = %(reason)s, updated_at = now()
     FROM candidates c WHERE o.id = c.id
@@ -36,6 +35,10 @@ WITH candidates AS (
 )
 SELECT * FROM moved
 """
+_ADVANCE = _MOVE.format(which="id = ANY(%(ids)s::uuid[]) AND status = ANY(%(sources)s) ORDER BY id FOR UPDATE")
+_EXPIRE = _MOVE.format(
+    which="status = %(source)s AND expires_at <= now() ORDER BY expires_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED"
+)
 
 
 def advance(order_ids: Iterable[UUID], target: OrderStatus, *, reason: str = "", actor: str = "") -> list[Moved]:
@@ -45,32 +48,22 @@ def advance(order_ids: Iterable[UUID], target: OrderStatus, *, reason: str = "",
         reason: why, for the row and its history.
         actor: the person who did it, for the history.
     """
-    return _run(_ADVANCE.format(overdue="", skip=""), order_ids, target, reason, actor)
-
-
-def expire(order_ids: Iterable[UUID]) -> list[Moved]:
-    """Cancel those of these orders whose payment is overdue, leaving out what somebody else has locked."""
-    statement = _ADVANCE.format(overdue="AND expires_at <= now()", skip="SKIP LOCKED")
-    return _run(statement, order_ids, OrderStatus.CANCELLED, "payment_timeout", "", sources=[OrderStatus.PENDING_PAYMENT])
-
-
-def _run(
-    statement: str,
-    order_ids: Iterable[UUID],
-    target: OrderStatus,
-    reason: str,
-    actor: str,
-    sources: list[OrderStatus] | None = None,
-) -> list[Moved]:
-    values: dict[str, Any] = {
-        "ids": [str(pk) for pk in order_ids],
-        "sources": [str(source) for source in sources or sources_of(target)],
-        "target": str(target),
-        "reason": reason,
-        "actor": actor,
-    }
-    if not values["ids"]:
+    ids = [str(pk) for pk in order_ids]
+    if not ids:
         return []
+    which = {"ids": ids, "sources": [str(source) for source in sources_of(target)]}
+    return _run(_ADVANCE, which, target, reason, actor)
+
+
+def expire(limit: int) -> list[Moved]:
+    """Cancel up to ``limit`` orders whose payment is overdue, the longest overdue first, leaving out what somebody else has
+    locked.
+    """
+    which = {"source": str(OrderStatus.PENDING_PAYMENT), "limit": limit}
+    return _run(_EXPIRE, which, OrderStatus.CANCELLED, "payment_timeout", "")
+
+
+def _run(statement: str, which: dict[str, Any], target: OrderStatus, reason: str, actor: str) -> list[Moved]:
     with connection.cursor() as cursor:
-        cursor.execute(statement, values)
+        cursor.execute(statement, which | {"target": str(target), "reason": reason, "actor": actor})
         return [Moved(*row) for row in cursor.fetchall()]

@@ -12,7 +12,7 @@ from orders import services
 from tasks import gate_effects
 from tasks.retry import Step
 
-_LIMIT = 500
+_LIMIT = 1000
 
 
 @shared_task(base=Step, name="tasks.cancel_unpaid")

@@ -36,6 +36,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "flashsale.edge.fleet.FleetHeader",
+    "flashsale.edge.patience.ShortPatience",
     "flashsale.edge.body_limit.BodyLimit",
     "flashsale.edge.limit_headers.LimitHeaders",
     "flashsale.edge.sign_in_limit.SignInLimit",
@@ -76,11 +77,16 @@ LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/"
 
+# How long to wait for PostgreSQL to say something, in seconds; see flashsale.core.database.patience. A task waits longer than
+# the server lets a statement run, a customer as long as a person likes to wait.
+DATABASE_CONNECT_S = 3
+DATABASE_PATIENCE_S = env.number("DATABASE_PATIENCE_S", 35.0)
+DATABASE_REQUEST_PATIENCE_S = env.number("DATABASE_REQUEST_PATIENCE_S", 3.0)
 DATABASES = {
     "default": {
         **dj_database_url.parse(env.text("DATABASE_URL"), conn_max_age=600, conn_health_checks=True),
+        "ENGINE": "flashsale.core.database",
         "OPTIONS": {
-            "connect_timeout": 3,
             # A statement or lock that waits longer than this is a fault; the task is retried, the request answered 503.
             "options": "-c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s",
         },

@@ -22,6 +22,24 @@ _ALIKE = {
     "ledger_view": lambda view: (tuple(view[0]), *view[1:3]),
     "pending_effects": lambda found: {k: sorted(o for _, o in v) for k, v in found} if isinstance(found, list) else found,
 }
+# These write nothing; were it otherwise, the comparison after the next one that writes would find it.
+_READS = frozenset(
+    {
+        "by_source_seq",
+        "due_payments",
+        "gate_stream",
+        "gate_versions",
+        "gate_waiting",
+        "ledger_terms",
+        "ledger_versions",
+        "ledger_view",
+        "pending_effects",
+        "stale_intake",
+        "stale_reserved",
+        "unpaid_of",
+        "untold",
+    }
+)
 _BOOKS = """
 SELECT json_build_object(
     'item', (SELECT json_build_array(allocated, available, reserved, sold, gate_version, gate_life)
@@ -54,7 +72,8 @@ class Paired(Model):
             self.real.names.fences[expected] = answer
         alike = _ALIKE.get(name, lambda value: value)
         require(alike(expected) == alike(answer), f"the product answers {name} as the model does", (expected, answer))
-        self._compare()
+        if name not in _READS:
+            self._compare(self._gates() if name.startswith(("gate", "lock")) else self._ledgers())
         return expected
 
     def lose_gate(self) -> None:
@@ -70,8 +89,9 @@ class Paired(Model):
         super().advance(seconds)
         self.real.clock.advance(seconds)
 
-    def _compare(self) -> None:
-        for name, expected, found in (*self._gates(), *self._ledgers()):
+    def _compare(self, sides) -> None:
+        """After a call only its own side: gate and ledger do not know each other (``import-linter`` sees to that)."""
+        for name, expected, found in sides:
             require(expected == found, f"the product's {name} is the model's", (expected, found))
 
     def _gates(self):

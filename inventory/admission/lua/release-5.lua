@@ -4,15 +4,18 @@
 -- Returns 0 DONE, 1 GATE_MISSING, 2 REBUILDING
 if redis.call('HEXISTS', KEYS[1], 'allocated') == 0 then return 1 end
 if redis.call('HEXISTS', KEYS[1], 'rebuilding') == 1 then return 2 end
+local has_queued = redis.call('EXISTS', KEYS[5]) == 1
+local back = 0
 for _, order in ipairs(ARGV) do
   local hold = redis.call('HGET', KEYS[3], order)
   if hold then
     local customer, units = hold:match('^(%d+):(%d+)$')
     units = tonumber(units)
+    back = back + units
     redis.call('HDEL', KEYS[3], order)
     if redis.call('HINCRBY', KEYS[4], customer, -units) <= 0 then redis.call('HDEL', KEYS[4], customer) end
-    redis.call('INCRBY', KEYS[2], units)
-    unqueue(KEYS[5], customer, order)
+    if has_queued then unqueue(KEYS[5], customer, order) end
   end
 end
+if back > 0 then redis.call('INCRBY', KEYS[2], back) end
 return 0
