@@ -71,15 +71,16 @@ class Gateway:
         finally:
             connection.close()
 
-    def served_by_port(self, cluster):
-        """How many requests each endpoint has answered, health checks aside."""
+    def hosts(self, cluster):
+        """What Envoy knows of each endpoint of a cluster, by port."""
         content = self.send("GET", "/clusters?format=json", address="127.0.0.1", port=self.admin_port)[2]
-        hosts = next(one for one in json.loads(content)["cluster_statuses"] if one["name"] == cluster)["host_statuses"]
-        counts = {host["address"]["socket_address"]["port_value"]: host["stats"] for host in hosts}
-        return {
-            port: next(int(stat.get("value", 0)) for stat in stats if stat["name"] == "rq_success")
-            for port, stats in counts.items()
-        }
+        found = next(one for one in json.loads(content)["cluster_statuses"] if one["name"] == cluster)["host_statuses"]
+        return {host["address"]["socket_address"]["port_value"]: host for host in found}
+
+    def answered_by(self, cluster, port):
+        """How many requests an endpoint has answered, health checks aside."""
+        stats = self.hosts(cluster)[port]["stats"]
+        return next(int(stat.get("value", 0)) for stat in stats if stat["name"] == "rq_success")
 
     def is_ready(self):
         try:
@@ -301,9 +302,8 @@ def test_of_two_web_processes_both_serve_and_the_loss_of_one_is_a_failure_for_no
     with running(second), running(pair.start_envoy()) as envoy:
         addresses = (f"127.0.4.{number}" for number in itertools.count(1))
         eventually(pair.is_ready, within=30, what=envoy.log)
-        eventually(
-            lambda: pair.send(*probe, address=next(addresses)) and all(pair.served_by_port("web").values()), what=second.log
-        )
+        for port in (gateway.web_port, pair.web_port):
+            eventually(lambda at=port: pair.send(*probe, address=next(addresses)) and pair.answered_by("web", at))
 
         second.kill()
         eventually(lambda: not _listens(pair.web_port))
