@@ -80,7 +80,9 @@ def current(directory: Path) -> Setting:
 
 
 def put_in_force(directory: Path, setting: Setting) -> bool:
-    """Write the routes, and wait for the gateway to go by them; False when it cannot be asked. May run twice."""
+    """Write the routes, and wait for the gateway to go by them; False when none does. May run twice."""
+    if not config.routes_path(directory).is_file():
+        return False
     config.write_routes(directory, redirected(config.routes(), setting), version=str(setting))
     deadline = time.monotonic() + _IN_FORCE_S
     while time.monotonic() < deadline:

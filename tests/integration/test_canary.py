@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
+from django.core.management.base import CommandError
 from rest_framework_simplejwt.tokens import AccessToken
 
 from flashsale.gateway import canary
 from flashsale.limits import services
 from flashsale.limits.models import LimitRule
+from flashsale.stack.servers import free_port
 from inventory.admission import gate
+from inventory.models import SaleItem
 from tests.conftest import Process, eventually, running
 from tests.integration.test_gateway import GRANIAN, Gateway, _listens
 
@@ -280,3 +283,66 @@ def test_the_command_says_what_is_set_and_a_restart_keeps_it(fleets, capsys):
         "split 15",
         "split 15",
     ]
+
+
+@pytest.mark.parametrize("wrong", [("101",), ("-1",), ("ten",), ("10", "--mode", "both")])
+def test_the_command_refuses_what_is_no_percentage_or_mode_and_changes_nothing(fleets, wrong):
+    set_percent(15)
+
+    with pytest.raises(CommandError, match=r"PERCENT|percent|mode"):
+        call_command("canary", *wrong)
+
+    assert str(canary.current(Path(fleets.variables["GATEWAY_DIR"]))) == "split 15"
+
+
+def test_the_command_says_that_no_gateway_took_it(fleets, settings, tmp_path):
+    settings.GATEWAY_ADMIN_PORT = free_port()
+    with pytest.raises(CommandError, match=f"no gateway on port {settings.GATEWAY_ADMIN_PORT} took it"):
+        call_command("canary", "15")
+
+    settings.GATEWAY_DIR = str(tmp_path / "nothing")
+    with pytest.raises(CommandError, match=r"there is no gateway in .*nothing"):
+        call_command("canary", "15")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("--canary", "0"), ("--canary", "101"), ("--canary-rate", "5"), ("--mode", "mirror"), ("--canary", "5", "--mode", "x")],
+)
+def test_a_rehearsal_refuses_options_that_do_not_go_together(fleets, wrong):
+    with pytest.raises(CommandError, match=r"--canary|--mode"):
+        call_command("rehearse", *wrong)
+
+
+def test_a_rehearsal_without_a_gateway_says_so_and_leaves_no_rule(fleets, settings):
+    settings.GATEWAY_ADMIN_PORT = free_port()
+
+    with pytest.raises(CommandError, match="no gateway took `split 5`"):
+        call_command("rehearse", "--canary", "5", "--canary-rate", "5")
+
+    assert not LimitRule.objects.exists()
+
+
+def test_a_rehearsal_that_is_interrupted_sets_the_canary_back(fleets):
+    set_percent(7)
+    command = ("python", "manage.py", "rehearse", "--units", "500", "--buyers", "500", "--seconds", "60")
+    options = ("--canary", "30", "--canary-rate", "5", "--url", f"http://127.0.0.1:{fleets.port}")
+    directory = Path(fleets.variables["GATEWAY_DIR"])
+
+    with running(Process("rehearsal", *command, *options, **fleets.variables)) as rehearsal:
+        eventually(_is_selling, within=40, what=rehearsal.log)
+        assert str(canary.current(directory)) == "split 30"
+        assert LimitRule.objects.filter(fleet="canary", rate=5).exists()
+        rehearsal.popen.send_signal(signal.SIGINT)
+        assert rehearsal.popen.wait(20) != 0
+
+    assert canary.current(directory) == canary.Setting(7)
+    assert not LimitRule.objects.exists()
+    customers = range(1, 301)
+    assert len(on_canary(fleets, customers)) < 0.15 * len(customers)
+
+
+def _is_selling():
+    item = SaleItem.objects.filter(sale__slug__startswith="rehearsal-").first()
+    left = gate.stocks([item.pk]).get(item.pk) if item else None
+    return left is not None and left < item.allocated - 3
