@@ -15,6 +15,13 @@ from flashsale.gateway import config
 
 _IN_FORCE_S = 5.0
 Mode = Literal["split", "mirror"]
+_MAIN_AFTER_TWO_ATTEMPTS = {
+    "name": "envoy.retry_priorities.previous_priorities",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+        "update_frequency": 2,
+    },
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +52,18 @@ def redirected(routes: dict[str, Any], setting: Setting) -> dict[str, Any]:
     for host in found["virtual_hosts"]:
         for position, route in enumerate(host["routes"]):
             if route.get("name") == "customers":
-                host["routes"].insert(position, _route_of_canary(route, setting))
+                host["routes"].insert(position, _route_of_canary(route, setting, host["retry_policy"]))
                 break
     return found
 
 
-def _route_of_canary(route: dict[str, Any], setting: Setting) -> dict[str, Any]:
+def _route_of_canary(route: dict[str, Any], setting: Setting, retry_policy: dict[str, Any]) -> dict[str, Any]:
     chosen = deepcopy(route)
     chosen["name"] = "canary"
     chosen["match"]["headers"] = [{"name": "x-canary-bucket", "range_match": {"start": 0, "end": setting.percent}}]
     if setting.mode == "split":
         chosen["route"]["cluster"] = "canary"
+        chosen["route"]["retry_policy"] = retry_policy | {"retry_priority": _MAIN_AFTER_TWO_ATTEMPTS}
     else:
         # The shop knows itself by its own name.
         chosen["route"]["request_mirror_policies"] = [{"cluster": "mirror", "disable_shadow_host_suffix_append": True}]
@@ -72,7 +80,9 @@ def current(directory: Path) -> Setting:
 
 
 def put_in_force(directory: Path, setting: Setting) -> bool:
-    """Write the routes, and wait for the gateway to go by them; False when it cannot be asked. May run twice."""
+    """Write the routes, and wait for the gateway to go by them; False when none does. May run twice."""
+    if not config.routes_path(directory).is_file():
+        return False
     config.write_routes(directory, redirected(config.routes(), setting), version=str(setting))
     deadline = time.monotonic() + _IN_FORCE_S
     while time.monotonic() < deadline:

@@ -22,6 +22,11 @@ def _problem(status: int, code: str, detail: str) -> str:
     return json.dumps(body(status, code, detail)).replace("%", "%%").replace("'", "''")
 
 
+def _endpoints(addresses: list[tuple[str, int]]) -> str:
+    sockets = ({"socket_address": {"address": host, "port_value": port}} for host, port in addresses)
+    return json.dumps([{"endpoint": {"address": socket}} for socket in sockets])
+
+
 def gateway(directory: Path) -> str:
     """Envoy's bootstrap as JSON.
 
@@ -35,13 +40,10 @@ def gateway(directory: Path) -> str:
             "ADMIN_PORT": settings.GATEWAY_ADMIN_PORT,
             "LISTEN_HOST": settings.GATEWAY_LISTEN[0],
             "LISTEN_PORT": settings.GATEWAY_LISTEN[1],
-            "CANARY_HOST": settings.GATEWAY_CANARY[0],
-            "CANARY_PORT": settings.GATEWAY_CANARY[1],
-            "MIRROR_HOST": settings.GATEWAY_MIRROR[0],
-            "MIRROR_PORT": settings.GATEWAY_MIRROR[1],
+            "WEB_ENDPOINTS": _endpoints(settings.GATEWAY_WEB),
+            "CANARY_ENDPOINTS": _endpoints(settings.GATEWAY_CANARY),
+            "MIRROR_ENDPOINTS": _endpoints(settings.GATEWAY_MIRROR),
             "CANARY_LUA": json.dumps((_SOURCES / "canary.lua").read_text(encoding="utf-8")),
-            "WEB_HOST": settings.GATEWAY_WEB[0],
-            "WEB_PORT": settings.GATEWAY_WEB[1],
             "RATELIMIT_HOST": settings.GATEWAY_RATELIMIT[0],
             "RATELIMIT_PORT": settings.GATEWAY_RATELIMIT[1],
             "TRUSTED_HOPS": settings.GATEWAY_TRUSTED_HOPS,

@@ -15,12 +15,14 @@ _ACTOR = "rehearsal"
 
 
 class NoGateway(Exception):
-    """The gateway did not take the setting; is `make up` running?"""
+    """The gateway did not take the setting."""
 
 
 @contextmanager
-def canary_trial(percent: int, rate: int | None) -> Iterator[None]:
-    """``percent`` of the customers on the canary, admitted there at ``rate`` a second and item; afterwards all is as before.
+def canary_trial(setting: canary.Setting, rate: int | None) -> Iterator[None]:
+    """The setting in force, and a rule by which canary and mirror admit ``rate`` orders a second and item.
+
+    Afterwards all is as before, after Ctrl-C too.
 
     Raises:
         NoGateway: nothing was changed for good.
@@ -33,8 +35,8 @@ def canary_trial(percent: int, rate: int | None) -> Iterator[None]:
     try:
         if rate:
             services.save_rule(rule, actor=_ACTOR)
-        if not canary.put_in_force(directory, canary.Setting(percent)):
-            raise NoGateway("the gateway did not take the setting")
+        if not canary.put_in_force(directory, setting):
+            raise NoGateway(f"no gateway took `{setting}` on port {settings.GATEWAY_ADMIN_PORT}; is `make up` running?")
         yield
     finally:
         canary.put_in_force(directory, before)

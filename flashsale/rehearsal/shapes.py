@@ -41,13 +41,13 @@ SHAPES = (
     Shape(
         "one second of 1000/s inside 50/s",
         (50, 50, 1000, 50, 50, 50),
-        {"token bucket": (149,), "leaky bucket": (100, 100, 50)},
+        {"token bucket": (149,), "leaky bucket": (100, 100, 50), "sliding log": (100, 50)},
         since=2,
     ),
     Shape(
         "square wave, 400/s",
         (400, 400, 0, 0),
-        {"token bucket": (149, 100, 0, 0), "leaky bucket": (100, 100, 50, 0)},
+        {"token bucket": (149, 100, 0, 0), "leaky bucket": (100, 100, 50, 0), "sliding log": (100, 100, 0, 0)},
     ),
 )
 

@@ -68,7 +68,20 @@ def address(name: str, default: str) -> tuple[str, int]:
     Raises:
         MissingSetting: not one.
     """
-    host, _, port = os.environ.get(name, default).rpartition(":")
+    return _address(name, os.environ.get(name, default))
+
+
+def addresses(name: str, default: str) -> list[tuple[str, int]]:
+    """A comma-separated list of ``host:port``, one at least.
+
+    Raises:
+        MissingSetting: not one.
+    """
+    return [_address(name, part) for part in names(name, default) or [""]]
+
+
+def _address(name: str, value: str) -> tuple[str, int]:
+    host, _, port = value.rpartition(":")
     if not host or not port.isdigit():
-        raise MissingSetting(f"{name} must be host:port")
+        raise MissingSetting(f"{name} must be host:port, not {value!r}")
     return host, int(port)

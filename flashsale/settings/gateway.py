@@ -5,9 +5,10 @@ from flashsale.settings import env
 GATEWAY_DIR = env.text("GATEWAY_DIR", str(env.VAR_DIR / "gateway"))
 GATEWAY_LISTEN = env.address("GATEWAY_LISTEN", "127.0.0.1:8000")
 GATEWAY_ADMIN_PORT = env.integer("GATEWAY_ADMIN_PORT", 9901)  # on loopback: metrics, draining
-GATEWAY_WEB = env.address("GATEWAY_WEB", "127.0.0.1:8001")
-GATEWAY_CANARY = env.address("GATEWAY_CANARY", "127.0.0.1:8002")
-GATEWAY_MIRROR = env.address("GATEWAY_MIRROR", "127.0.0.1:8003")
+# Of each fleet: host:port, or several of them with commas between. A name that stands for several hosts gives them all.
+GATEWAY_WEB = env.addresses("GATEWAY_WEB", "127.0.0.1:8001")
+GATEWAY_CANARY = env.addresses("GATEWAY_CANARY", "127.0.0.1:8002")
+GATEWAY_MIRROR = env.addresses("GATEWAY_MIRROR", "127.0.0.1:8003")
 MIRROR_PASSWORD = env.text("MIRROR_PASSWORD", "")  # of the role that `manage.py mirror_role` makes
 GATEWAY_RATELIMIT = env.address("GATEWAY_RATELIMIT", "127.0.0.1:8081")
 GATEWAY_TRUSTED_HOPS = env.integer("GATEWAY_TRUSTED_HOPS", 0)  # proxies of our own in front of it

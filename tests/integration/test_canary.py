@@ -2,23 +2,53 @@
 
 import itertools
 import json
+import os
+import signal
 import threading
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
+from django.core.management.base import CommandError
 from rest_framework_simplejwt.tokens import AccessToken
 
 from flashsale.gateway import canary
 from flashsale.limits import services
 from flashsale.limits.models import LimitRule
+from flashsale.stack.servers import free_port
 from inventory.admission import gate
+from inventory.models import SaleItem
 from tests.conftest import Process, eventually, running
-from tests.integration.test_gateway import GRANIAN, Gateway
+from tests.integration.test_gateway import GRANIAN, Gateway, _listens
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CUSTOMERS = 1000
+
+
+class Canary:
+    """A process that a test may end or freeze."""
+
+    def __init__(self, port):
+        self.port, self.process = port, None
+
+    def start(self, variables):
+        command = (*GRANIAN, "--port", str(self.port), "--log-level", "warning", "flashsale.wsgi:application")
+        self.process = Process("canary-web", *command, **variables, FLEET="canary")
+
+    def kill(self):
+        self.process.kill()
+        eventually(lambda: not _listens(self.port))
+
+    @contextmanager
+    def frozen(self):
+        os.killpg(self.process.popen.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.process.popen.pid, signal.SIGCONT)
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +59,15 @@ def _fleets(django_db_setup, django_db_blocker, tmp_path_factory):
         "GATEWAY_ADDRESS_RATE": "100000",
         "GATEWAY_ADDRESS_BURST": "100000",
     }
-    command = (*GRANIAN, "--port", str(second.web_port), "--log-level", "warning", "flashsale.wsgi:application")
     with django_db_blocker.unblock():
         main = gateway.start_web()
-        other = Process("canary-web", *command, **gateway.variables, FLEET="canary")
+        gateway.canary = Canary(second.web_port)
+        gateway.canary.start(gateway.variables)
         envoy = gateway.start_envoy()
-    with running(main), running(other), running(envoy):
+    with running(main), running(envoy):
         eventually(gateway.is_ready, within=30, what=f"{envoy.log} {main.log}")
-        eventually(lambda: _answers(gateway, second.web_port), within=30, what=other.log)
         yield gateway
+        gateway.canary.process.stop()
 
 
 def _answers(gateway, port):
@@ -50,6 +80,10 @@ def _answers(gateway, port):
 @pytest.fixture
 def fleets(clean_redis, _fleets, settings):
     settings.GATEWAY_DIR, settings.GATEWAY_ADMIN_PORT = _fleets.variables["GATEWAY_DIR"], _fleets.admin_port
+    if _fleets.canary.process.popen.poll() is not None:
+        _fleets.canary.start(_fleets.variables)
+    set_percent(100)
+    eventually(lambda: fleet_of(_fleets, bearer(1)) == "canary", within=30, what=_fleets.canary.process.log)
     set_percent(0)
     return _fleets
 
@@ -155,31 +189,87 @@ def test_the_canarys_rule_holds_back_its_customers_and_no_others(fleets, make_it
     assert gate.stocks([item.pk]) == {item.pk: 100 - len(by_fleet["main"]) - 3}
 
 
-def test_a_change_of_the_percentage_drops_no_request(fleets):
-    seen, stop = [], threading.Event()
-    numbers = itertools.count(1)
+@contextmanager
+def traffic(gateway):
+    """Customers who ask without a pause while the test does its worst; yields what they saw: when each asked, status, fleet."""
+    seen, stop, numbers = [], threading.Event(), itertools.count(1)
 
-    def send():
+    def ask():
         while not stop.is_set():
-            headers = bearer(next(numbers))
-            status, found, _ = fleets.send("GET", "/api/v1/sales/", address="127.0.0.1", headers=headers)
-            seen.append((status, found["x-fleet"]))
+            began, headers = time.monotonic(), bearer(next(numbers))
+            status, found, _ = gateway.send("GET", "/api/v1/sales/", address="127.0.0.1", headers=headers)
+            seen.append((began, status, found["x-fleet"]))
 
-    threads = [threading.Thread(target=send) for _ in range(4)]
+    threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
     try:
-        for percent in (10, 90, 0, 50, 100, 20):
-            before = len(seen)
-            set_percent(percent)
-            eventually(lambda at=before: len(seen) > at + 20)
+        yield seen
     finally:
         stop.set()
         for thread in threads:
             thread.join()
 
-    assert {status for status, _ in seen} == {200}
-    assert {fleet for _, fleet in seen} == {"main", "canary"}
+
+def test_a_change_of_the_percentage_drops_no_request(fleets):
+    with traffic(fleets) as seen:
+        for percent in (10, 90, 0, 50, 100, 20):
+            before = len(seen)
+            set_percent(percent)
+            eventually(lambda at=before: len(seen) > at + 20)
+
+    assert {status for _, status, _ in seen} == {200}
+    assert {fleet for _, _, fleet in seen} == {"main", "canary"}
+
+
+def test_a_canary_that_is_killed_costs_what_is_under_way_and_gets_its_customers_again_when_it_is_back(fleets):
+    customers = range(1, 101)
+    set_percent(50)
+    mine = on_canary(fleets, customers)
+
+    with traffic(fleets) as seen:
+        eventually(lambda: len(seen) > 40)
+        killed = time.monotonic()
+        fleets.canary.kill()
+        gone = time.monotonic()
+        eventually(lambda: len(seen) > 400)
+
+    assert {fleet for began, _, fleet in seen if began < killed} >= {"main", "canary"}
+    assert {(status, fleet) for began, status, fleet in seen if began > gone} == {(200, "main")}
+    assert {status for began, status, _ in seen if began < killed} <= {200, 503}
+    assert sum(status == 503 for _, status, _ in seen) <= 4 * 2  # of each thread what was under way
+    assert on_canary(fleets, customers) == set()
+
+    fleets.canary.start(fleets.variables)
+    eventually(lambda: fleet_of(fleets, bearer(min(mine))) == "canary", within=30, what=fleets.canary.process.log)
+    assert on_canary(fleets, customers) == mine
+
+
+def test_orders_for_a_canary_that_is_away_are_taken_by_main_once_each(fleets, make_item, customers):
+    item = make_item(units=50)
+    set_percent(100)
+    fleets.canary.kill()
+
+    answers = [_order(fleets, customer, item, f"seq-{customer.pk}") for customer in customers(20)]
+
+    assert [(status, headers["x-fleet"]) for status, headers, _ in answers] == [(202, "main")] * 20
+    assert gate.stocks([item.pk]) == {item.pk: 30}
+
+
+def test_a_canary_that_hangs_is_left_within_15_seconds(fleets):
+    set_percent(100)
+
+    with fleets.canary.frozen():
+        # 3 health checks of 2 s, 2 s apart, and one that may just have been answered.
+        eventually(lambda: _fails_health_checks(fleets), within=15)
+        found = {fleet_of(fleets, bearer(number)) for number in range(1, 31)}
+
+    assert found == {"main"}
+    eventually(lambda: on_canary(fleets, range(1, 31)) == set(range(1, 31)))
+
+
+def _fails_health_checks(gateway):
+    return "failed_active_health_check" in gateway.hosts("canary")[gateway.canary.port]["health_status"]
 
 
 def test_the_command_says_what_is_set_and_a_restart_keeps_it(fleets, capsys):
@@ -193,3 +283,66 @@ def test_the_command_says_what_is_set_and_a_restart_keeps_it(fleets, capsys):
         "split 15",
         "split 15",
     ]
+
+
+@pytest.mark.parametrize("wrong", [("101",), ("-1",), ("ten",), ("10", "--mode", "both")])
+def test_the_command_refuses_what_is_no_percentage_or_mode_and_changes_nothing(fleets, wrong):
+    set_percent(15)
+
+    with pytest.raises(CommandError, match=r"PERCENT|percent|mode"):
+        call_command("canary", *wrong)
+
+    assert str(canary.current(Path(fleets.variables["GATEWAY_DIR"]))) == "split 15"
+
+
+def test_the_command_says_that_no_gateway_took_it(fleets, settings, tmp_path):
+    settings.GATEWAY_ADMIN_PORT = free_port()
+    with pytest.raises(CommandError, match=f"no gateway on port {settings.GATEWAY_ADMIN_PORT} took it"):
+        call_command("canary", "15")
+
+    settings.GATEWAY_DIR = str(tmp_path / "nothing")
+    with pytest.raises(CommandError, match=r"there is no gateway in .*nothing"):
+        call_command("canary", "15")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("--canary", "0"), ("--canary", "101"), ("--canary-rate", "5"), ("--mode", "mirror"), ("--canary", "5", "--mode", "x")],
+)
+def test_a_rehearsal_refuses_options_that_do_not_go_together(fleets, wrong):
+    with pytest.raises(CommandError, match=r"--canary|--mode"):
+        call_command("rehearse", *wrong)
+
+
+def test_a_rehearsal_without_a_gateway_says_so_and_leaves_no_rule(fleets, settings):
+    settings.GATEWAY_ADMIN_PORT = free_port()
+
+    with pytest.raises(CommandError, match="no gateway took `split 5`"):
+        call_command("rehearse", "--canary", "5", "--canary-rate", "5")
+
+    assert not LimitRule.objects.exists()
+
+
+def test_a_rehearsal_that_is_interrupted_sets_the_canary_back(fleets):
+    set_percent(7)
+    command = ("python", "manage.py", "rehearse", "--units", "500", "--buyers", "500", "--seconds", "60")
+    options = ("--canary", "30", "--canary-rate", "5", "--url", f"http://127.0.0.1:{fleets.port}")
+    directory = Path(fleets.variables["GATEWAY_DIR"])
+
+    with running(Process("rehearsal", *command, *options, **fleets.variables)) as rehearsal:
+        eventually(_is_selling, within=40, what=rehearsal.log)
+        assert str(canary.current(directory)) == "split 30"
+        assert LimitRule.objects.filter(fleet="canary", rate=5).exists()
+        rehearsal.popen.send_signal(signal.SIGINT)
+        assert rehearsal.popen.wait(20) != 0
+
+    assert canary.current(directory) == canary.Setting(7)
+    assert not LimitRule.objects.exists()
+    customers = range(1, 301)
+    assert len(on_canary(fleets, customers)) < 0.15 * len(customers)
+
+
+def _is_selling():
+    item = SaleItem.objects.filter(sale__slug__startswith="rehearsal-").first()
+    left = gate.stocks([item.pk]).get(item.pk) if item else None
+    return left is not None and left < item.allocated - 3

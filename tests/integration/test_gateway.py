@@ -71,6 +71,17 @@ class Gateway:
         finally:
             connection.close()
 
+    def hosts(self, cluster):
+        """What Envoy knows of each endpoint of a cluster, by port."""
+        content = self.send("GET", "/clusters?format=json", address="127.0.0.1", port=self.admin_port)[2]
+        found = next(one for one in json.loads(content)["cluster_statuses"] if one["name"] == cluster)["host_statuses"]
+        return {host["address"]["socket_address"]["port_value"]: host for host in found}
+
+    def answered_by(self, cluster, port):
+        """How many requests an endpoint has answered, health checks aside."""
+        stats = self.hosts(cluster)[port]["stats"]
+        return next(int(stat.get("value", 0)) for stat in stats if stat["name"] == "rq_success")
+
     def is_ready(self):
         try:
             return self.send("GET", "/health/live", address="127.0.0.200")[0] == 200
@@ -281,6 +292,24 @@ def test_a_web_process_that_is_away_is_a_503_in_the_apis_shape(gateway, tmp_path
 
     assert (found[0], problem(found)) == (503, "unavailable")
     assert found[1]["retry-after"] == "1"
+
+
+def test_of_two_web_processes_both_serve_and_the_loss_of_one_is_a_failure_for_nobody(gateway, tmp_path):
+    pair = Gateway(tmp_path)
+    pair.variables["GATEWAY_WEB"] = f"127.0.0.1:{gateway.web_port},127.0.0.1:{pair.web_port}"
+    probe = ("GET", "/api/v1/sales/")
+    second = pair.start_web()
+    with running(second), running(pair.start_envoy()) as envoy:
+        addresses = (f"127.0.4.{number}" for number in itertools.count(1))
+        eventually(pair.is_ready, within=30, what=envoy.log)
+        for port in (gateway.web_port, pair.web_port):
+            eventually(lambda at=port: pair.send(*probe, address=next(addresses)) and pair.answered_by("web", at))
+
+        second.kill()
+        eventually(lambda: not _listens(pair.web_port))
+        after = [pair.send(*probe, address=f"127.0.5.{number}")[0] for number in range(1, 61)]
+
+    assert after == [200] * 60
 
 
 def test_sigterm_ends_the_gateway_after_what_is_under_way(gateway, tmp_path):

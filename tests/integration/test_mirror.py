@@ -200,3 +200,24 @@ def test_the_command_says_which_mode_is_set(fleets, capsys):
     call_command("canary")
 
     assert capsys.readouterr().out.split("\n")[:2] == ["mirror 15: in force", "mirror 15"]
+
+
+def test_a_rehearsal_shows_how_the_rule_flattens_the_mirrors_curve_alone(fleets, workers, tmp_path):
+    found, graph = tmp_path / "rehearsal.json", tmp_path / "rehearsal.png"
+    command = ("python", "manage.py", "rehearse", "--units", "200", "--buyers", "120", "--seconds", "6")
+    options = ("--canary", "100", "--mode", "mirror", "--canary-rate", "5", "--url", f"http://127.0.0.1:{fleets.port}")
+
+    with running(Process("rehearsal", *command, *options, "--json", found, "--plot", graph, **fleets.variables)) as rehearsal:
+        assert rehearsal.popen.wait(90) == 0, rehearsal.text()
+
+    shown = json.loads(found.read_text())
+    main, copied = shown["fleets"]["main"], shown["fleets"]["mirror"]
+    assert sum(main["admitted"]) == 120
+    assert sum(main["limited"]) == 0
+    assert sum(copied["offered"]) >= 110  # a mirror that has no gate of the new sale yet says so
+    assert max(copied["admitted"][2:6]) <= 8 < 15 <= min(main["admitted"][2:6])
+    assert sum(copied["limited"]) >= 60
+    assert sum(shown["answers of the mirror"].values()) >= 200
+    assert graph.stat().st_size > 10_000
+    assert str(canary.current(Path(django_settings.GATEWAY_DIR))) == "mirror 100"
+    assert not LimitRule.objects.exists()

@@ -1,18 +1,15 @@
 """What the limiter does to a load, second by second: exactly, on the real scripts in virtual time; and over real processes."""
 
-import multiprocessing
-import time
-
 import pytest
 
 from flashsale.core.redis_client import gate_client
 from flashsale.ratelimit.limit import Check
 from flashsale.ratelimit.redis_store import RedisStore
 from flashsale.rehearsal.shapes import ALGORITHMS, RATE, SHAPES, Outcome, most_in_any, per_bin
+from tests.load.shape_crowd import CASES, came_as_planned, is_near, outcomes
 
 START = 1_700_000_000_000_000
 S = 1_000_000
-CASES = [(shape, name) for shape in SHAPES for name in shape.passes]
 IDS = [f"{shape.name}-{name}" for shape, name in CASES]
 
 
@@ -50,59 +47,34 @@ def test_a_sliding_log_never_lets_more_than_its_limit_pass_in_any_second():
     assert most_in_any(virtual(SHAPES[0], "sliding log").passed, S) == RATE
 
 
-def buyer(url, name, shape, part, parts, start_at, answers):
-    """One process of the crowd: sends its share of the arrivals at their times and tells what became of them."""
-    import redis
-
-    client = redis.Redis.from_url(url, decode_responses=True)
-    store = RedisStore(lambda: client)
-    check = [Check("real-shape", ALGORITHMS[name])]
-    seen = []
-    for index, at in enumerate(shape.arrivals_us()):
-        if index % parts != part:
-            continue
-        wait = start_at + at / S - time.time()
-        if wait > 0:
-            time.sleep(wait)
-        verdict = store.decide(check)
-        reading = verdict.readings[0]
-        seen.append((verdict.now_us, reading.wait_us if verdict.granted else None))
-    answers.put(seen)
+@pytest.fixture(scope="module")
+def real():
+    return outcomes()
 
 
-def run_processes(shape, name, processes=3):
-    from django.conf import settings
-
-    gate_client().flushall()
-    context = multiprocessing.get_context("fork")
-    answers = context.Queue()
-    start_at = time.time() + 0.3
-    crowd = [
-        context.Process(target=buyer, args=(settings.REDIS_URL, name, shape, part, processes, start_at, answers))
-        for part in range(processes)
-    ]
-    for one in crowd:
-        one.start()
-    seen = sorted((pair for _ in crowd for pair in answers.get(timeout=60)), key=lambda pair: pair[0])
-    for one in crowd:
-        one.join()
-    outcome = Outcome()
-    first = seen[0][0]
-    for at, wait in seen:
-        outcome.add(at - first, wait)
-    return outcome
-
-
-@pytest.mark.parametrize(
-    ("shape", "name"), [(SHAPES[0], "token bucket"), (SHAPES[0], "sliding log"), (SHAPES[2], "leaky bucket")], ids=str
-)
-def test_real_processes_on_the_servers_clock_make_the_same_shape(shape, name):
-    outcome = run_processes(shape, name)
+@pytest.mark.parametrize(("shape", "name"), CASES, ids=IDS)
+def test_real_processes_on_the_servers_clock_make_the_same_shape(real, shape, name):
+    outcome = real[shape.name, name]
 
     expected = shape.passes[name]
-    for seen, wanted in zip(per_bin(outcome.passed, len(expected)), expected, strict=True):
-        assert abs(seen - wanted) <= max(3, 0.03 * wanted), (per_bin(outcome.passed, len(expected)), expected)
-    if name == "sliding log":
-        assert most_in_any(outcome.passed, S) == RATE
-    if name == "leaky bucket":
-        assert most_in_any(outcome.passed, S // 10) == RATE // 10
+    passed = per_bin(outcome.passed, shape.since + len(expected))[shape.since :]
+    assert all(map(is_near, passed, expected)), (passed, expected)
+
+
+def test_a_leaky_queue_lets_ten_pass_in_any_tenth_of_a_second_of_real_processes(real):
+    assert {most_in_any(real[shape.name, "leaky bucket"].passed, S // 10) for shape in SHAPES} == {RATE // 10}
+
+
+def test_a_sliding_log_never_lets_more_than_its_limit_pass_in_any_second_of_real_processes(real):
+    assert {most_in_any(real[shape.name, "sliding log"].passed, S) for shape in SHAPES} == {RATE}
+
+
+def test_a_load_that_came_otherwise_than_planned_is_told_from_one_that_did():
+    shape = SHAPES[2]
+    late, fitting = Outcome(), Outcome()
+    for at in shape.arrivals_us():
+        fitting.add(at, None)
+        late.add(at + S // 50, None)
+
+    assert came_as_planned(shape, fitting)
+    assert not came_as_planned(shape, late)

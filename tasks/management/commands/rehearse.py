@@ -4,6 +4,7 @@ import sys
 import time
 from argparse import ArgumentParser
 from collections import Counter
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,9 +16,11 @@ from rich.progress import Progress
 
 from flashsale.core.clock import now
 from flashsale.edge import customers
+from flashsale.gateway.canary import Setting
 from flashsale.rehearsal import report
 from flashsale.rehearsal.buyers import Crowd, Plan, Tally
 from flashsale.rehearsal.canary_trial import NoGateway, canary_trial
+from flashsale.rehearsal.mirror_watch import MirrorWatch
 from inventory import services
 from orders.models import OrderEvent
 from tasks import gate_sync
@@ -41,17 +44,21 @@ class Command(BaseCommand):
         parser.add_argument("--plot", type=Path, default=None)
         parser.add_argument("--canary", type=int, default=None, metavar="PERCENT", help="of the customers, for this rehearsal")
         parser.add_argument("--canary-rate", type=int, default=None, help="orders per second that the canary admits")
+        how = "split: the canary serves them; mirror: the mirror gets copies, and the rehearsal shows what it would have said"
+        parser.add_argument("--mode", choices=("split", "mirror"), default=None, help=how)
 
     def handle(self, *args: Any, **options: Any) -> None:
         if min(options["units"], options["buyers"], options["seconds"]) <= 0 or (options["rate"] or 1) <= 0:
             raise CommandError("--units, --buyers, --seconds and --rate must be positive")
         if options["canary"] is None:
+            if options["canary_rate"] is not None or options["mode"] is not None:
+                raise CommandError("--canary-rate and --mode are for --canary")
             self._rehearse(options)
             return
-        if not 1 <= options["canary"] <= 100 or (options["canary_rate"] or 1) <= 0:
+        if not 1 <= options["canary"] <= 100 or (options["canary_rate"] is not None and options["canary_rate"] <= 0):
             raise CommandError("--canary is 1 to 100, --canary-rate positive")
         try:
-            with canary_trial(options["canary"], options["canary_rate"]):
+            with canary_trial(Setting(options["canary"], options["mode"] or "split"), options["canary_rate"]):
                 self._rehearse(options)
         except NoGateway as error:
             raise CommandError(str(error)) from error
@@ -69,14 +76,21 @@ class Command(BaseCommand):
             buying = progress.add_task(f"buyers, {rate:.0f}/s", total=options["buyers"])
             began = now()
             crowd = Crowd(Plan(options["url"], slug, _SKU, rate, jwts), lambda: progress.advance(buying))
-            tally = asyncio.run(crowd.run())
+            with MirrorWatch() if options["mode"] == "mirror" else nullcontext() as watch:
+                tally = asyncio.run(crowd.run())
+            if watch:
+                tally.fleets["mirror"] = watch.tally
             draining = progress.add_task("drain", total=None)
             drained_s = self._drain(slug)
             progress.remove_task(draining)
         verdict = audit(slug)
         problems = self._problems(slug, tally, verdict, drained_s, options["units"])
+        if watch and not watch.answers:
+            problems.append("the mirror answered no copy")
         series = _series(slug, tally, began)
         summary = _summary(slug, tally, drained_s, problems)
+        if watch:
+            summary["answers of the mirror"] = dict(sorted(watch.answers.items()))
         report.show(series, summary)
         if options["json"]:
             details = summary | {
@@ -129,7 +143,8 @@ class Command(BaseCommand):
 def _series(slug: str, tally: Tally, began: datetime) -> report.Series:
     events = OrderEvent.objects.filter(order__item__sale__slug=slug, status__in=["paid", "cancelled", "rejected"])
     settled = Counter(max(0, int((at - began).total_seconds())) for at in events.values_list("at", flat=True))
-    curves = [tally.offered, tally.admitted, settled, *tally.shed.values()]
+    of_fleets = [+curve for fleet in tally.fleets.values() for curve in (fleet.offered, fleet.admitted, fleet.limited)]
+    curves = [tally.offered, tally.admitted, settled, *tally.shed.values(), *of_fleets]
     length = 1 + max((max(curve) for curve in curves if curve), default=0)
 
     def per_second(counts: Counter[int]) -> list[int]:
@@ -146,7 +161,7 @@ def _series(slug: str, tally: Tally, began: datetime) -> report.Series:
                 "admitted": per_second(found.admitted),
                 "limited": per_second(found.limited),
             }
-            for fleet, found in sorted(tally.fleets.items(), reverse=True)
+            for fleet, found in sorted(tally.fleets.items(), key=lambda fleet: (fleet[0] != "main", fleet[0]))
         },
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from flashsale.gateway import canary
+from flashsale.gateway import canary, config
 
 
 class Command(BaseCommand):
@@ -24,5 +24,9 @@ class Command(BaseCommand):
         if not 0 <= percent <= 100:
             raise CommandError("PERCENT is 0 to 100")
         setting = canary.Setting(percent, options["mode"])
-        is_in_force = canary.put_in_force(directory, setting)
-        self.stdout.write(f"{setting}: {'in force' if is_in_force else 'written; the gateway could not be asked'}")
+        if not config.routes_path(directory).is_file():
+            raise CommandError(f"there is no gateway in {directory}: `make up` or `manage.py gateway_config` makes its files")
+        if not canary.put_in_force(directory, setting):
+            where = f"no gateway on port {settings.GATEWAY_ADMIN_PORT} took it"
+            raise CommandError(f"{setting} is written and not in force: {where}; one that starts will")
+        self.stdout.write(f"{setting}: in force")
