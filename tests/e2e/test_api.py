@@ -299,6 +299,56 @@ def test_what_is_not_json_is_refused(http, customer, raw):
         assert answer.status in ((400, 404) if "tokens" in path else (400,)), (path, answer.text)
 
 
+@pytest.mark.parametrize("twice", [b'"quantity": 1, "quantity": 2', b'"seq": "1", "seq": "1"'])
+def test_a_name_that_stands_twice_is_refused(http, make_item, customer, twice):
+    item = make_item(units=3)
+    token = http("POST", "sales/drop/items/thing/purchase-tokens/", {}, customer).json["token"]
+    body = {"token": token, "sku": "thing", "quantity": 1, "source": "shop", "seq": "1"}
+
+    answer = http("POST", "orders/", raw=json.dumps(body).encode()[:-1] + b", " + twice + b"}", user=customer)
+
+    assert (answer.status, answer.json["code"]) == (400, "invalid")
+    assert gate.stocks([item.pk]) == {item.pk: 3}
+    assert http("POST", "orders/", body, customer).status == 202
+
+
+KNOWN = {"username": "ada", "password": "12345"}
+
+
+@pytest.mark.parametrize(
+    ("body", "wrong"),
+    [
+        (KNOWN | {"password": 12345}, "password"),
+        (KNOWN | {"username": 1}, "username"),
+        (KNOWN | {"username": None}, "username"),
+        (KNOWN | {"username": "a\x00"}, "username"),
+        (KNOWN | {"password": ""}, "password"),
+        (KNOWN | {"otp": "1"}, "otp"),
+        ({"username": "ada"}, "password"),
+    ],
+)
+def test_sign_in_takes_no_unknown_fields_and_no_other_types(http, django_user_model, body, wrong):
+    django_user_model.objects.create_user("ada", password="12345")
+
+    answer = http("POST", "auth/token/", body)
+
+    assert (answer.status, answer.json["code"], list(answer.json["errors"])) == (400, "invalid", [wrong])
+
+
+def test_access_tokens_are_renewed_and_kept_by_no_cache(http, django_user_model):
+    django_user_model.objects.create_user("ada", password="12345")
+
+    signed_in = http("POST", "auth/token/", KNOWN)
+    renewed = http("POST", "auth/token/refresh/", {"refresh": signed_in.json["refresh"]})
+    refused = [
+        http("POST", "auth/token/refresh/", body) for body in ({"refresh": 1}, {"refresh": signed_in.json["refresh"], "x": 1})
+    ]
+
+    assert (signed_in.status, renewed.status, [each.status for each in refused]) == (200, 200, [400, 400])
+    assert {answer.headers["Cache-Control"] for answer in (signed_in, renewed)} == {"no-store"}
+    assert http("GET", "orders/", headers={"Authorization": f"Bearer {renewed.json['access']}"}).status == 200
+
+
 def test_a_large_body_is_413_another_type_415_another_method_405(http, customer):
     large = http("POST", "orders/", raw=b'{"seq": "' + b"1" * 17_000 + b'"}', user=customer)
     form = http("POST", "orders/", raw=b"a=1", user=customer, headers={"Content-Type": "application/x-www-form-urlencoded"})
