@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from flashsale.edge import health
 from flashsale.edge.sign_in import Refresh, SignIn
 
+handler400 = "flashsale.edge.error_handler.bad_request"
 handler404 = "flashsale.edge.error_handler.not_found"
 handler500 = "flashsale.edge.error_handler.server_error"
 

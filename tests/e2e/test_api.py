@@ -368,6 +368,26 @@ def test_an_address_that_is_none_is_404(http, customer, path):
     assert (answer.status, answer.json["code"]) == (404, "not_found")
 
 
+def test_a_left_out_slash_is_told_without_losing_the_request(http, live_url, customer):
+    sent = urllib.request.Request(f"{live_url}/api/v1/orders", data=b"{}", method="POST")
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(sent, timeout=15)
+
+    assert (raised.value.status, raised.value.headers["Location"]) == (308, "/api/v1/orders/")
+
+
+def test_a_host_that_is_not_ours_is_refused_in_the_apis_shape(http):
+    answer = http("GET", "sales/", headers={"Host": "elsewhere.example"})
+
+    assert (answer.status, answer.json["code"]) == (400, "invalid")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics"])
+def test_operators_addresses_are_only_read(http, path):
+    assert http("POST", path, {}).status == 405
+
+
 @pytest.mark.parametrize("header", ["Bearer", "Bearer x", "Bearer a.b.c", "Basic eDp5", "Bearer \xff"])
 def test_a_broken_access_token_is_401(http, header):
     assert http("GET", "orders/", headers={"Authorization": header.encode("latin-1").decode("latin-1")}).status == 401
