@@ -12,7 +12,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 from flashsale.core.redis_client import gate_client
 from inventory.admission import gate, keys
 from orders.models import Order
-from tests.conftest import eventually
+from tests.conftest import Process, eventually, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -299,6 +299,30 @@ def test_what_is_not_json_is_refused(http, customer, raw):
         assert answer.status in ((400, 404) if "tokens" in path else (400,)), (path, answer.text)
 
 
+def test_a_quantity_over_the_items_limit_names_its_field(http, make_item, buy):
+    make_item(units=3, per_customer=2)
+
+    _, answer = buy(quantity=3)
+
+    assert (answer.status, answer.json["code"], list(answer.json["errors"])) == (400, "invalid", ["quantity"])
+
+
+def test_money_that_came_after_the_cancellation_is_seen_to_go_back(http, make_item, buy, customer, workers):
+    make_item(units=1, window_s=1)
+    _, accepted = buy(payment_method="pm_slow")
+
+    def refunded():
+        order = http("GET", accepted.json["status_url"], user=customer).json
+        refund = order["payment"] and order["payment"]["refund"]
+        return refund and refund["status"] == "succeeded" and order
+
+    with running(Process("sweeper", "python", "manage.py", "sweep")):
+        order = eventually(refunded, within=30)
+
+    assert (order["status"], order["payment"]["status"]) == ("cancelled", "succeeded")
+    assert order["payment"]["refund"] == {"status": "succeeded", "amount": "10.00", "reason": "order_not_waiting"}
+
+
 @pytest.mark.parametrize("twice", [b'"quantity": 1, "quantity": 2', b'"seq": "1", "seq": "1"'])
 def test_a_name_that_stands_twice_is_refused(http, make_item, customer, twice):
     item = make_item(units=3)
@@ -391,6 +415,15 @@ def test_operators_addresses_are_only_read(http, path):
 @pytest.mark.parametrize("header", ["Bearer", "Bearer x", "Bearer a.b.c", "Basic eDp5", "Bearer \xff"])
 def test_a_broken_access_token_is_401(http, header):
     assert http("GET", "orders/", headers={"Authorization": header.encode("latin-1").decode("latin-1")}).status == 401
+
+
+def test_the_schema_tells_the_shape_of_errors_and_of_sign_in(http):
+    schema = http("GET", "/api/schema/?format=json").json
+
+    calls = [call for path in schema["paths"].values() for call in path.values()]
+    assert all("application/problem+json" in call["responses"]["default"]["content"] for call in calls)
+    assert set(schema["components"]["schemas"]["SignIn"]["properties"]) == {"username", "password"}
+    assert set(schema["components"]["schemas"]["Tokens"]["properties"]) == {"access", "refresh"}
 
 
 def test_the_schema_the_docs_and_the_health_answer(http, workers):
