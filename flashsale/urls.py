@@ -3,16 +3,17 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
-from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
 
 from flashsale.edge import health
+from flashsale.edge.sign_in import Refresh, SignIn
 
+handler400 = "flashsale.edge.error_handler.bad_request"
 handler404 = "flashsale.edge.error_handler.not_found"
 handler500 = "flashsale.edge.error_handler.server_error"
 
 api: list[URLPattern | URLResolver] = [
-    path("auth/token/", TokenObtainPairView.as_view(), name="auth-token"),
-    path("auth/token/refresh/", TokenRefreshView.as_view(), name="auth-token-refresh"),
+    path("auth/token/", SignIn.as_view(), name="auth-token"),
+    path("auth/token/refresh/", Refresh.as_view(), name="auth-token-refresh"),
     path("", include("inventory.urls")),
     path("", include("orders.urls")),
     path("", include("payments.urls")),

@@ -64,6 +64,9 @@ class LimitPerCustomer(Refused):
 class QuantityOver(Invalid):
     """The quantity is over what one customer may buy."""
 
+    def __init__(self) -> None:
+        super().__init__(errors={"quantity": ["Over what one customer may buy."]})
+
 
 class Busy(Refused):
     """More orders are waiting than can be handled; please try again in a moment."""

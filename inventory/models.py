@@ -1,5 +1,8 @@
 """Stock: what is sold, when, and the ledger of every unit."""
 
+from datetime import timedelta
+
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
@@ -20,6 +23,10 @@ class Product(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+LONGEST_PAYMENT_WINDOW = timedelta(days=30)
+MOST_UNITS = 1_000_000_000  # of an item; PostgreSQL's integer ends at twice that
 
 
 class Sale(models.Model):
@@ -61,6 +68,14 @@ class Sale(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """
+        Raises:
+            ValidationError: a time to pay that no order could live by.
+        """
+        if self.payment_window is not None and not timedelta(0) < self.payment_window <= LONGEST_PAYMENT_WINDOW:
+            raise ValidationError({"payment_window": f"More than nothing, {LONGEST_PAYMENT_WINDOW.days} days at most."})
 
 
 class SaleItem(models.Model):

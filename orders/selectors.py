@@ -65,9 +65,15 @@ def _row_view(order: Order, payment: Payment | None) -> dict[str, Any]:
             "amount": str(payment.amount),
             "currency": payment.currency,
             "failure_code": payment.failure_code,
+            "refund": _refund_view(payment),
         },
         "history": [{"status": event.status, "reason": event.reason, "at": _time(event.at)} for event in order.history.all()],
     }
+
+
+def _refund_view(payment: Payment) -> dict[str, Any] | None:
+    refund = getattr(payment, "refund", None)  # a missing one raises
+    return refund and {"status": refund.status, "amount": str(refund.amount), "reason": refund.reason}
 
 
 def of_customer(customer_id: int, order_ids: Iterable[UUID] | None = None) -> list[dict[str, Any]]:
@@ -85,7 +91,9 @@ def of_customer(customer_id: int, order_ids: Iterable[UUID] | None = None) -> li
     orders = list(rows[:_PAGE])
     latest = {
         payment.order_id: payment
-        for payment in Payment.objects.filter(order_id__in=[order.pk for order in orders]).order_by("pk")
+        for payment in Payment.objects.filter(order_id__in=[order.pk for order in orders])
+        .select_related("refund")
+        .order_by("pk")
     }
     return found + [_row_view(order, latest.get(order.pk)) for order in orders]
 

@@ -43,6 +43,12 @@ class AcceptedSerializer(serializers.Serializer[object]):
     status_url = serializers.CharField()
 
 
+class RefundViewSerializer(serializers.Serializer[object]):
+    status = serializers.CharField()
+    amount = serializers.CharField()
+    reason = serializers.CharField()
+
+
 class PaymentViewSerializer(serializers.Serializer[object]):
     id = serializers.UUIDField()
     status = serializers.CharField()
@@ -50,6 +56,7 @@ class PaymentViewSerializer(serializers.Serializer[object]):
     amount = serializers.CharField()
     currency = serializers.CharField()
     failure_code = serializers.CharField()
+    refund = RefundViewSerializer(allow_null=True)
 
 
 class EventSerializer(serializers.Serializer[object]):

@@ -23,6 +23,7 @@ from unfold.decorators import action
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from flashsale.core.errors import FlashsaleError
+from flashsale.edge.selection import CheckedSelection
 from tasks import dead_letters, gate_effects, poison
 from tasks.models import DeadLetter, GateMend
 
@@ -52,7 +53,7 @@ def button(name: str, *, title: str, question: str, icon: str) -> Any:
     return action(press, description=title, url_path=name.replace("_", "-"), icon=icon, dialog=dialog, permissions=["operate"])
 
 
-class StaffAdmin(ModelAdmin):
+class StaffAdmin(CheckedSelection, ModelAdmin):
     """Search by id, actions by permission, history by one call."""
 
     show_full_result_count = False  # counts the whole table a second time

@@ -42,6 +42,7 @@ _TITLES = {
     415: "Unsupported media type",
     422: "Another request was sent with these",
     429: "Too many requests",
+    431: "Headers too large",
     500: "Internal error",
     503: "Unavailable",
 }
@@ -129,6 +130,13 @@ def _response(problem: dict[str, Any], headers: dict[str, str]) -> Response:
 
 def _is_api(request: HttpRequest) -> bool:
     return request.path.startswith("/api/")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler400: a host that is not ours, a path that cannot be read."""
+    from django.views.defaults import bad_request as page
+
+    return problem(400, "invalid", "The request is not valid.") if _is_api(request) else page(request, exception)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import redis
 from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
 from kombu.exceptions import OperationalError
 
 from flashsale.celery import app
@@ -13,6 +15,8 @@ from flashsale.core.redis_client import gate_client
 from tasks.heartbeat import queues_without_worker
 
 
+@csrf_exempt
+@require_safe
 def live(request: HttpRequest) -> JsonResponse:
     """The process answers."""
     return JsonResponse({"live": True})
@@ -46,6 +50,8 @@ _PARTS: dict[str, Callable[[], None]] = {
 }
 
 
+@csrf_exempt
+@require_safe
 def ready(request: HttpRequest) -> JsonResponse:
     """200 when every part answers, else 503 with the names of those that do not."""
     missing = [name for name, ask in _PARTS.items() if not _answers(ask)]
@@ -60,6 +66,8 @@ def _answers(ask: Callable[[], None]) -> bool:
     return True
 
 
+@csrf_exempt
+@require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Prometheus's text format."""
     return HttpResponse(exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")

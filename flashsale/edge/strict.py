@@ -9,12 +9,19 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
 
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):  # two readers would see two requests
+        raise ValueError("a name stands twice")
+    return found
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
 class StrictJSONParser(BaseParser):
-    """JSON in UTF-8, without NaN, NUL, lone surrogates or nesting past the interpreter's depth."""
+    """JSON in UTF-8, without names that stand twice, NaN, NUL, lone surrogates or nesting past the interpreter's depth."""
 
     media_type = "application/json"
 
@@ -25,7 +32,7 @@ class StrictJSONParser(BaseParser):
         """
         try:
             raw = stream.read()
-            data = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+            data = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
             if b"\\u" in raw:
                 json.dumps(data, ensure_ascii=False).encode("utf-8")
         except (ValueError, RecursionError) as error:

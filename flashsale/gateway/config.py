@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from django.conf import settings
 
-from flashsale.core.errors import RateLimited, Unavailable
+from flashsale.core.errors import Invalid, NotFound, RateLimited, Unavailable
 from flashsale.edge.error_handler import CONTENT_TYPE, body
 
 _SOURCES = settings.BASE_DIR / "deploy" / "envoy"
@@ -55,9 +55,13 @@ def gateway(directory: Path) -> str:
             "DIRECTORY": directory.resolve(),
             "HEALTH_HOST": hosts[0] if hosts else "localhost",
             "PROBLEM_TYPE": CONTENT_TYPE,
+            "PROBLEM_400": _problem(400, Invalid.code, "This is not a request that can be read."),
+            "PROBLEM_403": _problem(403, "forbidden", "This is not allowed here."),
+            "PROBLEM_404": _problem(404, NotFound.code, NotFound().detail),
             "PROBLEM_408": _problem(408, "timeout", "The request took too long to arrive."),
             "PROBLEM_413": _problem(413, "too_large", f"The body is over {settings.MAX_BODY_BYTES} bytes."),
             "PROBLEM_429": _problem(429, RateLimited.code, RateLimited().detail),
+            "PROBLEM_431": _problem(431, "headers_too_large", "The address or the headers are too long."),
             "PROBLEM_503": _problem(503, Unavailable.code, Unavailable().detail),
         },
     )

@@ -34,6 +34,10 @@ def rest_settings(signing_key: str) -> dict[str, Any]:
             "TITLE": "flashsale",
             "VERSION": "1",
             "SERVE_INCLUDE_SCHEMA": False,
+            "POSTPROCESSING_HOOKS": [
+                "drf_spectacular.hooks.postprocess_schema_enums",
+                "flashsale.edge.schema.with_problems",
+            ],
             "SWAGGER_UI_DIST": "SIDECAR",
             "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
             "REDOC_DIST": "SIDECAR",

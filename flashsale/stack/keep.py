@@ -1,9 +1,11 @@
 """``python -m flashsale.stack keep -- COMMAND``: run a process, start it again when it dies, end it when asked.
 
 The command runs in a session of its own, so a Ctrl-C reaches it once, through us, and not its children.
+It ends as well when the launcher that ``LAUNCHER_PID`` names dies, however that dies: nobody else is left to end it.
 """
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from types import FrameType
 
 from flashsale.stack.servers import with_parent
 
+LAUNCHER_PID = "FLASHSALE_LAUNCHER_PID"
 _GRACE_S = 11.0  # under the 15 s that the whole stack has
 _PAUSE_S = 1.0
 
@@ -30,17 +33,33 @@ def keep(command: Sequence[str]) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    while not stopping:
+    is_alone = _launcher_watch(os.environ.pop(LAUNCHER_PID, ""))
+
+    def is_over() -> bool:
+        return stopping or is_alone()
+
+    while not is_over():
         child = subprocess.Popen(
             command,
             start_new_session=True,
             preexec_fn=with_parent(os.getpid(), signal.SIGTERM),
         )
-        code = _wait(child, lambda: stopping)
-        if not stopping:
+        code = _wait(child, is_over)
+        if not is_over():
             sys.stderr.write(f"{command[0]} ended with {code}; starting it again\n")
             time.sleep(_PAUSE_S)
     return 0
+
+
+def _launcher_watch(pid: str) -> Callable[[], bool]:
+    """Whether that process has ended; never, where none is named."""
+    if not pid:
+        return lambda: False
+    try:
+        handle = os.pidfd_open(int(pid))  # stays that process's, whoever gets its number later
+    except ProcessLookupError:
+        return lambda: True
+    return lambda: bool(select.select([handle], [], [], 0)[0])
 
 
 def _wait(child: "subprocess.Popen[bytes]", is_stopping: Callable[[], bool]) -> int:

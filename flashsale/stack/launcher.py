@@ -23,6 +23,7 @@ from flashsale.settings.env import BASE_DIR, STACK_ENV_FILE, VAR_DIR
 from flashsale.stack import mirror
 from flashsale.stack.embedded import Embedded
 from flashsale.stack.errors import StackError
+from flashsale.stack.keep import LAUNCHER_PID
 from flashsale.stack.servers import free_port
 
 _READY_S = 90.0
@@ -146,12 +147,12 @@ def _metrics_folder(name: str) -> str:
 
 
 def _require_free(name: str, port: str) -> None:
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise StackError(f"{name}={port} is not a port number")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", int(port)))
-        except ValueError as error:
-            raise StackError(f"{name}={port} is not a port number") from error
         except OSError as error:
             raise StackError(f"port {port} is in use; stop what uses it or choose another: {name}=... make up") from error
 
@@ -178,7 +179,7 @@ def _run_processes(environment: dict[str, str], of_mirror: dict[str, str], comma
     for name, line in parse_procfile((BASE_DIR / "Procfile").read_text(encoding="utf-8")).processes.items():
         if name == "mirror" and not of_mirror:
             continue
-        own = environment | {"PATH": path} | (of_mirror if name == "mirror" else {})
+        own = environment | {"PATH": path, LAUNCHER_PID: str(os.getpid())} | (of_mirror if name == "mirror" else {})
         manager.add_process(name, f"exec {keep} sh -c 'exec {line}'", env=own, cwd=str(BASE_DIR))
     result: list[int] = []
     watcher = threading.Thread(target=_watch, args=(environment, command, result), daemon=True)

@@ -12,7 +12,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 from flashsale.core.redis_client import gate_client
 from inventory.admission import gate, keys
 from orders.models import Order
-from tests.conftest import eventually
+from tests.conftest import Process, eventually, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -299,6 +299,80 @@ def test_what_is_not_json_is_refused(http, customer, raw):
         assert answer.status in ((400, 404) if "tokens" in path else (400,)), (path, answer.text)
 
 
+def test_a_quantity_over_the_items_limit_names_its_field(http, make_item, buy):
+    make_item(units=3, per_customer=2)
+
+    _, answer = buy(quantity=3)
+
+    assert (answer.status, answer.json["code"], list(answer.json["errors"])) == (400, "invalid", ["quantity"])
+
+
+def test_money_that_came_after_the_cancellation_is_seen_to_go_back(http, make_item, buy, customer, workers):
+    make_item(units=1, window_s=1)
+    _, accepted = buy(payment_method="pm_slow")
+
+    def refunded():
+        order = http("GET", accepted.json["status_url"], user=customer).json
+        refund = order["payment"] and order["payment"]["refund"]
+        return refund and refund["status"] == "succeeded" and order
+
+    with running(Process("sweeper", "python", "manage.py", "sweep")):
+        order = eventually(refunded, within=30)
+
+    assert (order["status"], order["payment"]["status"]) == ("cancelled", "succeeded")
+    assert order["payment"]["refund"] == {"status": "succeeded", "amount": "10.00", "reason": "order_not_waiting"}
+
+
+@pytest.mark.parametrize("twice", [b'"quantity": 1, "quantity": 2', b'"seq": "1", "seq": "1"'])
+def test_a_name_that_stands_twice_is_refused(http, make_item, customer, twice):
+    item = make_item(units=3)
+    token = http("POST", "sales/drop/items/thing/purchase-tokens/", {}, customer).json["token"]
+    body = {"token": token, "sku": "thing", "quantity": 1, "source": "shop", "seq": "1"}
+
+    answer = http("POST", "orders/", raw=json.dumps(body).encode()[:-1] + b", " + twice + b"}", user=customer)
+
+    assert (answer.status, answer.json["code"]) == (400, "invalid")
+    assert gate.stocks([item.pk]) == {item.pk: 3}
+    assert http("POST", "orders/", body, customer).status == 202
+
+
+KNOWN = {"username": "ada", "password": "12345"}
+
+
+@pytest.mark.parametrize(
+    ("body", "wrong"),
+    [
+        (KNOWN | {"password": 12345}, "password"),
+        (KNOWN | {"username": 1}, "username"),
+        (KNOWN | {"username": None}, "username"),
+        (KNOWN | {"username": "a\x00"}, "username"),
+        (KNOWN | {"password": ""}, "password"),
+        (KNOWN | {"otp": "1"}, "otp"),
+        ({"username": "ada"}, "password"),
+    ],
+)
+def test_sign_in_takes_no_unknown_fields_and_no_other_types(http, django_user_model, body, wrong):
+    django_user_model.objects.create_user("ada", password="12345")
+
+    answer = http("POST", "auth/token/", body)
+
+    assert (answer.status, answer.json["code"], list(answer.json["errors"])) == (400, "invalid", [wrong])
+
+
+def test_access_tokens_are_renewed_and_kept_by_no_cache(http, django_user_model):
+    django_user_model.objects.create_user("ada", password="12345")
+
+    signed_in = http("POST", "auth/token/", KNOWN)
+    renewed = http("POST", "auth/token/refresh/", {"refresh": signed_in.json["refresh"]})
+    refused = [
+        http("POST", "auth/token/refresh/", body) for body in ({"refresh": 1}, {"refresh": signed_in.json["refresh"], "x": 1})
+    ]
+
+    assert (signed_in.status, renewed.status, [each.status for each in refused]) == (200, 200, [400, 400])
+    assert {answer.headers["Cache-Control"] for answer in (signed_in, renewed)} == {"no-store"}
+    assert http("GET", "orders/", headers={"Authorization": f"Bearer {renewed.json['access']}"}).status == 200
+
+
 def test_a_large_body_is_413_another_type_415_another_method_405(http, customer):
     large = http("POST", "orders/", raw=b'{"seq": "' + b"1" * 17_000 + b'"}', user=customer)
     form = http("POST", "orders/", raw=b"a=1", user=customer, headers={"Content-Type": "application/x-www-form-urlencoded"})
@@ -318,9 +392,38 @@ def test_an_address_that_is_none_is_404(http, customer, path):
     assert (answer.status, answer.json["code"]) == (404, "not_found")
 
 
+def test_a_left_out_slash_is_told_without_losing_the_request(http, live_url, customer):
+    sent = urllib.request.Request(f"{live_url}/api/v1/orders", data=b"{}", method="POST")
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(sent, timeout=15)
+
+    assert (raised.value.status, raised.value.headers["Location"]) == (308, "/api/v1/orders/")
+
+
+def test_a_host_that_is_not_ours_is_refused_in_the_apis_shape(http):
+    answer = http("GET", "sales/", headers={"Host": "elsewhere.example"})
+
+    assert (answer.status, answer.json["code"]) == (400, "invalid")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics"])
+def test_operators_addresses_are_only_read(http, path):
+    assert http("POST", path, {}).status == 405
+
+
 @pytest.mark.parametrize("header", ["Bearer", "Bearer x", "Bearer a.b.c", "Basic eDp5", "Bearer \xff"])
 def test_a_broken_access_token_is_401(http, header):
     assert http("GET", "orders/", headers={"Authorization": header.encode("latin-1").decode("latin-1")}).status == 401
+
+
+def test_the_schema_tells_the_shape_of_errors_and_of_sign_in(http):
+    schema = http("GET", "/api/schema/?format=json").json
+
+    calls = [call for path in schema["paths"].values() for call in path.values()]
+    assert all("application/problem+json" in call["responses"]["default"]["content"] for call in calls)
+    assert set(schema["components"]["schemas"]["SignIn"]["properties"]) == {"username", "password"}
+    assert set(schema["components"]["schemas"]["Tokens"]["properties"]) == {"access", "refresh"}
 
 
 def test_the_schema_the_docs_and_the_health_answer(http, workers):

@@ -15,6 +15,7 @@ from django.urls import reverse
 
 from flashsale.core.clock import now
 from flashsale.core.redis_client import gate_client
+from flashsale.limits.models import LimitRule
 from flashsale.stack.servers import free_port
 from inventory.admission import gate, keys
 from inventory.errors import Ended, Paused
@@ -625,6 +626,19 @@ def test_who_may_change_orders_may_cancel_them(client, waiting_order):
         act(worker, "cancel", order)
 
     assert history_of(order) == [("seller", "Cancelled by staff.")]
+
+
+@pytest.mark.parametrize("ticked", ["abc", "\x00", "9" * 30, ""])
+@pytest.mark.parametrize(
+    ("name", "model"), [("pause", Sale), ("cancel", Order), ("run_again", DeadLetter), ("disable", LimitRule)]
+)
+def test_an_action_on_what_can_be_no_row_does_nothing(admin_client, waiting_order, letter, name, model, ticked):
+    url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+    answer = admin_client.post(url, {"action": name, "_selected_action": [ticked]})
+
+    assert answer.status_code in (200, 302)
+    assert (Sale.objects.get().state, Order.objects.get().status) == ("open", "pending_payment")
 
 
 def test_what_is_not_there_is_no_error(admin_client, make_item):

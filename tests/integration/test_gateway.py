@@ -242,6 +242,40 @@ def test_a_body_without_end_is_cut_off(gateway):
     assert sent < 64
 
 
+UNREADABLE = {
+    "headers over the limit": (b"GET /api/v1/sales/ HTTP/1.1\r\nHost: localhost\r\nX-Long: %s\r\n\r\n" % (b"a" * 20_000), 431),
+    "an address over the limit": (b"GET /api/v1/sales/?q=%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % (b"a" * 20_000), 431),
+    "no http": (b"hello\r\n\r\n", 400),
+    "no host": (b"GET /api/v1/sales/ HTTP/1.1\r\n\r\n", 400),
+    "an escaped slash": (b"GET /api/v1/sales/a%2Fb/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 400),
+    "two lengths": (b"POST /api/v1/orders/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
+    "an upgrade": (b"GET /api/v1/sales/ HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 403),
+}
+
+
+@pytest.mark.parametrize("sent", UNREADABLE)
+def test_what_the_gateway_refuses_by_itself_has_the_apis_shape(gateway, sent):
+    request, status = UNREADABLE[sent]
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10, source_address=("127.0.0.42", 0)) as client:
+        client.sendall(request)
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+
+        assert (answer.status, problem((answer.status, answer.headers, answer.read()))) == (
+            status,
+            {400: "invalid", 403: "forbidden", 431: "headers_too_large"}[status],
+        )
+
+
+def test_a_client_of_http_1_0_is_served(gateway):
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10, source_address=("127.0.0.43", 0)) as client:
+        client.sendall(b"GET /api/v1/sales/ HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+
+        assert (answer.status, json.loads(answer.read())) == (200, [])
+
+
 def test_the_admin_takes_forms_that_the_api_would_not(gateway):
     form = b"a=" + b"x" * 100_000
 

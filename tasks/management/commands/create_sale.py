@@ -10,7 +10,7 @@ from django.utils.dateparse import parse_datetime
 from flashsale.core.clock import now
 from flashsale.core.errors import Invalid
 from inventory import services
-from inventory.models import SaleItem
+from inventory.models import MOST_UNITS, SaleItem
 from tasks import gate_sync
 
 
@@ -28,6 +28,13 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _seconds(text: str) -> timedelta:
+    try:
+        return timedelta(seconds=float(text))
+    except OverflowError as error:
+        raise ValueError(text) from error
+
+
 class Command(BaseCommand):
     help = "A sale with one item, open at once unless told otherwise, its gate warmed."
 
@@ -40,12 +47,12 @@ class Command(BaseCommand):
         parser.add_argument("--per-customer", type=int, default=1)
         parser.add_argument("--opens-at", type=_moment, default=None, help="RFC 3339; now when left out")
         parser.add_argument("--closes-at", type=_moment, default=None, help="RFC 3339; a week after it opens when left out")
-        parser.add_argument("--payment-window", type=float, default=600, help="seconds")
+        parser.add_argument("--payment-window", type=_seconds, default=timedelta(minutes=10), help="seconds")
         parser.add_argument("--waiting-room", type=int, default=None, metavar="RATE", help="customers called up per second")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["units"] < 0 or options["payment_window"] <= 0:
-            raise CommandError("--units must not be negative, --payment-window must be positive")
+        if not 0 <= options["units"] <= MOST_UNITS:
+            raise CommandError(f"--units is 0 to {MOST_UNITS}")
         try:
             item = self._create(options)
         except Invalid as error:
@@ -61,7 +68,7 @@ class Command(BaseCommand):
             name=options["slug"],
             opens_at=opens_at,
             closes_at=options["closes_at"] or opens_at + timedelta(days=7),
-            payment_window=timedelta(seconds=options["payment_window"]),
+            payment_window=options["payment_window"],
             waiting_room_rate=options["waiting_room"],
         )
         return services.add_item(

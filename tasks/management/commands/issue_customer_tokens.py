@@ -1,9 +1,12 @@
+import re
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from flashsale.edge import customers
+
+PREFIX = re.compile(r"[\w@+.-]{0,100}")  # what a user name may hold, with room for the number
 
 
 class Command(BaseCommand):
@@ -16,5 +19,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["count"] < 1:
             raise CommandError("--count must be at least 1")
+        if not PREFIX.fullmatch(options["prefix"]):
+            raise CommandError("--prefix is up to 100 letters, digits and _ @ + . -")
         for name, token in customers.issue(options["prefix"], options["count"]):
             self.stdout.write(f"{name}\t{token}")

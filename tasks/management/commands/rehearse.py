@@ -48,8 +48,13 @@ class Command(BaseCommand):
         parser.add_argument("--mode", choices=("split", "mirror"), default=None, help=how)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if min(options["units"], options["buyers"], options["seconds"]) <= 0 or (options["rate"] or 1) <= 0:
+        if min(options["units"], options["buyers"], options["seconds"]) <= 0 or (
+            options["rate"] is not None and options["rate"] <= 0
+        ):
             raise CommandError("--units, --buyers, --seconds and --rate must be positive")
+        for name in ("json", "plot"):
+            if options[name] and not options[name].absolute().parent.is_dir():
+                raise CommandError(f"--{name}: there is no folder {options[name].parent}")
         if options["canary"] is None:
             if options["canary_rate"] is not None or options["mode"] is not None:
                 raise CommandError("--canary-rate and --mode are for --canary")
