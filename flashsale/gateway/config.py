@@ -1,6 +1,7 @@
 """Fills in the files of ``deploy/envoy``: what Envoy starts with, and where requests go."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -22,6 +23,11 @@ def _problem(status: int, code: str, detail: str) -> str:
     return json.dumps(body(status, code, detail)).replace("%", "%%").replace("'", "''")
 
 
+def _endpoints(addresses: Sequence[tuple[str, int]]) -> str:
+    sockets = [{"socket_address": {"address": host, "port_value": port}} for host, port in addresses]
+    return json.dumps([{"endpoint": {"address": each}} for each in sockets])
+
+
 def gateway(directory: Path) -> str:
     """Envoy's bootstrap as JSON.
 
@@ -40,8 +46,7 @@ def gateway(directory: Path) -> str:
             "MIRROR_HOST": settings.GATEWAY_MIRROR[0],
             "MIRROR_PORT": settings.GATEWAY_MIRROR[1],
             "CANARY_LUA": json.dumps((_SOURCES / "canary.lua").read_text(encoding="utf-8")),
-            "WEB_HOST": settings.GATEWAY_WEB[0],
-            "WEB_PORT": settings.GATEWAY_WEB[1],
+            "WEB_ENDPOINTS": _endpoints(settings.GATEWAY_WEB),
             "RATELIMIT_HOST": settings.GATEWAY_RATELIMIT[0],
             "RATELIMIT_PORT": settings.GATEWAY_RATELIMIT[1],
             "TRUSTED_HOPS": settings.GATEWAY_TRUSTED_HOPS,

@@ -68,7 +68,20 @@ def address(name: str, default: str) -> tuple[str, int]:
     Raises:
         MissingSetting: not one.
     """
-    host, _, port = os.environ.get(name, default).rpartition(":")
+    return _address(name, os.environ.get(name, default))
+
+
+def addresses(name: str, default: str) -> list[tuple[str, int]]:
+    """A comma-separated list of ``host:port``, at least one.
+
+    Raises:
+        MissingSetting: not that.
+    """
+    return [_address(name, text) for text in names(name, default) or [""]]
+
+
+def _address(name: str, text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
     if not host or not port.isdigit():
-        raise MissingSetting(f"{name} must be host:port")
+        raise MissingSetting(f"{name} must be host:port, not {text!r}")
     return host, int(port)

@@ -5,7 +5,7 @@ from flashsale.settings import env
 GATEWAY_DIR = env.text("GATEWAY_DIR", str(env.VAR_DIR / "gateway"))
 GATEWAY_LISTEN = env.address("GATEWAY_LISTEN", "127.0.0.1:8000")
 GATEWAY_ADMIN_PORT = env.integer("GATEWAY_ADMIN_PORT", 9901)  # on loopback: metrics, draining
-GATEWAY_WEB = env.address("GATEWAY_WEB", "127.0.0.1:8001")
+GATEWAY_WEB = env.addresses("GATEWAY_WEB", "127.0.0.1:8001")  # one or several, by commas
 GATEWAY_CANARY = env.address("GATEWAY_CANARY", "127.0.0.1:8002")
 GATEWAY_MIRROR = env.address("GATEWAY_MIRROR", "127.0.0.1:8003")
 MIRROR_PASSWORD = env.text("MIRROR_PASSWORD", "")  # of the role that `manage.py mirror_role` makes

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -281,6 +282,63 @@ def test_a_web_process_that_is_away_is_a_503_in_the_apis_shape(gateway, tmp_path
 
     assert (found[0], problem(found)) == (503, "unavailable")
     assert found[1]["retry-after"] == "1"
+
+
+@contextmanager
+def another_gateway(folder, *webs):
+    """A gateway in front of these ports of the loopback address."""
+    other = Gateway(folder)
+    other.variables["GATEWAY_WEB"] = ",".join(f"127.0.0.1:{port}" for port in webs)
+    envoy = other.start_envoy()
+    with running(envoy):
+        eventually(lambda: _listens(other.port), within=20, what=envoy.log)
+        yield other
+
+
+def test_a_web_process_that_is_away_leaves_its_share_to_the_others(gateway, tmp_path):
+    with another_gateway(tmp_path, free_port(), gateway.web_port) as other:
+        answers = [other.send("GET", "/health/live", address="127.0.0.60")[0] for _ in range(20)]
+
+    assert answers == [200] * 20
+
+
+def test_requests_go_to_all_web_processes(tmp_path):
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    with another_gateway(tmp_path, *(listener.getsockname()[1] for listener in listeners)) as other:
+        clients = [socket.create_connection(("127.0.0.1", other.port), timeout=20) for _ in range(8)]
+        for client in clients:
+            client.sendall(b"GET /held HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        asked = [_asked(listeners, b"/held") for _ in clients]
+
+    assert {connection.getsockname() for connection in asked} == {listener.getsockname() for listener in listeners}
+
+
+def test_an_order_that_a_web_process_may_have_taken_is_not_sent_to_another(tmp_path):
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    content = b'{"units": 1}'
+    with another_gateway(tmp_path, *(listener.getsockname()[1] for listener in listeners)) as other:
+        with ThreadPoolExecutor() as pool:
+            sent = pool.submit(other.send, "POST", "/api/v1/orders/", address="127.0.0.61", content=content)
+            taken = _asked(listeners, b"POST")
+            taken.close()
+            answer = sent.result(10)
+        again = _asked(listeners, b"POST", within=1.5)
+
+    assert (answer[0], problem(answer)) == (503, "unavailable")
+    assert again is None
+
+
+def _asked(listeners, request, within=10.0):
+    """The next connection with such a request, None if there is none in time; health checks are hung up on."""
+    deadline = time.monotonic() + within
+    while (left := deadline - time.monotonic()) > 0:
+        for listener in select.select(listeners, [], [], left)[0]:
+            connection, _ = listener.accept()
+            connection.settimeout(5)
+            if request in connection.recv(4096):
+                return connection
+            connection.close()
+    return None
 
 
 def test_sigterm_ends_the_gateway_after_what_is_under_way(gateway, tmp_path):
