@@ -3,7 +3,6 @@
 import asyncio
 import random
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -22,14 +21,14 @@ _SPARE_SHARE = 0.35
 class Crowd:
     """All clients of a sale, between ``async with``'s two ends. ``history`` is what they saw."""
 
-    def __init__(self, urls: Sequence[str], stage: Stage, *, seed: int, rate: float, seconds: float) -> None:
+    def __init__(self, url: str, stage: Stage, *, seed: int, rate: float, seconds: float) -> None:
         """
         Args:
-            urls: the shop's addresses; each request takes one of them.
+            url: the shop's address: its gateway.
             rate: arrivals per second, on average.
             seconds: for how long they arrive.
         """
-        self._urls = urls
+        self._url = url
         self._stage = stage
         self._rate = rate
         self._seconds = seconds
@@ -72,7 +71,7 @@ class Crowd:
     ) -> Operation:
         """One call, written down before it is sent and when it ends."""
         operation = self.history.begin(kind, customer.id, request, time.time())
-        url = self._chance.choice(self._urls) + path
+        url = self._url + path
         headers = {"Authorization": f"Bearer {customer.jwt}"}
         method = "GET" if kind == "read" else "POST"
         try:

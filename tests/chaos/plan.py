@@ -23,6 +23,8 @@ PROCESSES = (
     "beat",
     "sweeper",
     "gateway",
+    "gateway/child",
+    "ratelimit",
 )
 GATE, BROKER, POSTGRESQL = SERVERS = ("gate", "broker", "postgresql")
 BACKEND = "postgresql/child"

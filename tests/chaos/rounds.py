@@ -62,7 +62,7 @@ def play(cluster: Cluster, plan: Plan, folder: Path, *, slug: str, rate: float, 
     (folder / "plan.txt").write_text(f"{plan}\n", encoding="utf-8")
     visits = max(1, int(plan.seconds * rate))
     stage = shop.open_sale(slug, seconds=open_s, customers=max(8, visits // 2), scale=visits / 600)
-    crowd = Crowd(cluster.web_urls, stage, seed=plan.seed, rate=rate, seconds=plan.seconds)
+    crowd = Crowd(cluster.gateway_url, stage, seed=plan.seed, rate=rate, seconds=plan.seconds)
     cluster.network.run(crowd.__aenter__()).result()
     selling = cluster.network.run(crowd.run())
     try:

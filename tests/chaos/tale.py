@@ -18,6 +18,7 @@ class Tale(Story):
         self._tell_of_lost_answers()
         self._tell_of_poison()
         self.books.messages = [Message("dispatch", "tasks.sweep"), Message("unacked", "tasks.cancel_unpaid", due_at=1e9)]
+        self.books.messages.append(Message("unacked", "tasks.create_orders", returns_at=1e9))
         self.close()
         self.books.healed_at, self.books.settled_at = 900.0, self.books.taken_at
 

@@ -20,6 +20,12 @@ def a_step_is_still_to_be_tried_again(tale: Tale) -> None:
     tale.books.messages.append(Message("unacked", "tasks.create_orders", due_at=1e9))
 
 
+@breaks("queues_are_empty")
+def what_a_dead_worker_held_does_not_come_back(tale: Tale) -> None:
+    overdue = tale.books.taken_at - 0.1
+    tale.books.messages.append(Message("unacked", "tasks.create_orders", returns_at=overdue))
+
+
 @breaks("streams_are_empty")
 def an_order_waits_in_the_stream(tale: Tale) -> None:
     tale.books.gates[0].streamed.append("waiting")
