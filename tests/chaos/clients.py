@@ -16,6 +16,7 @@ _METHODS = ("pm_ok", "pm_declined", "pm_unknown", "pm_unavailable", "pm_slow", N
 _WEIGHTS = (40, 8, 10, 8, 6, 28)
 _LATER_METHODS = ("pm_ok", "pm_declined", "pm_unknown", "pm_slow")
 _SPARE_SHARE = 0.35
+_ASKING = 8  # at once, when all is over
 
 
 class Crowd:
@@ -57,6 +58,25 @@ class Crowd:
             number += 1
             await asyncio.sleep(0.2)
         return None
+
+    async def ask_all(self, within_s: float) -> list[str]:
+        """Every customer looks at each of their orders until they are answered; the orders of which they were not, in time."""
+        told = {op.order_id: op.customer for op in self.history.of("order") if op.result == "ok" and op.order_id}
+        customers = {customer.id: customer for customer in self._stage.customers}
+        turns, deadline = asyncio.Semaphore(_ASKING), time.monotonic() + within_s
+
+        async def ask(order: str) -> bool:
+            async with turns:
+                while time.monotonic() < deadline:
+                    path = f"/api/v1/orders/{order}/"
+                    seen = await self.send("read", customers[told[order]], {"order": order}, path)
+                    if seen.result != "unknown":
+                        return True
+                    await asyncio.sleep(0.3)
+            return False
+
+        answered = await asyncio.gather(*map(ask, told))
+        return [order for order, is_answered in zip(told, answered, strict=True) if not is_answered]
 
     async def __aenter__(self) -> "Crowd":
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=5)

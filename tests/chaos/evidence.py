@@ -9,14 +9,14 @@ from typing import TypeVar
 from orders.states import TRANSITIONS
 from tasks.intake import OrderRequest
 from tests.chaos.history import History, Operation
-from tests.chaos.rows import Books, Charge, Event, Gate, Intake, Item, Order, Payment, Refund
+from tests.chaos.rows import Books, Charge, Event, Gate, Intake, Item, Loss, Order, Payment, Refund
 
 T = TypeVar("T")
 END_STATES = frozenset({"paid", "cancelled", "rejected", "refunded"})
 HOLDING = frozenset({"reserved", "pending_payment"})
 BOUGHT = frozenset({"paid", "refunded"})
 OPEN_PAYMENT = frozenset({"created", "processing", "unknown"})
-SEQ_TAKEN = "seq_taken"
+SEQ_TAKEN, LOST = "seq_taken", "lost"
 
 
 NEXT = {str(state): frozenset(str(target) for target in targets) for state, targets in TRANSITIONS.items()}
@@ -131,6 +131,16 @@ class Evidence:
     def attempts(self, order: Order | Intake) -> list[Operation]:
         """The operations that asked for exactly this order, whatever became of them."""
         return [op for op in self.placed.get(sender(order), []) if _is_request_of(op, order)]
+
+    def is_lost(self, order: str | None) -> bool:
+        """The ledger has written it off because the gate's disk was lost before it was deducted."""
+        row = self.orders.get(str(order))
+        return row is not None and row.reason == LOST
+
+    def lost_between(self, first: Operation, later: Operation) -> list[Loss]:
+        """The gate's disks that were lost after the one began and before the other ended: what it kept of the one is gone."""
+        until = later.completed_at or self.books.taken_at
+        return [loss for loss in self.books.losses if first.invoked_at <= loss.at <= until]
 
     def is_poison(self, order: str) -> bool:
         """The run made it impossible on purpose."""

@@ -9,14 +9,17 @@ from pathlib import Path
 import psutil
 
 from flashsale.stack.errors import StackError
+from flashsale.stack.servers import Server, Valkey
 from tests.chaos.cluster import Cluster, children_of
 from tests.chaos.plan import POSTGRESQL, SERVERS, Fault, Plan
+from tests.chaos.rows import Loss
+from tests.chaos.wreck import waiting_orders
 
 _START_S = 20.0
 
 
 class Nemesis:
-    """``log``: what was done, a line each."""
+    """``log``: what was done, a line each. ``losses``: the gate's disks that were taken."""
 
     def __init__(self, cluster: Cluster, log: Path) -> None:
         self._cluster = cluster
@@ -24,6 +27,7 @@ class Nemesis:
         self._stopped: dict[Fault, list[psutil.Process]] = {}
         self._started_at = time.monotonic()
         self.count = 0
+        self.losses: list[Loss] = []
 
     def run(self, plan: Plan) -> None:
         """All of the plan, in real time; everything is healed when it returns."""
@@ -47,7 +51,7 @@ class Nemesis:
             "crash": self._crash,
             "restart": self._restart,
             "lose": self._lose,
-            "lose-gate": self._lose,
+            "lose-gate": self._lose_gate,
             "fill": self._fill,
         }
         self._note(fault, ways.get(fault.kind, self._spoil)(fault))
@@ -113,9 +117,22 @@ class Nemesis:
     def _lose(self, fault: Fault) -> str:
         server = self._cluster.servers[fault.target]
         server.kill()
+        self._delete(server)
+        return "killed, data deleted"
+
+    def _lose_gate(self, fault: Fault) -> str:
+        server = self._cluster.servers[fault.target]
+        assert isinstance(server, Valkey)
+        server.kill()
+        died_at = time.time()
+        self.losses.append(Loss(died_at, waiting_orders(server, self._cluster.folder / f"wreck-{self.count}")))
+        self._delete(server)
+        return f"killed, data deleted, {len(self.losses[-1].waiting)} orders waited"
+
+    @staticmethod
+    def _delete(server: Server) -> None:
         for path in (server.folder / server.name).iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        return "killed, data deleted"
 
     def _fill(self, fault: Fault) -> str:
         self._cluster.disks[fault.target].fill()

@@ -73,7 +73,7 @@ class Profile:
 PROFILES = {
     "mixed": Profile(_ALL, (0.2, 2.5)),
     # With its disk gone too, the gate takes orders with it that were admitted and not yet deducted: weaker promises.
-    "disk-loss": Profile({**_ALL, "lose-gate": 4}, (0.2, 2.5)),
+    "disk-loss": Profile({**_ALL, "lose-gate": 12}, (0.2, 2.5)),
     "storm": Profile({**_ALL, "crash": 6, "half-open": 3, "deaf": 3, "cut": 3}, (0.0, 0.4), at_once=3),
     "soak": Profile(_ALL, (12, 30)),
     "calm": Profile({}, (1, 1)),

@@ -147,6 +147,7 @@ class Story:
         return {
             "id": order.id,
             "status": order.status,
+            "reason": order.reason,
             "sku": order.sku,
             "quantity": order.units,
             "total": str(order.total),

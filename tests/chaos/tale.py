@@ -1,7 +1,10 @@
 """One sale with everything in it that may happen in a sale that goes well."""
 
+from uuid import UUID
+
+from tests.chaos.evidence import LOST
 from tests.chaos.history import Operation
-from tests.chaos.rows import Charge, Event, Letter, Message, Order, Payment
+from tests.chaos.rows import Charge, Event, Letter, Loss, Message, Order, Payment
 from tests.chaos.story import ENDINGS, Story
 
 _POISON = "00000000-0000-0000-0000-00000000dead"
@@ -12,8 +15,10 @@ class Tale(Story):
 
     def __init__(self) -> None:
         super().__init__(units=30)
+        lost = self._tell_of_a_lost_disk()
         self.cast = {str(ending): self.buy(customer, ending) for customer, ending in enumerate(ENDINGS, 1)}
         self.cast["silent"] = self.buy(20, "paid", 2, watched=False)
+        self.cast["lost"] = lost
         self._tell_of_repetitions()
         self._tell_of_lost_answers()
         self._tell_of_poison()
@@ -43,6 +48,30 @@ class Tale(Story):
         self.told("order", 25, self.body(seq="poison"), 202, {"id": _POISON})
         self.books.letters = [Letter(1, "tasks.deduct_inventory", f"[[['1-1', {{'id': '{_POISON}'}}]]]", "planted")]
         self.books.poison = frozenset({_POISON})
+
+    def _tell_of_a_lost_disk(self) -> Order:
+        request = self.body(2)
+        order = self._row(str(UUID(int=next(self._numbers))), 26, request, "")
+        self._event(order, "queued")
+        self.told("order", 26, request, 202, {"id": order.id})
+        self.read(order)
+        self.books.losses = [Loss(self.tick(), frozenset({order.id}))]
+        self.told("order", 26, request, 409, {"code": "token_invalid"})
+        self.told("order", 27, request | {"token": "another"}, 409, {"code": "sold_out"})
+        self.told("read", 26, {"order": order.id}, 503, {"code": "unavailable"})
+        order.reason, order.units, order.source, order.seq, order.digest = LOST, 0, "", order.id, ""
+        self._event(order, "rejected")
+        self.read(order)
+        self.buy(26, "paid", seq=request["seq"])
+        return order
+
+    def first_of_lost(self) -> Operation:
+        """The request of the order that went with the gate's disk."""
+        return next(op for op in self.history.of("order") if op.order_id == self.cast["lost"].id)
+
+    def last_of_lost(self) -> Operation:
+        """The answer that gave it an end."""
+        return [op for op in self.history.of("read") if op.order_id == self.cast["lost"].id][-1]
 
     def asked(self, order: Order) -> Operation:
         """The operation that made it."""
