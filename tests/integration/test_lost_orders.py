@@ -18,6 +18,7 @@ from orders import services
 from orders.models import GateEffect, Intake, Order, OrderEvent
 from tasks import gate_effects, gate_sync, order_ids, sweeps
 from tasks.audit import audit
+from tasks.models import DeadLetter
 from tests.conftest import client_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -77,6 +78,25 @@ def test_an_order_lost_with_the_gates_disk_ends_as_rejected(make_item, customer,
     after = gate.snapshot(item.pk)
     assert (after.stock, after.held, after.buyers) == (5, {}, {})
     assert audit().is_clean
+
+
+def test_a_lost_order_whose_customer_is_gone_as_well_ends_for_good(make_item, customer, order, api, gate_server):
+    item = make_item(units=5)
+    keep_asleep(item)
+    order_id = order(item, customer, units=1).order_id
+    customer.delete()
+
+    lose_disk(gate_server)
+    gate_sync.refresh_gates()
+    first = view(api, order_id).json()
+    Intake.objects.update(created_at=now() - timedelta(minutes=5))
+    sweeps.run_all()
+
+    assert (first["status"], first["reason"]) == ("rejected", "lost")
+    assert view(api, order_id).json() == first
+    assert not DeadLetter.objects.exists()
+    report = audit()
+    assert (report.is_clean, report.in_flight) == (True, 0)
 
 
 def test_a_lost_order_can_be_neither_paid_nor_cancelled_seen_before_or_not(make_item, customers, order, gate_server):
