@@ -23,7 +23,7 @@ def collect(
     healed_at: float | None = None,
     settled_at: float | None = None,
     losses: Iterable[rows.Loss] = (),
-    poison: Iterable[str] = (),
+    gone: Iterable[int] = (),
 ) -> Books:
     """The books of these sales, PostgreSQL's in one snapshot.
 
@@ -32,10 +32,10 @@ def collect(
         healed_at: when the last fault ended, in seconds since the epoch.
         settled_at: when the run saw the last order end.
         losses: of the gate's disk.
-        poison: orders that the run made impossible on purpose.
+        gone: customers whose account was deleted before they ordered.
     """
     wanted = list(slugs)
-    books = Books(time.time(), healed_at=healed_at, settled_at=settled_at, losses=list(losses), poison=frozenset(poison))
+    books = Books(time.time(), healed_at=healed_at, settled_at=settled_at, losses=list(losses), gone=frozenset(gone))
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")

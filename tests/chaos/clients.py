@@ -16,6 +16,7 @@ _METHODS = ("pm_ok", "pm_declined", "pm_unknown", "pm_unavailable", "pm_slow", N
 _WEIGHTS = (40, 8, 10, 8, 6, 28)
 _LATER_METHODS = ("pm_ok", "pm_declined", "pm_unknown", "pm_slow")
 _SPARE_SHARE = 0.35
+_GONE_SHARE = 0.03
 _ASKING = 8  # at once, when all is over
 
 
@@ -62,7 +63,7 @@ class Crowd:
     async def ask_all(self, within_s: float) -> list[str]:
         """Every customer looks at each of their orders until they are answered; the orders of which they were not, in time."""
         told = {op.order_id: op.customer for op in self.history.of("order") if op.result == "ok" and op.order_id}
-        customers = {customer.id: customer for customer in self._stage.customers}
+        customers = {customer.id: customer for customer in (*self._stage.customers, *self._stage.gone)}
         turns, deadline = asyncio.Semaphore(_ASKING), time.monotonic() + within_s
 
         async def ask(order: str) -> bool:
@@ -118,7 +119,8 @@ class _Buyer:
         stage = crowd.stage
         scarce = [sku for sku in stage.per_customer if sku != stage.spare]
         self._sku = stage.spare if chance.random() < _SPARE_SHARE else chance.choice(scarce)
-        self._customer = chance.choice(stage.customers)
+        self._is_gone = chance.random() < _GONE_SHARE and not name.startswith("probe")
+        self._customer = chance.choice(stage.gone if self._is_gone else stage.customers)
         self._seq = f"{stage.slug}:{name}"
 
     async def visit(self) -> None:
@@ -128,6 +130,9 @@ class _Buyer:
             return
         order = await self._order(body)
         if order is None:
+            return
+        if self._is_gone:
+            await self._look(order)
             return
         await self._misbehave(body)
         await asyncio.gather(self._follow_up(order, body), self._look(order))

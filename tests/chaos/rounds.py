@@ -2,11 +2,12 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos import settled, shop
+from tests.chaos import settled, shop, staff
 from tests.chaos.clients import Crowd
 from tests.chaos.cluster import Cluster
 from tests.chaos.history import History
@@ -68,6 +69,7 @@ def play(cluster: Cluster, plan: Plan, folder: Path, *, slug: str, rate: float, 
     (folder / "plan.txt").write_text(f"{plan}\n", encoding="utf-8")
     visits = max(1, int(plan.seconds * rate))
     stage = shop.open_sale(slug, seconds=open_s, customers=max(8, visits // 2), scale=visits / 600)
+    gone = [customer.id for customer in stage.gone]
     crowd = Crowd(cluster.gateway_url, stage, seed=plan.seed, rate=rate, seconds=plan.seconds)
     cluster.network.run(crowd.__aenter__()).result()
     selling = cluster.network.run(crowd.run())
@@ -79,21 +81,33 @@ def play(cluster: Cluster, plan: Plan, folder: Path, *, slug: str, rate: float, 
         settled_s, left = _await_rest(slug, healed_at, selling)
         served_s = served.result(2 * LIVENESS_S)
         selling.result(2 * LIVENESS_S)
+        if settled_s is not None:
+            left = _reject_half(slug, gone)
         unanswered = cluster.network.run(crowd.ask_all(LIVENESS_S)).result(2 * LIVENESS_S)
     finally:
         cluster.network.run(crowd.__aexit__()).result()
         crowd.history.save(folder / "history.jsonl")
     settled_at = None if settled_s is None else healed_at + settled_s
-    books = collect([slug], healed_at=healed_at, settled_at=settled_at, losses=nemesis.losses)
+    books = collect([slug], healed_at=healed_at, settled_at=settled_at, losses=nemesis.losses, gone=gone)
     verdict = check(crowd.history, books)
-    late = [] if settled_s is not None else [f"not at rest {LIVENESS_S:.0f} s after the last heal: {left}"]
+    late = [f"not at rest after {LIVENESS_S:.0f} s: {left}"] if left else []
     late += [] if served_s is not None else [f"nobody could buy within {LIVENESS_S:.0f} s of the last heal"]
     late += [f"the customer of order {order} was not told of it in time" for order in unanswered]
     outcome = "failed" if late and verdict.outcome != "unknown" else verdict.outcome
     summary = "\n".join([*late, verdict.summary()])
-    lost = sum(order.reason == LOST for order in books.orders)
+    staff.reject_poison(gone)
+    lost = sum(order.reason == LOST for order in (*books.orders, *books.intake))
     (folder / "verdict.txt").write_text(f"{outcome}\n{summary}\n", encoding="utf-8")
     return Round(plan, crowd.history, outcome, summary, settled_s, served_s, lost)
+
+
+def _reject_half(slug: str, gone: Sequence[int]) -> dict[str, int]:
+    """Staff reject every second order that the ledger cannot take; what the gate was then not told of in time."""
+    staff.reject_poison(gone, every=2)
+    deadline = time.monotonic() + LIVENESS_S
+    while (left := settled.on_its_way(slug)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return left
 
 
 def _await_rest(slug: str, healed_at: float, selling: "Future[None]") -> tuple[float | None, dict[str, int]]:

@@ -190,7 +190,8 @@ class Books:
     """Everything, at one quiet moment.
 
     What only the run knows: ``healed_at``, when its last fault ended; ``settled_at``, when it saw the last order end;
-    ``losses``, the gate's disks that it took; ``poison``, the orders that it made impossible on purpose.
+    ``losses``, the gate's disks that it took; ``gone``, the customers whose account it
+    deleted before they ordered; ``poison``, orders that it made impossible in other ways.
     """
 
     taken_at: float
@@ -212,5 +213,6 @@ class Books:
     audit: list[str] = field(default_factory=list)
     healed_at: float | None = None
     settled_at: float | None = None
+    gone: frozenset[int] = frozenset()
     losses: list[Loss] = field(default_factory=list)
     poison: frozenset[str] = frozenset()

@@ -2,16 +2,16 @@
 
 from uuid import UUID
 
-from tests.chaos.evidence import LOST
+from tests.chaos.evidence import LOST, POISONED
 from tests.chaos.history import Operation
-from tests.chaos.rows import Charge, Event, Letter, Loss, Message, Order, Payment
+from tests.chaos.rows import Charge, Event, Intake, Letter, Loss, Message, Movement, Order, Payment
 from tests.chaos.story import ENDINGS, Story
 
 _POISON = "00000000-0000-0000-0000-00000000dead"
 
 
 class Tale(Story):
-    """``cast``: the orders, by their endings; ``silent`` is one that nobody looks at."""
+    """``cast``: the orders, by their endings; ``silent`` is one that nobody looks at. ``rejected``: it cannot be a row."""
 
     def __init__(self) -> None:
         super().__init__(units=30)
@@ -19,6 +19,7 @@ class Tale(Story):
         self.cast = {str(ending): self.buy(customer, ending) for customer, ending in enumerate(ENDINGS, 1)}
         self.cast["silent"] = self.buy(20, "paid", 2, watched=False)
         self.cast["lost"] = lost
+        self._tell_of_a_customer_who_is_gone()
         self._tell_of_repetitions()
         self._tell_of_lost_answers()
         self._tell_of_poison()
@@ -64,6 +65,30 @@ class Tale(Story):
         self.read(order)
         self.buy(26, "paid", seq=request["seq"])
         return order
+
+    def _tell_of_a_customer_who_is_gone(self) -> None:
+        self.books.gone = frozenset({28})
+        request = self.body()
+        self.rejected = Intake(
+            id=str(UUID(int=next(self._numbers))),
+            item=self.item.id,
+            customer=28,
+            sku=self.item.sku,
+            units=0,
+            price=self.item.price,
+            currency="EUR",
+            source="",
+            seq="",
+            digest="",
+            method="",
+            reason=POISONED,
+        )
+        order = {"order": self.rejected.id}
+        self.told("order", 28, request, 202, {"id": self.rejected.id})
+        self.told("read", 28, order, 200, {"status": "reserved", "reason": ""})
+        self.books.intake.append(self.rejected)
+        self.books.movements += [Movement(self.item.id, kind, 1, self.rejected.id) for kind in ("reserve", "release")]
+        self.told("read", 28, order, 200, {"status": "rejected", "reason": POISONED})
 
     def first_of_lost(self) -> Operation:
         """The request of the order that went with the gate's disk."""

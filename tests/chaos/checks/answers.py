@@ -66,7 +66,10 @@ def _wrong_answer(pair: str, first: Operation, other: Operation, *, is_told: boo
 
 
 def reads_never_go_backwards(evidence: Evidence) -> Iterator[str]:
-    """What a client reads of an order after another read is that state or one that may follow it."""
+    """What a client reads of an order after another read is that state or one that may follow it.
+
+    An order that the ledger cannot take may be rejected from wherever it stands.
+    """
     for order, operations in evidence.about.items():
         reads = [op for op in operations if _status(op)]
         ended = sorted(reads, key=lambda op: op.completed_at or 0.0)
@@ -77,7 +80,7 @@ def reads_never_go_backwards(evidence: Evidence) -> Iterator[str]:
                 seen.add(_status(ended[upto]))
                 upto += 1
             for before in sorted(seen):
-                if _status(read) not in reachable(before):
+                if _status(read) not in reachable(before) and not (evidence.is_poison(order) and _status(read) == "rejected"):
                     yield f"order {order} was read as {before} and then by customer {read.customer} as {_status(read)}"
 
 
