@@ -153,7 +153,7 @@ class Story:
             "total": str(order.total),
             "currency": order.currency,
             "source": order.source,
-            "seq": order.seq,
+            "seq": order.seq if order.source else "",
             "history": [{"status": event.status} for event in self.books.events if event.order == order.id],
         }
 
