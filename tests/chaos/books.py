@@ -24,6 +24,7 @@ def collect(
     settled_at: float | None = None,
     losses: Iterable[rows.Loss] = (),
     gone: Iterable[int] = (),
+    poison: Iterable[str] = (),
 ) -> Books:
     """The books of these sales, PostgreSQL's in one snapshot.
 
@@ -33,9 +34,17 @@ def collect(
         settled_at: when the run saw the last order end.
         losses: of the gate's disk.
         gone: customers whose account was deleted before they ordered.
+        poison: orders that were spoilt on their way.
     """
     wanted = list(slugs)
-    books = Books(time.time(), healed_at=healed_at, settled_at=settled_at, losses=list(losses), gone=frozenset(gone))
+    books = Books(
+        time.time(),
+        healed_at=healed_at,
+        settled_at=settled_at,
+        losses=list(losses),
+        gone=frozenset(gone),
+        poison=frozenset(poison),
+    )
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")

@@ -137,6 +137,10 @@ class Evidence:
         row = self.orders.get(str(order)) or self.intake.get(str(order))
         return row is not None and row.reason == LOST
 
+    def is_written_off(self, order: Order) -> bool:
+        """Of such an order the row keeps only whose it was."""
+        return order.reason in (LOST, POISONED)
+
     def lost_between(self, first: Operation, later: Operation) -> list[Loss]:
         """The gate's disks that were lost after the one began and before the other ended: what it kept of the one is gone."""
         until = later.completed_at or self.books.taken_at

@@ -10,8 +10,9 @@ import psutil
 
 from flashsale.stack.errors import StackError
 from flashsale.stack.servers import Server, Valkey
+from tests.chaos import poison
 from tests.chaos.cluster import Cluster, children_of
-from tests.chaos.plan import POSTGRESQL, SERVERS, Fault, Plan
+from tests.chaos.plan import LINK_KINDS, POSTGRESQL, SERVERS, Fault, Plan
 from tests.chaos.rows import Loss
 from tests.chaos.wreck import waiting_orders
 
@@ -19,7 +20,7 @@ _START_S = 20.0
 
 
 class Nemesis:
-    """``log``: what was done, a line each. ``losses``: the gate's disks that were taken."""
+    """``log``: what was done, a line each. ``losses``: of the gate's disk. ``poison``: orders that were spoilt."""
 
     def __init__(self, cluster: Cluster, log: Path) -> None:
         self._cluster = cluster
@@ -28,6 +29,7 @@ class Nemesis:
         self._started_at = time.monotonic()
         self.count = 0
         self.losses: list[Loss] = []
+        self.poison: list[str] = []
 
     def run(self, plan: Plan) -> None:
         """All of the plan, in real time; everything is healed when it returns."""
@@ -53,6 +55,7 @@ class Nemesis:
             "lose": self._lose,
             "lose-gate": self._lose_gate,
             "fill": self._fill,
+            "poison": self._poison,
         }
         self._note(fault, ways.get(fault.kind, self._spoil)(fault))
 
@@ -66,7 +69,7 @@ class Nemesis:
         elif fault.kind == "fill":
             self._cluster.disks[fault.target].empty()
             self._start(fault.target)
-        elif fault.kind != "kill":
+        elif fault.kind in LINK_KINDS:
             self._cluster.network.call(self._cluster.network.links[fault.target].heal)
         if fault.seconds:
             self._note(fault, "healed")
@@ -137,6 +140,14 @@ class Nemesis:
     def _fill(self, fault: Fault) -> str:
         self._cluster.disks[fault.target].fill()
         return "no byte free"
+
+    def _poison(self, fault: Fault) -> str:
+        way = poison.WAYS[fault.pick % len(poison.WAYS)]
+        order = poison.spoil_one(self._cluster.addresses["REDIS_URL"], way)
+        if order is None:
+            return "nobody waited"
+        self.poison.append(order)
+        return f"order {order}: {way}"
 
     def _spoil(self, fault: Fault) -> str:
         link, call = self._cluster.network.links[fault.target], self._cluster.network.call

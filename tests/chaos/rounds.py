@@ -88,7 +88,7 @@ def play(cluster: Cluster, plan: Plan, folder: Path, *, slug: str, rate: float, 
         cluster.network.run(crowd.__aexit__()).result()
         crowd.history.save(folder / "history.jsonl")
     settled_at = None if settled_s is None else healed_at + settled_s
-    books = collect([slug], healed_at=healed_at, settled_at=settled_at, losses=nemesis.losses, gone=gone)
+    books = collect([slug], healed_at=healed_at, settled_at=settled_at, losses=nemesis.losses, gone=gone, poison=nemesis.poison)
     verdict = check(crowd.history, books)
     late = [f"not at rest after {LIVENESS_S:.0f} s: {left}"] if left else []
     late += [] if served_s is not None else [f"nobody could buy within {LIVENESS_S:.0f} s of the last heal"]

@@ -19,6 +19,7 @@ class Tale(Story):
         self.cast = {str(ending): self.buy(customer, ending) for customer, ending in enumerate(ENDINGS, 1)}
         self.cast["silent"] = self.buy(20, "paid", 2, watched=False)
         self.cast["lost"] = lost
+        self.cast["spoilt"] = self._tell_of_a_spoilt_order()
         self._tell_of_a_customer_who_is_gone()
         self._tell_of_repetitions()
         self._tell_of_lost_answers()
@@ -48,7 +49,7 @@ class Tale(Story):
     def _tell_of_poison(self) -> None:
         self.told("order", 25, self.body(seq="poison"), 202, {"id": _POISON})
         self.books.letters = [Letter(1, "tasks.deduct_inventory", f"[[['1-1', {{'id': '{_POISON}'}}]]]", "planted")]
-        self.books.poison = frozenset({_POISON})
+        self.books.poison = frozenset({_POISON, self.cast["spoilt"].id})
 
     def _tell_of_a_lost_disk(self) -> Order:
         request = self.body(2)
@@ -60,9 +61,7 @@ class Tale(Story):
         self.told("order", 26, request, 409, {"code": "token_invalid"})
         self.told("order", 27, request | {"token": "another"}, 409, {"code": "sold_out"})
         self.told("read", 26, {"order": order.id}, 503, {"code": "unavailable"})
-        order.reason, order.units, order.source, order.seq, order.digest = LOST, 0, "", order.id, ""
-        self._event(order, "rejected")
-        self.read(order)
+        self._write_off(order, LOST)
         self.buy(26, "paid", seq=request["seq"])
         return order
 
@@ -89,6 +88,21 @@ class Tale(Story):
         self.books.intake.append(self.rejected)
         self.books.movements += [Movement(self.item.id, kind, 1, self.rejected.id) for kind in ("reserve", "release")]
         self.told("read", 28, order, 200, {"status": "rejected", "reason": POISONED})
+
+    def _tell_of_a_spoilt_order(self) -> Order:
+        order = self._row(str(UUID(int=next(self._numbers))), 29, self.body(), "")
+        self._event(order, "queued")
+        self.told("order", 29, self.body(seq=order.seq), 202, {"id": order.id})
+        self.read(order)
+        self.books.movements += [Movement(self.item.id, kind, 1, order.id) for kind in ("reserve", "release")]
+        self.told("read", 29, {"order": order.id}, 200, self.view(order) | {"status": "reserved"})
+        self._write_off(order, POISONED)
+        return order
+
+    def _write_off(self, order: Order, reason: str) -> None:
+        order.reason, order.units, order.source, order.seq, order.digest = reason, 0, "", order.id, ""
+        self._event(order, "rejected")
+        self.read(order)
 
     def first_of_lost(self) -> Operation:
         """The request of the order that went with the gate's disk."""

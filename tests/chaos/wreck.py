@@ -1,12 +1,12 @@
 """What was on a gate's disk when the gate died: a copy of the disk, read by a server of its own."""
 
-import json
 import shutil
 from pathlib import Path
 
 import redis
 
 from flashsale.stack.servers import Valkey
+from tests.chaos.poison import order_in
 
 
 def waiting_orders(server: Valkey, folder: Path) -> frozenset[str]:
@@ -21,11 +21,7 @@ def waiting_orders(server: Valkey, folder: Path) -> frozenset[str]:
     try:
         with redis.Redis.from_url(copy.url, decode_responses=True) as client:
             streams = list(client.scan_iter("fs:*:admitted", count=1_000))
-            return frozenset(_id(fields["o"]) for stream in streams for _, fields in client.xrange(stream))
+            return frozenset(order_in(fields["o"]) for stream in streams for _, fields in client.xrange(stream))
     finally:
         copy.kill()
         shutil.rmtree(folder)
-
-
-def _id(line: str) -> str:
-    return str(json.loads(line)["id"])

@@ -20,6 +20,12 @@ def a_poisoned_order_stays_half_made(tale: Tale) -> None:
     tale.rejected.reason, tale.rejected.units = "sold_out", 1
 
 
+@breaks("poisoned_orders_have_an_end", "reads_agree_with_the_books")
+def a_spoilt_order_is_sold_out(tale: Tale) -> None:
+    tale.cast["spoilt"].reason = "sold_out"
+    tale.books.movements = [line for line in tale.books.movements if line.order != tale.cast["spoilt"].id]
+
+
 @breaks("movements_are_those_of_the_orders", "ledger_adds_up")
 def the_units_of_a_poisoned_order_do_not_go_back(tale: Tale) -> None:
     lines = tale.books.movements
