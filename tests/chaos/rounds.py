@@ -82,7 +82,7 @@ def play(cluster: Cluster, plan: Plan, folder: Path, *, slug: str, rate: float, 
         served_s = served.result(2 * LIVENESS_S)
         selling.result(2 * LIVENESS_S)
         if settled_s is not None:
-            left = _reject_half(slug, gone)
+            left = _reject_half(slug, gone, nemesis.poison)
         unanswered = cluster.network.run(crowd.ask_all(LIVENESS_S)).result(2 * LIVENESS_S)
     finally:
         cluster.network.run(crowd.__aexit__()).result()
@@ -90,20 +90,20 @@ def play(cluster: Cluster, plan: Plan, folder: Path, *, slug: str, rate: float, 
     settled_at = None if settled_s is None else healed_at + settled_s
     books = collect([slug], healed_at=healed_at, settled_at=settled_at, losses=nemesis.losses, gone=gone, poison=nemesis.poison)
     verdict = check(crowd.history, books)
-    late = [f"not at rest after {LIVENESS_S:.0f} s: {left}"] if left else []
+    late = [] if settled_s is not None and not left else [f"not at rest after {LIVENESS_S:.0f} s: {left}"]
     late += [] if served_s is not None else [f"nobody could buy within {LIVENESS_S:.0f} s of the last heal"]
     late += [f"the customer of order {order} was not told of it in time" for order in unanswered]
     outcome = "failed" if late and verdict.outcome != "unknown" else verdict.outcome
     summary = "\n".join([*late, verdict.summary()])
-    staff.reject_poison(gone)
+    staff.reject_poison(gone, nemesis.poison)
     lost = sum(order.reason == LOST for order in (*books.orders, *books.intake))
     (folder / "verdict.txt").write_text(f"{outcome}\n{summary}\n", encoding="utf-8")
     return Round(plan, crowd.history, outcome, summary, settled_s, served_s, lost)
 
 
-def _reject_half(slug: str, gone: Sequence[int]) -> dict[str, int]:
+def _reject_half(slug: str, gone: Sequence[int], spoilt: Sequence[str]) -> dict[str, int]:
     """Staff reject every second order that the ledger cannot take; what the gate was then not told of in time."""
-    staff.reject_poison(gone, every=2)
+    staff.reject_poison(gone, spoilt, every=2)
     deadline = time.monotonic() + LIVENESS_S
     while (left := settled.on_its_way(slug)) and time.monotonic() < deadline:
         time.sleep(0.2)

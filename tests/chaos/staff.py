@@ -4,8 +4,8 @@ from collections.abc import Collection
 from uuid import UUID
 
 
-def reject_poison(gone: Collection[int], *, every: int = 1) -> list[UUID]:
-    """Reject orders of customers who are gone, each ``every``-th of those that wait, the oldest first; letters of others stay.
+def reject_poison(gone: Collection[int], spoilt: Collection[str], *, every: int = 1) -> list[UUID]:
+    """Reject orders of customers who are gone and spoilt ones, each ``every``-th that waits, the oldest first; no other letters.
 
     Raises:
         GateUnavailable, GateMissing: nobody can say what a letter holds.
@@ -15,7 +15,7 @@ def reject_poison(gone: Collection[int], *, every: int = 1) -> list[UUID]:
     from tasks.models import DeadLetter
 
     waiting = Intake.objects.filter(payload__customer__in=list(gone)).values_list("pk", flat=True)
-    theirs = [str(pk) for pk in waiting]
-    letters = DeadLetter.objects.filter(resolved_at=None, task="tasks.create_orders").order_by("pk")
-    found = [letter for letter in letters if any(order in str(letter.args) for order in theirs)]
+    poisoned = [*spoilt, *map(str, waiting)]
+    letters = DeadLetter.objects.filter(resolved_at=None).order_by("pk")
+    found = [letter for letter in letters if any(order in str(letter.args) for order in poisoned)]
     return [order for letter in found[::every] for order in poison.reject(letter, "staff")]
