@@ -5,7 +5,7 @@ from uuid import UUID
 
 
 def reject_poison(gone: Collection[int], spoilt: Collection[str], *, every: int = 1) -> list[UUID]:
-    """Reject orders of customers who are gone and spoilt ones, each ``every``-th that waits, the oldest first; no other letters.
+    """Reject orders of customers who are gone and spoilt ones, each ``every``-th that waits, the oldest first; no other.
 
     Raises:
         GateUnavailable, GateMissing: nobody can say what a letter holds.
