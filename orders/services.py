@@ -381,6 +381,11 @@ def forget_effects(ids: Iterable[int]) -> None:
     GateEffect.objects.filter(pk__in=list(ids)).delete()
 
 
+def waits_in_intake(order_id: UUID) -> bool:
+    """Whether the order is yet to become a row."""
+    return Intake.objects.filter(pk=order_id).exclude(reason__in=WRITTEN_OFF).exists()
+
+
 def stale_intake(limit: int) -> list[UUID]:
     """Orders that should have become rows some seconds ago, in the order of their admission."""
     rows = Intake.objects.exclude(reason__in=WRITTEN_OFF).extra(where=["created_at < now() - interval '3 seconds'"])
