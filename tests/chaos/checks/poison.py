@@ -6,10 +6,12 @@ from tests.chaos.evidence import LOST, POISONED, Evidence
 
 
 def poisoned_orders_have_an_end(evidence: Evidence) -> Iterator[str]:
-    """An order that cannot be a row is rejected and has no units, or stands in a dead letter of its own."""
+    """An order that cannot be a row is rejected and has no units, or stands in an open dead letter of its own; never both."""
     for order in sorted(evidence.poison):
         row = evidence.intake.get(order) or evidence.orders.get(order)
         is_over = row is not None and row.reason in (LOST, POISONED) and row.units == 0
+        if is_over and evidence.waits_for_staff(order):
+            yield f"order {order} is over, and a dead letter is open for it"
         if not is_over and not evidence.waits_for_staff(order):
             where = "no book" if row is None else f"the books ({getattr(row, 'status', 'intake')}, {row.reason or 'no reason'})"
             yield f"order {order} cannot be a row; it is in no dead letter and in {where}"

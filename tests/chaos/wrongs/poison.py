@@ -20,6 +20,11 @@ def a_poisoned_order_stays_half_made(tale: Tale) -> None:
     tale.rejected.reason, tale.rejected.units = "sold_out", 1
 
 
+@breaks("poisoned_orders_have_an_end")
+def a_dead_letter_of_a_rejected_order_is_opened_again(tale: Tale) -> None:
+    tale.books.letters.append(Letter(3, "tasks.create_orders", f"[['{tale.rejected.id}']]", "IntegrityError()"))
+
+
 @breaks("poisoned_orders_have_an_end", "reads_agree_with_the_books")
 def a_spoilt_order_is_sold_out(tale: Tale) -> None:
     tale.cast["spoilt"].reason = "sold_out"
