@@ -62,7 +62,7 @@ def nothing_is_left_locked(evidence: Evidence) -> Iterator[str]:
 
 
 def short_lived_keys_expire(evidence: Evidence) -> Iterator[str]:
-    """Tokens, receipts and wake-up marks go by themselves."""
+    """Tokens, receipts, wake-up marks and what was staged for a gate that died meanwhile go by themselves."""
     yield from (f"{key} never expires" for key in evidence.books.immortals)
 
 
