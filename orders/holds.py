@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import Sum
 
 from inventory.admission.admitted import Piece, Streamed
-from orders.models import POISONED, WRITTEN_OFF, GateEffect, Intake, Order
+from orders.models import WRITTEN_OFF, GateEffect, Intake, Order
 from orders.states import OrderStatus
 
 _PIECE = 10_000  # holds or buyers in a piece, about
@@ -103,7 +103,7 @@ class InFlight:
 
 def in_flight(items: Sequence[int]) -> Mapping[int, InFlight]:
     """By item, for those of which there is something."""
-    intake = Counter(Intake.objects.filter(item_id__in=items).exclude(reason=POISONED).values_list("item_id", flat=True))
+    intake = Counter(Intake.objects.filter(item_id__in=items).exclude(reason__in=WRITTEN_OFF).values_list("item_id", flat=True))
     effects = Counter(GateEffect.objects.filter(item_id__in=items).values_list("item_id", flat=True))
     return {item: InFlight(intake[item], effects[item]) for item in intake.keys() | effects.keys()}
 
@@ -138,5 +138,5 @@ def written_off(order_ids: Iterable[UUID]) -> set[UUID]:
     """Those of these orders that were written off, so that the gate must hold nothing for them."""
     ids = list(order_ids)
     rows = Order.objects.filter(pk__in=ids, status=OrderStatus.REJECTED, reason__in=WRITTEN_OFF)
-    without_a_row = Intake.objects.filter(pk__in=ids, reason=POISONED)
+    without_a_row = Intake.objects.filter(pk__in=ids, reason__in=WRITTEN_OFF)
     return {*rows.values_list("pk", flat=True), *without_a_row.values_list("pk", flat=True)}

@@ -172,8 +172,8 @@ def create(order_ids: Iterable[UUID]) -> Created:
 def _create(ids: Sequence[UUID]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "DELETE FROM orders_intake WHERE id = ANY(%s::uuid[]) AND reason <> %s RETURNING payload, reason",
-            [[str(pk) for pk in ids], POISONED],
+            "DELETE FROM orders_intake WHERE id = ANY(%s::uuid[]) AND reason <> ALL(%s) RETURNING payload, reason",
+            [[str(pk) for pk in ids], list(WRITTEN_OFF)],
         )
         taken = [
             (AdmittedOrder.from_payload(payload if isinstance(payload, dict) else json.loads(payload)), reason)
@@ -379,9 +379,14 @@ def forget_effects(ids: Iterable[int]) -> None:
     GateEffect.objects.filter(pk__in=list(ids)).delete()
 
 
+def waits_in_intake(order_id: UUID) -> bool:
+    """Whether the order is yet to become a row."""
+    return Intake.objects.filter(pk=order_id).exclude(reason__in=WRITTEN_OFF).exists()
+
+
 def stale_intake(limit: int) -> list[UUID]:
     """Orders that should have become rows some seconds ago, in the order of their admission."""
-    rows = Intake.objects.exclude(reason=POISONED).extra(where=["created_at < now() - interval '3 seconds'"])
+    rows = Intake.objects.exclude(reason__in=WRITTEN_OFF).extra(where=["created_at < now() - interval '3 seconds'"])
     rows = rows.order_by("created_at", "pk")
     return list(rows.values_list("pk", flat=True)[:limit])
 

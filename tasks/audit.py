@@ -108,7 +108,7 @@ def _stuck(items: list[int]) -> list[str]:
     rows = _rows(
         "SELECT id::text, status FROM orders_order WHERE item_id = ANY(%s) AND status IN ('reserved', 'pending_payment') "
         "AND expires_at < now() - make_interval(secs => %s) UNION ALL SELECT id::text, 'intake' FROM orders_intake "
-        "WHERE item_id = ANY(%s) AND reason <> 'poisoned' AND created_at < now() - make_interval(secs => %s)",
+        "WHERE item_id = ANY(%s) AND reason NOT IN ('lost', 'poisoned') AND created_at < now() - make_interval(secs => %s)",
         items,
         _GRACE_S,
         items,

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from celery import shared_task
+from django.db import transaction
 
 from flashsale.core.ids import item_of_order
 from orders import services
@@ -20,7 +21,14 @@ def create(order_ids: list[UUID]) -> list[UUID]:
     """The orders that are rows now; the others are rejected or wait in the dead letters, one by one."""
     made = services.create(order_ids)
     for pk, error in made.poisoned.items():
-        args = [[str(pk)]]
-        if not poison.end_at_once("tasks.create_orders", args, error, poison.Poisoned(pk, 0, item_of_order(pk))):
-            dead_letters.bury("tasks.create_orders", args, error, attempts=1)
+        if not poison.end_at_once("tasks.create_orders", [[str(pk)]], error, poison.Poisoned(pk, 0, item_of_order(pk))):
+            _set_aside(pk, error)
     return made.ids
+
+
+def _set_aside(pk: UUID, error: Exception) -> None:
+    """Into the dead letters, but for an order that staff have rejected since it failed: who does that holds its letter."""
+    with transaction.atomic():
+        is_written = dead_letters.bury("tasks.create_orders", [[str(pk)]], error, attempts=1)
+        if not is_written or not services.waits_in_intake(pk):
+            transaction.set_rollback(True)

@@ -49,6 +49,7 @@ def place_order(customer: int, request: OrderRequest) -> gate.Admission:
 
     Raises:
         Refused, Invalid, GateUnavailable: nothing happened.
+        OrderInDoubt: nothing happened now; whether it did before can be said when the ledger is back.
     """
     try:
         admission = _admit(customer, request)
@@ -112,11 +113,15 @@ def _headers(rule: Rule, item: int, retry_after_s: float) -> dict[str, str]:
 
 
 def _from_ledger(customer: int, request: OrderRequest) -> gate.Admission | None:
-    """The order of a receipt that the gate has forgotten."""
+    """The order of a receipt that the gate has forgotten.
+
+    Raises:
+        OrderInDoubt: the ledger is away, and it alone could know.
+    """
     try:
         found = selectors.by_source_seq(request.source, request.seq)
-    except Error:
-        return None
+    except Error as error:
+        raise OrderInDoubt(retry_after=1) from error
     if found is None:
         return None
     order_id, owner, digest = found

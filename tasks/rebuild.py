@@ -25,7 +25,7 @@ from orders import holds
 from tasks.models import GateMend
 
 logger = logging.getLogger(__name__)
-_LOCK_TTL_MS = 30_000
+_LOCK_TTL_MS = 10_000  # prolonged while it goes on; how long a sale stays paused when the gate or its rebuilder dies half-way
 # One snapshot's worth: what is done again when the process dies, and how long a gate waits for its neighbours.
 _MOST_ITEMS, _MOST_UNITS = 250, 250_000
 _AT_ONCE = 2  # one reads from the database while the other writes to the gate

@@ -22,6 +22,8 @@ def collect(
     *,
     healed_at: float | None = None,
     settled_at: float | None = None,
+    losses: Iterable[rows.Loss] = (),
+    gone: Iterable[int] = (),
     poison: Iterable[str] = (),
 ) -> Books:
     """The books of these sales, PostgreSQL's in one snapshot.
@@ -30,10 +32,19 @@ def collect(
         slugs: the sales of the run.
         healed_at: when the last fault ended, in seconds since the epoch.
         settled_at: when the run saw the last order end.
-        poison: orders that the run made impossible on purpose.
+        losses: of the gate's disk.
+        gone: customers whose account was deleted before they ordered.
+        poison: orders that were spoilt on their way.
     """
     wanted = list(slugs)
-    books = Books(time.time(), healed_at=healed_at, settled_at=settled_at, poison=frozenset(poison))
+    books = Books(
+        time.time(),
+        healed_at=healed_at,
+        settled_at=settled_at,
+        losses=list(losses),
+        gone=frozenset(gone),
+        poison=frozenset(poison),
+    )
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")

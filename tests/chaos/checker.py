@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from tests.chaos.checks import answers, lives, money, quiet, stock
+from tests.chaos.checks import answers, lives, losses, money, poison, quiet, stock
 from tests.chaos.evidence import Evidence
 from tests.chaos.history import History
 from tests.chaos.rows import Books
@@ -23,6 +23,11 @@ PROMISES: tuple[Promise, ...] = (
     lives.no_order_is_cancelled_early,
     lives.customers_have_their_word,
     lives.ends_come_in_time,
+    losses.only_a_lost_disk_loses_orders,
+    losses.lost_orders_have_an_end,
+    poison.poisoned_orders_have_an_end,
+    poison.poisoned_orders_are_told_of,
+    poison.dead_letters_hold_one_order,
     stock.nothing_is_oversold,
     stock.nobody_is_over_the_limit,
     stock.ledger_adds_up,

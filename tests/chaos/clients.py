@@ -3,7 +3,6 @@
 import asyncio
 import random
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -17,19 +16,21 @@ _METHODS = ("pm_ok", "pm_declined", "pm_unknown", "pm_unavailable", "pm_slow", N
 _WEIGHTS = (40, 8, 10, 8, 6, 28)
 _LATER_METHODS = ("pm_ok", "pm_declined", "pm_unknown", "pm_slow")
 _SPARE_SHARE = 0.35
+_GONE_SHARE = 0.03
+_ASKING = 8  # at once, when all is over
 
 
 class Crowd:
     """All clients of a sale, between ``async with``'s two ends. ``history`` is what they saw."""
 
-    def __init__(self, urls: Sequence[str], stage: Stage, *, seed: int, rate: float, seconds: float) -> None:
+    def __init__(self, url: str, stage: Stage, *, seed: int, rate: float, seconds: float) -> None:
         """
         Args:
-            urls: the shop's addresses; each request takes one of them.
+            url: the shop's address: its gateway.
             rate: arrivals per second, on average.
             seconds: for how long they arrive.
         """
-        self._urls = urls
+        self._url = url
         self._stage = stage
         self._rate = rate
         self._seconds = seconds
@@ -59,6 +60,25 @@ class Crowd:
             await asyncio.sleep(0.2)
         return None
 
+    async def ask_all(self, within_s: float) -> list[str]:
+        """Every customer looks at each of their orders until they are answered; the orders of which they were not, in time."""
+        told = {op.order_id: op.customer for op in self.history.of("order") if op.result == "ok" and op.order_id}
+        customers = {customer.id: customer for customer in (*self._stage.customers, *self._stage.gone)}
+        turns, deadline = asyncio.Semaphore(_ASKING), time.monotonic() + within_s
+
+        async def ask(order: str) -> bool:
+            async with turns:
+                while time.monotonic() < deadline:
+                    path = f"/api/v1/orders/{order}/"
+                    seen = await self.send("read", customers[told[order]], {"order": order}, path)
+                    if seen.result != "unknown":
+                        return True
+                    await asyncio.sleep(0.3)
+            return False
+
+        answered = await asyncio.gather(*map(ask, told))
+        return [order for order, is_answered in zip(told, answered, strict=True) if not is_answered]
+
     async def __aenter__(self) -> "Crowd":
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=5)
         self._http = aiohttp.ClientSession(timeout=_TIMEOUT, connector=connector)
@@ -72,7 +92,7 @@ class Crowd:
     ) -> Operation:
         """One call, written down before it is sent and when it ends."""
         operation = self.history.begin(kind, customer.id, request, time.time())
-        url = self._chance.choice(self._urls) + path
+        url = self._url + path
         headers = {"Authorization": f"Bearer {customer.jwt}"}
         method = "GET" if kind == "read" else "POST"
         try:
@@ -99,7 +119,8 @@ class _Buyer:
         stage = crowd.stage
         scarce = [sku for sku in stage.per_customer if sku != stage.spare]
         self._sku = stage.spare if chance.random() < _SPARE_SHARE else chance.choice(scarce)
-        self._customer = chance.choice(stage.customers)
+        self._is_gone = chance.random() < _GONE_SHARE and not name.startswith("probe")
+        self._customer = chance.choice(stage.gone if self._is_gone else stage.customers)
         self._seq = f"{stage.slug}:{name}"
 
     async def visit(self) -> None:
@@ -109,6 +130,9 @@ class _Buyer:
             return
         order = await self._order(body)
         if order is None:
+            return
+        if self._is_gone:
+            await self._look(order)
             return
         await self._misbehave(body)
         await asyncio.gather(self._follow_up(order, body), self._look(order))

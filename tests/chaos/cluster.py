@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -28,8 +29,7 @@ _STOP_S = 20.0
 # Where a process of the Procfile runs twice, its name and its number differ.
 _COPIES = {"web": ("web-1", "web-2"), "settle": ("settle-1", "settle-2")}
 _RENAMED = {"-n settle@": "-n {name}@", "--workers 2": "--workers 1"}
-# Clients ask the web processes themselves: the gateway decides nothing of an order.
-_LEFT_OUT = ("flower", "ratelimit", "gateway", "canary", "mirror")
+_LEFT_OUT = ("flower", "canary", "mirror")
 
 
 class Kept:
@@ -108,18 +108,15 @@ class Cluster:
             name: self._embedded.servers[variable] for variable, name in _ADDRESSES.items()
         }
         self.processes: dict[str, Kept] = {}
-        self.web_urls: list[str] = []
+        self._web_ports = {name: str(free_port()) for name in _COPIES["web"]}
+        self.gateway_url = f"http://127.0.0.1:{free_port()}"
 
     def __enter__(self) -> "Cluster":
         try:
             self.addresses = self._embedded.__enter__()
             self.environment = self._environment()
-            subprocess.run(
-                [sys.executable, "manage.py", "migrate", "--no-input", "-v", "0"],
-                cwd=BASE_DIR,
-                env=self.environment | self.addresses,
-                check=True,
-            )
+            self._manage("migrate", "--no-input", "-v", "0")
+            self._manage("gateway_config")
             self._start_processes()
             self.await_ready()
         except BaseException:
@@ -141,6 +138,12 @@ class Cluster:
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
 
+    def _manage(self, *arguments: str) -> None:
+        environment = self.environment | self.addresses
+        subprocess.run(
+            [sys.executable, "manage.py", *arguments], cwd=BASE_DIR, env=environment, check=True, stdout=subprocess.DEVNULL
+        )
+
     def _keep_server_logs(self) -> None:
         for log in (self.folder / "servers").glob("*.log"):
             shutil.copy(log, self.logs)
@@ -158,8 +161,24 @@ class Cluster:
                 "PROMETHEUS_MULTIPROC_DIR": str(metrics),
                 "PYTHONUNBUFFERED": "1",
             }
+            | self._gateway_settings()
             | self._settings
         )
+
+    def _gateway_settings(self) -> dict[str, str]:
+        """The gateway stands before both web processes, and they believe nobody else about addresses."""
+        ratelimit_port = str(free_port())
+        return {
+            "GATEWAY_DIR": str(self.folder / "gateway"),
+            "GATEWAY_LISTEN": self.gateway_url.removeprefix("http://"),
+            "GATEWAY_ADMIN_PORT": str(free_port()),
+            "GATEWAY_WEB": ",".join(f"127.0.0.1:{port}" for port in self._web_ports.values()),
+            "GATEWAY_RATELIMIT": f"127.0.0.1:{ratelimit_port}",
+            "GATEWAY_CANARY": f"127.0.0.1:{free_port()}",  # nobody listens there, and no route leads there
+            "GATEWAY_MIRROR": f"127.0.0.1:{free_port()}",
+            "RATELIMIT_PORT": ratelimit_port,
+            "TRUSTED_PROXIES": "127.0.0.1/32",
+        }
 
     def _start_processes(self) -> None:
         lines = parse_procfile((BASE_DIR / "Procfile").read_text(encoding="utf-8")).processes
@@ -170,11 +189,8 @@ class Cluster:
                 text = line
                 for old, new in _RENAMED.items():
                     text = text.replace(old, new.format(name=name))
-                port = str(free_port())
-                environment = self.environment | {"APP_PORT": port}
+                environment = self.environment | {"APP_PORT": self._web_ports.get(name, "")}
                 self.processes[name] = Kept(name, text, environment, self.logs / f"{name}.log")
-                if kind == "web":
-                    self.web_urls.append(f"http://127.0.0.1:{port}")
 
     @property
     def missing(self) -> list[str]:
@@ -183,8 +199,13 @@ class Cluster:
         return targets + ([] if all(disk.is_mounted for disk in self.disks.values()) else ["fill"])
 
     def is_ready(self) -> bool:
-        """Whether each web process says that everything answers."""
-        return all(_answers(f"{url}/health/ready") for url in self.web_urls)
+        """Whether each web process says that everything answers, and the gateway and the service that it asks answer too."""
+        webs = [f"http://127.0.0.1:{port}/health/ready" for port in self._web_ports.values()]
+        return all(_answers(url) for url in [*webs, f"{self.gateway_url}/health/live"]) and self._service_listens()
+
+    def _service_listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", int(self.environment["RATELIMIT_PORT"]))) == 0
 
     def await_ready(self) -> None:
         """

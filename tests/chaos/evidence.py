@@ -9,14 +9,14 @@ from typing import TypeVar
 from orders.states import TRANSITIONS
 from tasks.intake import OrderRequest
 from tests.chaos.history import History, Operation
-from tests.chaos.rows import Books, Charge, Event, Gate, Intake, Item, Order, Payment, Refund
+from tests.chaos.rows import Books, Charge, Event, Gate, Intake, Item, Loss, Order, Payment, Refund
 
 T = TypeVar("T")
 END_STATES = frozenset({"paid", "cancelled", "rejected", "refunded"})
 HOLDING = frozenset({"reserved", "pending_payment"})
 BOUGHT = frozenset({"paid", "refunded"})
 OPEN_PAYMENT = frozenset({"created", "processing", "unknown"})
-SEQ_TAKEN = "seq_taken"
+SEQ_TAKEN, LOST, POISONED = "seq_taken", "lost", "poisoned"
 
 
 NEXT = {str(state): frozenset(str(target) for target in targets) for state, targets in TRANSITIONS.items()}
@@ -132,9 +132,36 @@ class Evidence:
         """The operations that asked for exactly this order, whatever became of them."""
         return [op for op in self.placed.get(sender(order), []) if _is_request_of(op, order)]
 
+    def is_lost(self, order: str | None) -> bool:
+        """The ledger has written it off because the gate's disk was lost before it was deducted."""
+        row = self.orders.get(str(order)) or self.intake.get(str(order))
+        return row is not None and row.reason == LOST
+
+    def is_written_off(self, order: Order) -> bool:
+        """Of such an order the row keeps only whose it was."""
+        return order.reason in (LOST, POISONED)
+
+    def lost_between(self, first: Operation, later: Operation) -> list[Loss]:
+        """The gate's disks that were lost after the one began and before the other ended: what it kept of the one is gone."""
+        until = later.completed_at or self.books.taken_at
+        return [loss for loss in self.books.losses if first.invoked_at <= loss.at <= until]
+
+    @cached_property
+    def poison(self) -> frozenset[str]:
+        """Orders that the run made impossible on purpose."""
+        gone = self.books.gone
+        told = {order for order, operation in self.acknowledged.items() if operation.customer in gone}
+        taken = {row.id for row in self.taken if row.customer in gone}
+        held = {order for gate in self.books.gates for order, (customer, _) in gate.held.items() if customer in gone}
+        return self.books.poison | told | taken | held
+
     def is_poison(self, order: str) -> bool:
         """The run made it impossible on purpose."""
-        return order in self.books.poison
+        return order in self.poison
+
+    def waits_for_staff(self, order: str) -> bool:
+        """It is poison, and an open dead letter names it."""
+        return self.is_poison(order) and any(order in letter.args for letter in self.books.letters)
 
 
 def _is_request_of(operation: Operation, order: Order | Intake) -> bool:

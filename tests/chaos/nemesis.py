@@ -9,14 +9,18 @@ from pathlib import Path
 import psutil
 
 from flashsale.stack.errors import StackError
+from flashsale.stack.servers import Server, Valkey
+from tests.chaos import poison
 from tests.chaos.cluster import Cluster, children_of
-from tests.chaos.plan import POSTGRESQL, SERVERS, Fault, Plan
+from tests.chaos.plan import LINK_KINDS, POSTGRESQL, SERVERS, Fault, Plan
+from tests.chaos.rows import Loss
+from tests.chaos.wreck import waiting_orders
 
 _START_S = 20.0
 
 
 class Nemesis:
-    """``log``: what was done, a line each."""
+    """``log``: what was done, a line each. ``losses``: of the gate's disk. ``poison``: orders that were spoilt."""
 
     def __init__(self, cluster: Cluster, log: Path) -> None:
         self._cluster = cluster
@@ -24,6 +28,8 @@ class Nemesis:
         self._stopped: dict[Fault, list[psutil.Process]] = {}
         self._started_at = time.monotonic()
         self.count = 0
+        self.losses: list[Loss] = []
+        self.poison: list[str] = []
 
     def run(self, plan: Plan) -> None:
         """All of the plan, in real time; everything is healed when it returns."""
@@ -47,8 +53,9 @@ class Nemesis:
             "crash": self._crash,
             "restart": self._restart,
             "lose": self._lose,
-            "lose-gate": self._lose,
+            "lose-gate": self._lose_gate,
             "fill": self._fill,
+            "poison": self._poison,
         }
         self._note(fault, ways.get(fault.kind, self._spoil)(fault))
 
@@ -62,7 +69,7 @@ class Nemesis:
         elif fault.kind == "fill":
             self._cluster.disks[fault.target].empty()
             self._start(fault.target)
-        elif fault.kind != "kill":
+        elif fault.kind in LINK_KINDS:
             self._cluster.network.call(self._cluster.network.links[fault.target].heal)
         if fault.seconds:
             self._note(fault, "healed")
@@ -113,13 +120,34 @@ class Nemesis:
     def _lose(self, fault: Fault) -> str:
         server = self._cluster.servers[fault.target]
         server.kill()
+        self._delete(server)
+        return "killed, data deleted"
+
+    def _lose_gate(self, fault: Fault) -> str:
+        server = self._cluster.servers[fault.target]
+        assert isinstance(server, Valkey)
+        server.kill()
+        died_at = time.time()
+        self.losses.append(Loss(died_at, waiting_orders(server, self._cluster.folder / f"wreck-{self.count}")))
+        self._delete(server)
+        return f"killed, data deleted, {len(self.losses[-1].waiting)} orders waited"
+
+    @staticmethod
+    def _delete(server: Server) -> None:
         for path in (server.folder / server.name).iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        return "killed, data deleted"
 
     def _fill(self, fault: Fault) -> str:
         self._cluster.disks[fault.target].fill()
         return "no byte free"
+
+    def _poison(self, fault: Fault) -> str:
+        way = poison.WAYS[fault.pick % len(poison.WAYS)]
+        order = poison.spoil_one(self._cluster.addresses["REDIS_URL"], way)
+        if order is None:
+            return "nobody waited"
+        self.poison.append(order)
+        return f"order {order}: {way}"
 
     def _spoil(self, fault: Fault) -> str:
         link, call = self._cluster.network.links[fault.target], self._cluster.network.call

@@ -23,6 +23,8 @@ PROCESSES = (
     "beat",
     "sweeper",
     "gateway",
+    "gateway/child",
+    "ratelimit",
 )
 GATE, BROKER, POSTGRESQL = SERVERS = ("gate", "broker", "postgresql")
 BACKEND = "postgresql/child"
@@ -48,6 +50,7 @@ KINDS = {
     "lose": Kind((BROKER,), 0.2, 2, "SIGKILL, started again without its data"),
     "lose-gate": Kind((GATE,), 0.2, 2, "SIGKILL, started again without its data"),
     "fill": Kind((GATE, BROKER), 0.5, 4, "disk full"),
+    "poison": Kind((GATE,), 0, 0, "a line in the stream that the ledger cannot take"),
     "slow": Kind(SERVERS, 1, 6, "every packet late", (5, 400), "ms"),
     "thin": Kind(SERVERS, 1, 6, "little bandwidth", (4, 64), "KiB/s"),
     "cut": Kind(SERVERS, 0.5, 7, "nothing passes, either way; delivered late"),
@@ -56,7 +59,7 @@ KINDS = {
     "reset": Kind(SERVERS, 0, 2, "connections reset, new ones too"),
 }
 LINK_KINDS = ("slow", "thin", "cut", "deaf", "half-open", "reset")
-_ALL = {"kill": 5, "pause": 4, "crash": 3, "restart": 1, "lose": 1, "fill": 1, **dict.fromkeys(LINK_KINDS, 1)}
+_ALL = {"kill": 5, "pause": 4, "crash": 3, "restart": 1, "lose": 1, "fill": 1, "poison": 2, **dict.fromkeys(LINK_KINDS, 1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Profile:
 PROFILES = {
     "mixed": Profile(_ALL, (0.2, 2.5)),
     # With its disk gone too, the gate takes orders with it that were admitted and not yet deducted: weaker promises.
-    "disk-loss": Profile({**_ALL, "lose-gate": 4}, (0.2, 2.5)),
+    "disk-loss": Profile({**_ALL, "lose-gate": 12}, (0.2, 2.5)),
     "storm": Profile({**_ALL, "crash": 6, "half-open": 3, "deaf": 3, "cut": 3}, (0.0, 0.4), at_once=3),
     "soak": Profile(_ALL, (12, 30)),
     "calm": Profile({}, (1, 1)),

@@ -62,9 +62,9 @@ def _streamed(entry: str, fields: dict[str, str]) -> str:
 
 
 def _read_keys(client: "redis.Redis", books: Books) -> None:
-    """Locks and staged keys are left behind by nobody who finished; what is made to expire does."""
+    """Locks are left behind by nobody who finished; what is made to expire does, and so what was staged when a gate died."""
     found = sorted(client.scan_iter("fs:*", count=5_000))
-    books.leftovers = [key for key in found if key.startswith("fs:lock:") or ":staged:" in key]
+    books.leftovers = [key for key in found if key.startswith("fs:lock:")]
     expiring = [key for key in found if any(part in _EXPIRING for part in key.split(":"))]
     pipe = client.pipeline(transaction=False)
     for key in expiring:

@@ -177,12 +177,21 @@ class Message:
     returns_at: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A gate died ``at`` and its disk was lost; ``waiting``: the orders that stood in its streams."""
+
+    at: float
+    waiting: frozenset[str]
+
+
 @dataclass(slots=True)
 class Books:
     """Everything, at one quiet moment.
 
     What only the run knows: ``healed_at``, when its last fault ended; ``settled_at``, when it saw the last order end;
-    ``poison``, the orders that it made impossible on purpose.
+    ``losses``, the gate's disks that it took; ``gone``, the customers whose account it
+    deleted before they ordered; ``poison``, orders that it made impossible in other ways.
     """
 
     taken_at: float
@@ -204,4 +213,6 @@ class Books:
     audit: list[str] = field(default_factory=list)
     healed_at: float | None = None
     settled_at: float | None = None
+    gone: frozenset[int] = frozenset()
+    losses: list[Loss] = field(default_factory=list)
     poison: frozenset[str] = frozenset()

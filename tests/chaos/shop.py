@@ -6,6 +6,7 @@ from decimal import Decimal
 
 WINDOW_S = 4.0
 _ITEMS = (("lamp", 40, 1, "19.90"), ("chair", 60, 2, "49.00"), ("mug", 90, 4, "7.35"))
+_GONE = 25  # one in so many
 _SPARE = ("pin", 5_000, 4, "1.15")  # never sold out, so that there is something to buy at the end
 
 
@@ -19,12 +20,17 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """``per_customer``: sku -> units a customer may have; ``spare``: an sku with plenty."""
+    """``per_customer``: sku -> units a customer may have; ``spare``: an sku with plenty.
+
+    ``gone``: customers whose account was deleted while their access token is still good; the gate admits their orders and the
+    ledger cannot take them.
+    """
 
     slug: str
     per_customer: dict[str, int]
     spare: str
     customers: list[Customer]
+    gone: list[Customer]
 
 
 def open_sale(slug: str, *, seconds: float, customers: int, scale: float = 1.0) -> Stage:
@@ -53,7 +59,21 @@ def open_sale(slug: str, *, seconds: float, customers: int, scale: float = 1.0) 
     ]
     gate_sync.refresh_gates([item.pk for item in items])
     per_customer = {f"{slug}-{sku}": most for sku, _, most, _ in (*_ITEMS, _SPARE)}
-    return Stage(slug, per_customer, f"{slug}-{_SPARE[0]}", _customers(f"{slug}-", customers))
+    return Stage(
+        slug,
+        per_customer,
+        f"{slug}-{_SPARE[0]}",
+        _customers(f"{slug}-", customers),
+        _gone(f"{slug}-gone-", max(2, customers // _GONE)),
+    )
+
+
+def _gone(prefix: str, count: int) -> list[Customer]:
+    from django.contrib.auth import get_user_model
+
+    gone = _customers(prefix, count)
+    get_user_model().objects.filter(pk__in=[customer.id for customer in gone]).delete()
+    return gone
 
 
 def _customers(prefix: str, count: int) -> list[Customer]:

@@ -147,12 +147,13 @@ class Story:
         return {
             "id": order.id,
             "status": order.status,
+            "reason": order.reason,
             "sku": order.sku,
             "quantity": order.units,
             "total": str(order.total),
             "currency": order.currency,
             "source": order.source,
-            "seq": order.seq,
+            "seq": order.seq if order.source else "",
             "history": [{"status": event.status} for event in self.books.events if event.order == order.id],
         }
 

@@ -14,14 +14,15 @@ _HEAD = """# The last {count} chaos runs
 Each line is one run of `make chaos SEED=n MINUTES=m` with `--record`: the real processes, real servers and real HTTP clients
 under the faults that the seed plans, everything healed at the end, and all that clients saw compared with PostgreSQL, Redis
 and the provider's books. *settled* is the time from the last heal until nothing was on its way any more, *served* until
-somebody had bought and paid again; a run fails when either takes over 30 s.
+somebody had bought and paid again; a run fails when either takes over 30 s. *lost* are orders that went with the gate's
+disk, in the profile `disk-loss` alone.
 Written by `python -m tests.chaos.table` from `chaos.jsonl`.
 
 {outcomes}; {acknowledged} orders acknowledged, {operations} operations, {faults} faults ({kinds}).
 Settled: median {settled:.1f} s, longest {longest:.1f} s.
 
-| seed | profile | s | faults | operations | unknown | acknowledged | outcome | settled s | served s | commit |
-|---|---|---|---|---|---|---|---|---|---|---|
+| seed | profile | s | faults | operations | unknown | acknowledged | lost | outcome | settled s | served s | commit |
+|---|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -53,6 +54,7 @@ def _row(run: dict[str, Any]) -> str:
         run["operations"],
         run["unknown"],
         run["acknowledged"],
+        run.get("lost", 0),
         run["outcome"],
         "over 30" if run["settled_s"] is None else run["settled_s"],
         "over 30" if run["served_s"] is None else run["served_s"],

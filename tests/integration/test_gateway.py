@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -344,6 +345,45 @@ def test_of_two_web_processes_both_serve_and_the_loss_of_one_is_a_failure_for_no
         after = [pair.send(*probe, address=f"127.0.5.{number}")[0] for number in range(1, 61)]
 
     assert after == [200] * 60
+
+
+@contextmanager
+def another_gateway(folder, *webs):
+    """A gateway in front of these ports of the loopback address."""
+    other = Gateway(folder)
+    other.variables["GATEWAY_WEB"] = ",".join(f"127.0.0.1:{port}" for port in webs)
+    envoy = other.start_envoy()
+    with running(envoy):
+        eventually(lambda: _listens(other.port), within=20, what=envoy.log)
+        yield other
+
+
+def test_an_order_that_a_web_process_may_have_taken_is_not_sent_to_another(tmp_path):
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    content = b'{"units": 1}'
+    with another_gateway(tmp_path, *(listener.getsockname()[1] for listener in listeners)) as other:
+        with ThreadPoolExecutor() as pool:
+            sent = pool.submit(other.send, "POST", "/api/v1/orders/", address="127.0.0.61", content=content)
+            taken = _asked(listeners, b"POST")
+            taken.close()
+            answer = sent.result(10)
+        again = _asked(listeners, b"POST", within=1.5)
+
+    assert (answer[0], problem(answer)) == (503, "unavailable")
+    assert again is None
+
+
+def _asked(listeners, request, within=10.0):
+    """The next connection with such a request, None if there is none in time; health checks are hung up on."""
+    deadline = time.monotonic() + within
+    while (left := deadline - time.monotonic()) > 0:
+        for listener in select.select(listeners, [], [], left)[0]:
+            connection, _ = listener.accept()
+            connection.settimeout(5)
+            if request in connection.recv(4096):
+                return connection
+            connection.close()
+    return None
 
 
 def test_sigterm_ends_the_gateway_after_what_is_under_way(gateway, tmp_path):

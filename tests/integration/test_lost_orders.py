@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError, connection
 
 from flashsale.core.clock import now
 from flashsale.core.ids import new_order_id
@@ -18,6 +19,7 @@ from orders import services
 from orders.models import GateEffect, Intake, Order, OrderEvent
 from tasks import gate_effects, gate_sync, order_ids, sweeps
 from tasks.audit import audit
+from tasks.models import DeadLetter
 from tests.conftest import client_of, keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -75,6 +77,25 @@ def test_an_order_lost_with_the_gates_disk_ends_as_rejected(make_item, customer,
     assert audit().is_clean
 
 
+def test_a_lost_order_whose_customer_is_gone_as_well_ends_for_good(make_item, customer, order, api, gate_server):
+    item = make_item(units=5)
+    keep_asleep(item)
+    order_id = order(item, customer, units=1).order_id
+    customer.delete()
+
+    lose_disk(gate_server)
+    gate_sync.refresh_gates()
+    first = view(api, order_id).json()
+    Intake.objects.update(created_at=now() - timedelta(minutes=5))
+    sweeps.run_all()
+
+    assert (first["status"], first["reason"]) == ("rejected", "lost")
+    assert view(api, order_id).json() == first
+    assert not DeadLetter.objects.exists()
+    report = audit()
+    assert (report.is_clean, report.in_flight) == (True, 0)
+
+
 def test_a_lost_order_can_be_neither_paid_nor_cancelled_seen_before_or_not(make_item, customers, order, gate_server):
     item = make_item(units=5)
     keep_asleep(item)
@@ -122,6 +143,33 @@ def test_the_same_purchase_can_be_made_again_with_a_new_token(make_item, custome
     assert again.status_code == 202
     assert again.json()["id"] != str(first)
     assert view(api, first).json()["reason"] == "lost"
+
+
+def test_a_repetition_is_not_refused_while_the_ledger_is_away_that_may_know_it(make_item, customer, order, api, gate_server):
+    item = make_item(units=5)
+    token = gate.issue_token(item.pk, customer.pk).token
+    first = order(item, customer, token=token, seq="mine").order_id
+    settle(item)
+    lose_disk(gate_server)
+    gate_sync.refresh_gates()
+    body = {"token": token, "sku": "thing", "quantity": 1, "source": "shop", "seq": "mine", "payment_method": "pm_ok"}
+
+    with connection.execute_wrapper(away):
+        in_doubt = api.post("/api/v1/orders/", body, format="json")
+    repeated = api.post("/api/v1/orders/", body, format="json")
+
+    assert (in_doubt.status_code, in_doubt.json()["code"], in_doubt["Retry-After"]) == (503, "unavailable", "1")
+    assert (repeated.status_code, repeated.json()["id"], repeated["Idempotency-Replayed"]) == (202, str(first), "true")
+
+
+def away(*_):
+    raise OperationalError("the ledger is away")
+
+
+def settle(item):
+    entries = gate.claim(item.pk, consumer="test", limit=10, in_flight=10).entries
+    services.deduct(item.pk, [order for _, order in entries])
+    services.create([order.id for _, order in entries])
 
 
 @pytest.mark.parametrize("case", ["away", "rebuilding", "missing", "held", "young"])

@@ -144,6 +144,38 @@ def test_an_order_whose_customer_is_gone_is_rejected_by_staff_and_stays_so(item,
     assert_ended(item)
 
 
+def test_a_sweep_that_failed_on_an_order_before_staff_rejected_it_opens_no_letter_after(item, customer, order):
+    order_id = order(item, customer).order_id
+    deleted(customer)
+    run(item, batch_of(item))
+    letter = DeadLetter.objects.get(resolved_at=None)
+    rejected = []
+
+    def late(execute, sql, params, many, context):
+        if sql.startswith("INSERT INTO tasks_deadletter") and not rejected:
+            rejected.extend(in_another_thread(lambda: poison.reject(letter, "staff")))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(late):
+        create_orders.create([order_id])
+
+    assert rejected == [order_id]
+    assert_ended(item)
+
+
+def in_another_thread(call):
+    """What it returns, its own connection closed."""
+
+    def run():
+        try:
+            return call()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result(20)
+
+
 @pytest.fixture
 def silent_sweeps():
     """All sweeps, late enough to find everything stale."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tests.chaos.evidence import END_STATES, NEXT, OPEN_PAYMENT, SEQ_TAKEN, Evidence, grouped, sender
-from tests.chaos.rows import Order
+from tests.chaos.rows import Intake, Order
 
 _LIVENESS_S = 30.0
 _FIRST = frozenset({"queued"})
@@ -34,8 +34,15 @@ def _may_be_paid(evidence: Evidence, order: Order) -> bool:
 def every_order_was_attempted(evidence: Evidence) -> Iterator[str]:
     """No order is in the books that no client tried to make: this customer, sku, quantity and method."""
     for order in evidence.taken:
-        if not evidence.attempts(order) and not evidence.is_poison(order.id):  # of which the ledger keeps only whose it was
+        if not evidence.attempts(order) and not _is_written_off(evidence, order):
             yield f"order {order.id} ({sender(order)}, customer {order.customer}, {order.units} x {order.sku}): nobody sent it"
+
+
+def _is_written_off(evidence: Evidence, order: Order | Intake) -> bool:
+    """Of such an order the ledger keeps only whose it was."""
+    told = evidence.acknowledged.get(order.id)
+    is_lost = evidence.is_lost(order.id) and told is not None and told.customer == order.customer
+    return is_lost or evidence.is_poison(order.id)
 
 
 def refused_orders_leave_nothing(evidence: Evidence) -> Iterator[str]:
@@ -120,8 +127,10 @@ def ends_come_in_time(evidence: Evidence) -> Iterator[str]:
 
 
 def _last_cause(evidence: Evidence, order: Order) -> float:
-    """When the order could begin to end: it came, its customer asked, or its deadline passed."""
+    """When the order could begin to end: it came, its customer asked, or its deadline passed; a lost one, when one looked."""
     asked = [op.completed_at or op.invoked_at for op in evidence.about.get(order.id, []) if op.kind in ("pay", "cancel")]
     came = [event.at for event in evidence.events.get(order.id, [])[:1]]
     waits = [order.expires_at] if order.reason == "payment_timeout" else []
+    if evidence.is_lost(order.id):
+        asked += [op.completed_at or op.invoked_at for op in evidence.about.get(order.id, []) if op.answer]
     return max([*asked, *came, *waits], default=0.0)

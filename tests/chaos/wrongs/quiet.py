@@ -20,6 +20,12 @@ def a_step_is_still_to_be_tried_again(tale: Tale) -> None:
     tale.books.messages.append(Message("unacked", "tasks.create_orders", due_at=1e9))
 
 
+@breaks("queues_are_empty")
+def what_a_dead_worker_held_does_not_come_back(tale: Tale) -> None:
+    overdue = tale.books.taken_at - 0.1
+    tale.books.messages.append(Message("unacked", "tasks.create_orders", returns_at=overdue))
+
+
 @breaks("streams_are_empty")
 def an_order_waits_in_the_stream(tale: Tale) -> None:
     tale.books.gates[0].streamed.append("waiting")
@@ -50,7 +56,7 @@ def the_gate_is_not_told(tale: Tale) -> None:
     tale.books.effects.append(Effect(tale.cast["paid"].id, tale.item.id, "settle"))
 
 
-@breaks("dead_letters_are_explained")
+@breaks("dead_letters_are_explained", "dead_letters_hold_one_order")
 def a_step_gave_up(tale: Tale) -> None:
     tale.books.letters.append(Letter(2, "tasks.create_orders", f"[['{tale.cast['paid'].id}']]", "IntegrityError()"))
 

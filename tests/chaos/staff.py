@@ -1,0 +1,21 @@
+"""Staff who end the orders in the dead letters that nobody can help."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+
+def reject_poison(gone: Collection[int], spoilt: Collection[str], *, every: int = 1) -> list[UUID]:
+    """Reject orders of customers who are gone and spoilt ones, each ``every``-th that waits, the oldest first; no other.
+
+    Raises:
+        GateUnavailable, GateMissing: nobody can say what a letter holds.
+    """
+    from orders.models import Intake
+    from tasks import poison
+    from tasks.models import DeadLetter
+
+    waiting = Intake.objects.filter(payload__customer__in=list(gone)).values_list("pk", flat=True)
+    poisoned = [*spoilt, *map(str, waiting)]
+    letters = DeadLetter.objects.filter(resolved_at=None).order_by("pk")
+    found = [letter for letter in letters if any(order in str(letter.args) for order in poisoned)]
+    return [order for letter in found[::every] for order in poison.reject(letter, "staff")]
