@@ -22,7 +22,7 @@ from inventory.admission.codes import AdmitCode
 from inventory.errors import TicketLapsed
 
 _LUA = Path(__file__).parent / "lua"
-_STAND = Script(_LUA / "stand_in_line-10.lua", parts=[_LUA / "call_up.lua"])
+STAND = Script(_LUA / "stand_in_line-10.lua", parts=[_LUA / "call_up.lua"])
 _KEYS: tuple[Callable[[int], str], ...] = (
     keys.meta,
     keys.stock,
@@ -102,24 +102,24 @@ def _token_of(ticket: str) -> str:
     return f"{item}.{urlsafe_b64encode(secret[:24]).decode()}"
 
 
+def call(item: int, customer: int, ticket: str, verb: str, now_us: int | None = None) -> tuple[list[str], list[str | int]]:
+    """KEYS and ARGV of ``STAND``; ``verb`` is join or ask."""
+    return [*(name(item) for name in _KEYS), keys.token(item, _token_of(ticket))], [
+        customer,
+        ticket,
+        verb,
+        settings.WAITING_ROOM_TURN_S,
+        settings.WAITING_ROOM_LAPSE_S * _SECOND_US,
+        "" if now_us is None else now_us,
+    ]
+
+
 @gate.guarded
 def _stand(item: int, customer: int, ticket: str, verb: str, now_us: int | None) -> gate.IssuedToken | Place | _CalledUp:
-    token = _token_of(ticket)
-    answer = _STAND(
-        gate_client(),
-        [*(name(item) for name in _KEYS), keys.token(item, token)],
-        [
-            customer,
-            ticket,
-            verb,
-            settings.WAITING_ROOM_TURN_S,
-            settings.WAITING_ROOM_LAPSE_S * _SECOND_US,
-            "" if now_us is None else now_us,
-        ],
-    )
+    answer = STAND(gate_client(), *call(item, customer, ticket, verb, now_us))
     code = AdmitCode(answer[0])
     if code is AdmitCode.ADMITTED:
-        return gate.IssuedToken(token, from_us(int(answer[1])))
+        return gate.IssuedToken(_token_of(ticket), from_us(int(answer[1])))
     if code is AdmitCode.CALLED_UP:
         return _CalledUp(answer[1])
     if code is not AdmitCode.WAITING:
