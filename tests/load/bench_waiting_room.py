@@ -26,8 +26,6 @@ import django
 django.setup()
 
 import psutil
-import redis
-from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 from honcho.environ import parse_procfile
@@ -52,11 +50,11 @@ _FAR_US = 10**15  # keeps the standing line from lapsing while others are measur
 _newcomers = itertools.count(10_000_000)
 
 
-def make_sales() -> tuple[int, int]:
-    """Items of the sale with a waiting room and of the one without."""
+def make_sales() -> int:
+    """One sale with a waiting room, whose item is returned, and one without."""
     for slug, more in (("line", {"waiting_room": PACE}), ("plain", {})):
         call_command("create_sale", slug, sku="thing", units=1_000_000, price="10.00", verbosity=0, **more)
-    return tuple(SaleItem.objects.get(sale__slug=slug).pk for slug in ("line", "plain"))
+    return SaleItem.objects.get(sale__slug="line").pk
 
 
 def stand(item: int, count: int) -> list[tuple[int, str]]:
@@ -71,7 +69,7 @@ def stand(item: int, count: int) -> list[tuple[int, str]]:
             calls.append(waiting_room.call(item, *places[-1], "join"))
         waiting_room.STAND.each(client, calls)
     for start in range(0, count, _CHUNK):
-        client.zadd(keys.seen(item), {customer: _FAR_US * 2 for customer, _ in places[start : start + _CHUNK]}, xx=True)
+        client.zadd(keys.seen(item), {str(customer): 2 * _FAR_US for customer, _ in places[start : start + _CHUNK]}, xx=True)
     return places
 
 
@@ -193,7 +191,7 @@ def main() -> int:
     arguments = parser.parse_args()
     call_command("migrate", verbosity=0)
     call_command("collectstatic", interactive=False, verbosity=0)
-    item, _ = make_sales()
+    item = make_sales()
     port = free_port()
     line = parse_procfile((BASE_DIR / "Procfile").read_text(encoding="utf-8")).processes["web"]
     command = line.replace("$APP_PORT", str(port)).split()
