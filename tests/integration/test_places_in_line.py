@@ -19,6 +19,7 @@ from inventory.errors import TicketLapsed, TokenUsed
 from inventory.models import Sale
 from orders.models import Order
 from tasks import fairness, gate_sync, sweeps
+from tests.conftest import client_of
 from tests.integration.test_waiting_room import Line, S
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -212,3 +213,17 @@ def _order(item, customer, at_us):
         admitted_at=from_us(at_us),
         expires_at=from_us(at_us),
     )
+
+
+def test_over_http_a_ticket_outlives_a_gate_that_is_put_up_anew(make_item, customers):
+    item = make_item(units=5, room=1)
+    clients = [client_of(buyer) for buyer in customers(3)]
+    tickets = [client.post("/api/v1/sales/drop/items/thing/purchase-tokens/", {}, format="json").json() for client in clients]
+    place = f"/api/v1/waiting-room/{tickets[2]['ticket']}/"
+    gate_client().delete(keys.meta(item.pk), keys.stock(item.pk))
+
+    meanwhile = clients[2].get(place)
+    gate_sync.refresh_gates([item.pk])
+
+    assert (meanwhile.status_code, meanwhile.json()["code"], meanwhile["Retry-After"]) == (409, "paused", "1")
+    assert clients[2].get(place).status_code == 200
