@@ -48,6 +48,7 @@ def test_a_customer_who_joins_from_many_sessions_at_once_has_one_place(line):
 def test_one_turn_is_one_order_from_however_many_sessions_and_sources(line, customers, order):
     buyer = customers(1)[0]
     room = line(per_customer=5)
+    gate_client().hset(keys.meta(room.item), "awake_until", 10**16)  # the order stays at the gate
     room.join(999)
     place = room.join(buyer.pk)
     behind = room.join(1000)

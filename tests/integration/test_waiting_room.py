@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import pytest
 
+from flashsale.core.redis_client import gate_client
 from inventory import services
-from inventory.admission import gate, waiting_room
+from inventory.admission import gate, keys, waiting_room
 from inventory.admission.gate import IssuedToken
 from inventory.admission.waiting_room import Place
 from inventory.errors import Ended, LimitPerCustomer, Paused, SoldOut, TicketLapsed
@@ -155,6 +156,7 @@ def test_the_news_that_all_is_sold_reaches_the_whole_line_as_soon_as_its_budget_
 ):
     settings.WAITING_ROOM_POLLS_PER_S = budget
     room = line(rate=10, units=100)
+    gate_client().hset(keys.meta(room.item), "awake_until", 10**16)  # the orders stay at the gate
     waiting = 200
     buyers = {buyer.pk: buyer for buyer in customers(100 + waiting)}
     due: list[tuple] = [(room.now, number, pk, None) for number, pk in enumerate(buyers)]
