@@ -107,10 +107,13 @@ def by_source_seq(source: str, seq: str) -> tuple[UUID, int, str] | None:
     return order.id, order.customer, order.digest
 
 
-def customers_in_order(item: int) -> list[int]:
-    """Customers with an order for this item, each once, in the order of their first."""
-    rows = Order.objects.filter(item_id=item).order_by("created_at", "pk").values_list("customer_id", flat=True)
-    return list(dict.fromkeys(rows))
+def first_orders(item: int) -> dict[int, datetime]:
+    """customer -> when their first order for this item was admitted, in that order; those that were rejected are left out."""
+    rows = Order.objects.filter(item_id=item).exclude(status=OrderStatus.REJECTED).order_by("admitted_at", "pk")
+    found: dict[int, datetime] = {}
+    for customer, admitted_at in rows.values_list("customer_id", "admitted_at"):
+        found.setdefault(customer, admitted_at)
+    return found
 
 
 def unpaid_of(order_ids: Iterable[UUID]) -> list[tuple[UUID, datetime]]:

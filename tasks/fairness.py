@@ -1,8 +1,10 @@
 """How fair a waiting room was: order of arrival against order of call-up and of success."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+from flashsale.core.clock import to_us
 from inventory import selectors as inventory
 from inventory.admission import waiting_room
 from orders import selectors as orders
@@ -31,14 +33,23 @@ def rank_correlation(values: Sequence[int]) -> float | None:
     return 1 - 6 * squares / (count * (count * count - 1))
 
 
+def _arrivals_of(turns: Sequence[waiting_room.Turn], bought: Mapping[int, datetime]) -> list[int]:
+    """The arrivals of those who bought, in the order of ``bought``; of several turns the one that they bought in."""
+    found: dict[int, int] = {}
+    for turn in turns:
+        if turn.customer not in bought or turn.called_at_us > to_us(bought[turn.customer]):
+            continue
+        found[turn.customer] = turn.arrival
+    return [found[customer] for customer in bought if customer in found]
+
+
 def report(slug: str) -> list[Fairness]:
     """One line for each item of the sale."""
     found = []
     for item in inventory.items_of_sale(slug):
         turns = waiting_room.turns(item)
         joined, lapsed = waiting_room.counts(item)
-        arrival = {turn.customer: turn.arrival for turn in turns}
-        bought = [arrival[customer] for customer in orders.customers_in_order(item) if customer in arrival]
+        bought = _arrivals_of(turns, orders.first_orders(item))
         found.append(
             Fairness(
                 item=item,

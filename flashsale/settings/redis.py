@@ -14,7 +14,11 @@ REDIS_CLUSTER = env.text("REDIS_CLUSTER", "0") == "1"
 # Long enough for a slow form, short enough that a hoarded token dies.
 PURCHASE_TOKEN_TTL_S = env.integer("PURCHASE_TOKEN_TTL_S", 300)
 WAITING_ROOM_TURN_S = env.integer("WAITING_ROOM_TURN_S", 60)  # a called-up customer's token; the line waits for them meanwhile
-WAITING_ROOM_LAPSE_S = 20  # a place in line, or a turn, that nobody asks about; four times the longest retry_after
+# The longest that a ticket is told to wait before it asks again.
+WAITING_ROOM_RETRY_S = max(1, env.integer("WAITING_ROOM_RETRY_S", 5))
+WAITING_ROOM_LAPSE_S = 4 * WAITING_ROOM_RETRY_S  # a place in line, or a turn, that nobody asks about
+# Polls of one line while its end is near; a line of over RETRY_S times as many sends its number / RETRY_S at any time.
+WAITING_ROOM_POLLS_PER_S = max(1, env.integer("WAITING_ROOM_POLLS_PER_S", 1_000))
 RECEIPT_TTL_S = env.integer("RECEIPT_TTL_S", 24 * 3600)  # past it a repeated request is answered from PostgreSQL
 BACKLOG_LIMIT = env.integer("BACKLOG_LIMIT", 100_000)  # admitted orders per item that may wait for the ledger
 # An order that nobody knows is given up no sooner: a batch that was claimed before the gate was lost may still arrive.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from flashsale.core.clock import from_us
+from flashsale.core.clock import from_us, now, to_us
 from flashsale.core.ids import item_of_token, new_purchase_token
 from flashsale.core.lua import Script
 from flashsale.core.redis_client import gate_client
@@ -22,7 +22,7 @@ from inventory.admission.codes import AdmitCode
 from inventory.errors import TicketLapsed
 
 _LUA = Path(__file__).parent / "lua"
-_STAND = Script(_LUA / "stand_in_line-10.lua", parts=[_LUA / "call_up.lua"])
+STAND = Script(_LUA / "stand_in_line-10.lua", parts=[_LUA / "call_up.lua"])
 _KEYS: tuple[Callable[[int], str], ...] = (
     keys.meta,
     keys.stock,
@@ -35,12 +35,17 @@ _KEYS: tuple[Callable[[int], str], ...] = (
     keys.turns,
 )
 _SECOND_US = 1_000_000
-_SHORTEST_RETRY_S, _LONGEST_RETRY_S = 1, 5
+_CATCH_UP_US = _SECOND_US  # what call_up.lua lets a line make up for at once
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place in line. ``retry_after_s``: when to ask again; ``estimated_wait_s``: by the pace alone."""
+    """A place in line. ``estimated_wait_s``: by the pace alone.
+
+    ``retry_after_s``: when to ask again. Whoever asks then learns that the last unit is gone within a second of it, or, where
+    that would be over ``WAITING_ROOM_POLLS_PER_S`` polls of the whole line, within as many as keep to it; never over
+    ``WAITING_ROOM_RETRY_S``.
+    """
 
     ticket: str
     position: int
@@ -102,32 +107,53 @@ def _token_of(ticket: str) -> str:
     return f"{item}.{urlsafe_b64encode(secret[:24]).decode()}"
 
 
+def call(item: int, customer: int, ticket: str, verb: str, now_us: int | None = None) -> tuple[list[str], list[str | int]]:
+    """KEYS and ARGV of ``STAND``; ``verb`` is join or ask."""
+    return [*(name(item) for name in _KEYS), keys.token(item, _token_of(ticket))], [
+        customer,
+        ticket,
+        verb,
+        settings.WAITING_ROOM_TURN_S,
+        settings.WAITING_ROOM_LAPSE_S * _SECOND_US,
+        "" if now_us is None else now_us,
+    ]
+
+
 @gate.guarded
 def _stand(item: int, customer: int, ticket: str, verb: str, now_us: int | None) -> gate.IssuedToken | Place | _CalledUp:
-    token = _token_of(ticket)
-    answer = _STAND(
-        gate_client(),
-        [*(name(item) for name in _KEYS), keys.token(item, token)],
-        [
-            customer,
-            ticket,
-            verb,
-            settings.WAITING_ROOM_TURN_S,
-            settings.WAITING_ROOM_LAPSE_S * _SECOND_US,
-            "" if now_us is None else now_us,
-        ],
-    )
+    answer = STAND(gate_client(), *call(item, customer, ticket, verb, now_us))
     code = AdmitCode(answer[0])
     if code is AdmitCode.ADMITTED:
-        return gate.IssuedToken(token, from_us(int(answer[1])))
+        return gate.IssuedToken(_token_of(ticket), from_us(int(answer[1])))
     if code is AdmitCode.CALLED_UP:
         return _CalledUp(answer[1])
     if code is not AdmitCode.WAITING:
         gate.refuse(code)
-    _, ahead, remaining, pace_us, own = answer
-    wait_s = -(-(ahead + 1) * pace_us // _SECOND_US)
-    retry_s = min(max(wait_s // 2, _SHORTEST_RETRY_S), _LONGEST_RETRY_S)
-    return Place(own, ahead + 1, remaining, wait_s, retry_s)
+    _, ahead, remaining, pace_us, own, waiting, called, per_customer = answer
+    wait_s = _seconds((ahead + 1) * pace_us)
+    end_s = max(_earliest_end_s(remaining, pace_us, called, per_customer), _seconds_at_budget(waiting))
+    interval_s = min(max(min(wait_s // 2, end_s), 1), settings.WAITING_ROOM_RETRY_S)
+    return Place(own, ahead + 1, remaining, wait_s, _spread(customer, interval_s, now_us or to_us(now())))
+
+
+def _spread(customer: int, interval_s: int, now_us: int) -> int:
+    """Seconds, no more than the interval, until this customer's second in it: who came in one second does not ask in one."""
+    return interval_s - (now_us // _SECOND_US - customer) % interval_s
+
+
+def _seconds(span_us: int) -> int:
+    return -(-span_us // _SECOND_US)
+
+
+def _earliest_end_s(remaining: int, pace_us: int, called: int, per_customer: int) -> int:
+    """Whole seconds before which the units cannot be gone: whoever is called up buys all they may, and more are called up."""
+    still_to_call = -(-(remaining - called * per_customer) // per_customer)
+    return max(0, still_to_call * pace_us - _CATCH_UP_US) // _SECOND_US
+
+
+def _seconds_at_budget(waiting: int) -> int:
+    """How far apart a ticket's polls are when the whole line sends as many as it may."""
+    return -(-waiting // settings.WAITING_ROOM_POLLS_PER_S)
 
 
 @gate.guarded

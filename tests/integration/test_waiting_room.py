@@ -1,11 +1,14 @@
 """The waiting room: first come, first served, at the sale's pace, for as long as there is something to wait for."""
 
+from collections import Counter
+from heapq import heappop, heappush
 from itertools import pairwise
 
 import pytest
 
+from flashsale.core.redis_client import gate_client
 from inventory import services
-from inventory.admission import gate, waiting_room
+from inventory.admission import gate, keys, waiting_room
 from inventory.admission.gate import IssuedToken
 from inventory.admission.waiting_room import Place
 from inventory.errors import Ended, LimitPerCustomer, Paused, SoldOut, TicketLapsed
@@ -145,6 +148,54 @@ def test_the_moment_the_last_unit_is_gone_for_good_everybody_is_told(line, custo
             room.ask(place, customer)
     with pytest.raises(SoldOut):
         room.join(2000)
+
+
+@pytest.mark.parametrize(("budget", "bound_s"), [(1_000, 1), (100, 2), (10, 5)])
+def test_the_news_that_all_is_sold_reaches_the_whole_line_as_soon_as_its_budget_of_polls_allows(
+    line, customers, order, settings, budget, bound_s
+):
+    settings.WAITING_ROOM_POLLS_PER_S = budget
+    room = line(rate=10, units=100)
+    gate_client().hset(keys.meta(room.item), "awake_until", 10**16)  # the orders stay at the gate
+    waiting = 200
+    buyers = {buyer.pk: buyer for buyer in customers(100 + waiting)}
+    due: list[tuple] = [(room.now, number, pk, None) for number, pk in enumerate(buyers)]
+    sold, sold_out_at, told, asked = 0, 0, {}, Counter()
+    while due:
+        room.now, number, pk, place = heappop(due)
+        asked[room.now // S] += 1
+        try:
+            answer = room.ask(place, pk) if place else room.join(pk)
+        except SoldOut:
+            told[pk] = room.now
+            continue
+        if isinstance(answer, Place):
+            heappush(due, (room.now + answer.retry_after_s * S, number, pk, answer))
+            continue
+        order(None, buyers[pk], token=answer.token, sku="thing")
+        gate.settle(room.item, list(gate.snapshot(room.item).held))
+        sold, sold_out_at = sold + 1, room.now
+
+    assert (sold, len(told)) == (100, waiting)
+    assert (max(told.values()) - sold_out_at) / S <= bound_s
+    joined = min(asked)
+    front = 6 * 10  # those whose own turn is near ask more often: six times the pace, however long the line
+    assert max(count for second, count in asked.items() if second > joined) <= max(budget, (100 + waiting) / 5) + front
+
+
+def test_while_much_is_left_a_crowd_that_came_in_one_second_asks_evenly_every_five(line):
+    room = line(rate=10, units=10_000)
+    room.join(1)
+    far = {customer: room.join(customer) for customer in range(2, 402)}
+    far = {customer: place for customer, place in far.items() if place.estimated_wait_s >= 20}
+
+    firsts = Counter(place.retry_after_s for place in far.values())
+    assert sorted(firsts) == [1, 2, 3, 4, 5]
+    assert max(firsts.values()) - min(firsts.values()) <= 1
+    began = room.now
+    for customer, place in far.items():
+        room.now = began + place.retry_after_s * S
+        assert room.ask(place, customer).retry_after_s == 5
 
 
 def test_while_units_may_come_back_the_line_waits_and_then_moves_on(line, customers, order):

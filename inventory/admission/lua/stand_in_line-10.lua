@@ -2,7 +2,7 @@
 -- KEYS  1 meta  2 stock  3 held  4 buyers  5 line  6 seen  7 called  8 tickets  9 turns  10 token
 -- ARGV  1 customer  2 ticket: a new one to join with, or the one that is asked about  3 'join' or 'ask'
 --       4 how long a turn lasts, s  5 lapse us  6 now in us, '' for the server's clock
--- Returns {0 ADMITTED, expiry us}  {15 WAITING, ahead, units left, pace us, ticket}
+-- Returns {0 ADMITTED, expiry us}  {15 WAITING, ahead, units left, pace us, ticket, all who wait, called up, units per customer}
 --       {17 CALLED_UP, ticket: an earlier one, to be asked about}  {16 TICKET_LAPSED}
 --       {4 GATE_MISSING}  {5 NOT_OPEN}  {6 PAUSED}  {7 ENDED}  {11 LIMIT_PER_CUSTOMER}  {13 SOLD_OUT}
 local customer = ARGV[1]
@@ -39,12 +39,13 @@ if not own and ARGV[3] == 'ask' then return {16} end
 if not own then
   own = ARGV[2]
   redis.call('HSET', KEYS[8], customer, own)
-  redis.call('ZADD', KEYS[5], redis.call('HINCRBY', KEYS[1], 'line_joined', 1), customer)
-  redis.call('ZADD', KEYS[6], string.format('%.0f', now), customer)
+  arrive(keys, customer, now)
   if may_pass then call_up(keys, now, stock, pace, tonumber(ARGV[5])) end
 end
 local ahead = redis.call('ZRANK', KEYS[5], customer)
-if ahead then return {15, ahead, math.max(stock, 0), pace, own} end
+if ahead then
+  return {15, ahead, math.max(stock, 0), pace, own, redis.call('ZCARD', KEYS[5]), redis.call('ZCARD', KEYS[7]), tonumber(meta[6] or '1')}
+end
 if own ~= ARGV[2] then return {17, own} end
 
 until_us = tonumber(redis.call('ZSCORE', KEYS[7], customer))

@@ -27,15 +27,21 @@ function newSeq() {
 // The request that has been sent and whose answer is not known, or null.
 export const unanswered = (item) => kept(item)?.body ?? null;
 
+// A sale whose gate is put up anew says that it is paused, and when to ask again; its line is still there.
+function keepsPlace(answer) {
+  if (answer?.status === 409) return answer.data.code === "paused" && answer.retryAfter > 0;
+  return answer?.status === 202 || (answer?.status === 200 && !answer.data.token);
+}
+
 async function purchaseToken({ slug, sku }, onWait) {
   const path = `sales/${encodeURIComponent(slug)}/items/${encodeURIComponent(sku)}/purchase-tokens/`;
   let answer = await insist("POST", path, {}, onWait);
   const ticket = answer?.data.ticket;
-  while (ticket && (answer?.status === 202 || (answer?.status === 200 && !answer.data.token))) {
+  while (ticket && keepsPlace(answer)) {
     const { position, remaining, estimated_wait: wait } = answer.data;
     const units = remaining === 1 ? "1 unit is" : `${remaining} units are`;
-    onWait(`You are number ${position} in line, about ${wait} s. ${units} left. Please keep this page open.`);
-    await pause(Math.max(1, Number(answer.data.retry_after) || 0));
+    if (position) onWait(`You are number ${position} in line, about ${wait} s. ${units} left. Please keep this page open.`);
+    await pause(Math.max(1, answer.retryAfter, Number(answer.data.retry_after) || 0));
     answer = await insist("GET", `waiting-room/${encodeURIComponent(ticket)}/`, undefined, onWait);
   }
   return answer;
