@@ -29,7 +29,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """``orders`` that leave from ``wait_s`` on and are through in ``through_s``; none, and then ``wait_s`` is when to ask again."""
+    """``orders`` that leave ``wait_s`` from now and are through after ``through_s``; none, and when to ask again is ``wait_s``."""
 
     orders: int
     wait_s: float

@@ -9,7 +9,7 @@ import math
 from collections import deque
 from typing import Any
 
-from celery.bootsteps import RUN
+from celery.bootsteps import RUN  # type: ignore[attr-defined]
 from celery.worker import state
 from celery.worker.consumer import Consumer
 
