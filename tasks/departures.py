@@ -35,7 +35,7 @@ class Departures:
         self._slot: _Slot | None = None
         self._owed = 0
         self._usual = 1  # orders of the message before: the best guess at the next one
-        self._through = 0.0
+        self._through_s = 0.0  # of the last booking, when it was booked
         self._rules: list[Rule] = []
 
     def wait_s(self, orders: int) -> float:
@@ -46,20 +46,20 @@ class Departures:
             if not part.orders:
                 return part.wait_s
             self._owed -= part.orders
-            self._through = time.monotonic() + part.through_s
+            self._through_s = part.through_s
         if self._slot is None:
             booking = pace.book(self._queue, orders)
             if not booking.orders:
                 return booking.wait_s
             now = time.monotonic()
-            self._through = now + booking.through_s
-            self._slot = _Slot(booking.orders, now + booking.wait_s, self._through)
+            self._through_s = booking.through_s
+            self._slot = _Slot(booking.orders, now + booking.wait_s, now + booking.through_s)
         return self._slot.begins - time.monotonic()
 
     def next_s(self, *, unless_within: float) -> float:
-        """Seconds until the next message may leave, whatever its size; booked ahead, unless that is within so many seconds."""
+        """Seconds until the next message may leave, whatever its size; booked ahead, unless the last took no longer than this."""
         self._forget_what_other_rules_said()
-        if self._owed or self._slot or self._through - time.monotonic() > unless_within:
+        if self._owed or self._slot or self._through_s > unless_within:
             return self.wait_s(self._usual)
         return 0.0
 
@@ -77,6 +77,6 @@ class Departures:
     def _forget_what_other_rules_said(self) -> None:
         rules = pace.rules_of(self._queue)
         if rules != self._rules:
-            self._rules, self._slot, self._owed, self._through = rules, None, 0, 0.0
+            self._rules, self._slot, self._owed, self._through_s = rules, None, 0, 0.0
         elif self._slot and time.monotonic() > self._slot.ends + _GRACE_S:
             self._slot = None

@@ -29,7 +29,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """``orders`` that leave ``wait_s`` from now and are through after ``through_s``; none, and when to ask again is ``wait_s``."""
+    """``orders`` that leave ``wait_s`` from now and are through after ``through_s``; none, and ``wait_s`` until to ask again."""
 
     orders: int
     wait_s: float
@@ -80,10 +80,12 @@ def book(queue: str, orders: int) -> Booking:
 
 
 def may_sweep(queue: str, orders: int) -> int:
-    """How many of these orders a sweep may work on now: charged to the queue, and none while messages have booked ahead."""
-    if not orders:
-        return 0
-    return limiter().check([(rule, "all") for rule in rules_of(queue)], orders, mode="now").granted
+    """How many of these orders a sweep may work on now: charged to the queue, and none while messages have booked ahead.
+
+    At once it gets no more than a bucket of ``max_wait_ms`` holds: a sweep comes again, it needs no room for a whole batch.
+    """
+    cost = min([orders, *(most(rule.limit) for rule in rules_at(f"consume:{queue}"))])
+    return limiter().check([(rule, "all") for rule in rules_of(queue)], cost, mode="now").granted if cost else 0
 
 
 def has_room(queue: str) -> bool:

@@ -192,10 +192,12 @@ def test_what_a_paused_queue_gives_back_keeps_its_place_and_is_made_once(pace, t
 
 def test_a_worker_killed_while_it_waits_holds_nothing_and_all_batches_are_made_in_order(pace, taken_over):
     ids = taken_over(60)
-    pace("orders", rate=30, max_wait_ms=500)
+    pace("orders", rate=20, max_wait_ms=500)
     victim = start_worker("victim", ["orders", "payments"], concurrency=1)
     with running(start_worker("heir", ["orders", "payments"], concurrency=1)):
-        _publish_batches(ids, 3)
+        _publish_batches(ids[:3], 3)
+        eventually(lambda: limits_client().keys("fs:{limits}:consume-orders:*"))
+        _publish_batches(ids[3:], 3)
         eventually(lambda: Order.objects.count() >= 12 and not _unacked("orders"))
         victim.kill()
         waited = _length("orders")
@@ -223,7 +225,7 @@ def test_a_worker_killed_while_a_batch_waits_loses_none(workers, pace, customers
     victim = start_worker("victim", ["orders"])
     for buyer in customers(5):
         order(item, buyer)
-    eventually(lambda: _unacked("orders"))
+    eventually(lambda: _length("orders") and not _unacked("orders"))
     victim.kill()
     current_app.control.add_consumer("orders", destination=[f"test@{socket.gethostname()}"], reply=True)
     LimitRule.objects.all().delete()
