@@ -57,7 +57,7 @@ class Departures:
         return self._slot.begins - time.monotonic()
 
     def next_s(self, *, unless_within: float) -> float:
-        """Seconds until the next message may leave, whatever its size; booked ahead, unless the last took no longer than this."""
+        """Seconds until the next message may leave, whatever its size; not booked if the last took no longer than this."""
         self._forget_what_other_rules_said()
         if self._owed or self._slot or self._through_s > unless_within:
             return self.wait_s(self._usual)

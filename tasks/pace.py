@@ -29,7 +29,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """``orders`` that leave ``wait_s`` from now and are through after ``through_s``; none, and ``wait_s`` until to ask again."""
+    """``orders`` that leave ``wait_s`` from now and are through after ``through_s``; none, and ``wait_s`` is when to ask."""
 
     orders: int
     wait_s: float

@@ -1,19 +1,32 @@
 """What kombu's Redis transport does not offer: a message back to where it was, and a queue again without a delay."""
 
+from pathlib import Path
 from typing import Any
 
 import redis
 from kombu.transport.virtual import QoS
+from kombu.utils.json import dumps
+
+from flashsale.core.lua import Script
+
+_PUT_BACK = Script(Path(__file__).parent / "lua" / "put_back-3.lua")
+_MOST_BEFORE = 32  # at least as many as there are workers of a queue; clocks that differ shall not turn a long queue around
 
 
 def put_back(message: Any) -> None:
-    """Give an unacknowledged message back to the head of its queue, where it was taken from.
+    """Give an unacknowledged message back to its place at the head of its queue, and say that it has been delivered before.
 
-    ``message.requeue()`` would put it at the tail, behind all others.
+    ``message.requeue()`` would put it at the tail, behind all others. Several workers that do this at once keep the order of
+    publication.
     """
-    qos = message.channel.qos
-    qos.restore_by_tag(message.delivery_tag)
-    QoS.ack(qos, message.delivery_tag)
+    channel, tag, raw = message.channel, message.delivery_tag, message._raw
+    raw["headers"]["redelivered"] = raw["properties"]["delivery_info"]["redelivered"] = True
+    queue = message.delivery_info["routing_key"]
+    with channel.conn_or_acquire() as client:
+        published = message.headers.get("published", 0)
+        keys = [channel.unacked_key, channel.unacked_index_key, queue]
+        _PUT_BACK(client, keys, [tag, dumps(raw), published, _MOST_BEFORE])
+    QoS.ack(channel.qos, tag)
     message._state = "REQUEUED"
 
 

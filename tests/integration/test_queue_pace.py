@@ -18,7 +18,7 @@ from flashsale.ratelimit.in_process import check_all, limits_client, ruleset
 from inventory.admission import gate, keys
 from orders import services
 from orders.models import Order, OrderEvent
-from tasks import dispatch, pipeline
+from tasks import dispatch, pipeline, taking
 from tasks.models import DeadLetter
 from tasks.pipeline import create_orders, request_payments
 from tests.conftest import Process, eventually, running, start_worker
@@ -190,6 +190,24 @@ def test_what_a_paused_queue_gives_back_keeps_its_place_and_is_made_once(pace, t
     eventually(lambda: _empty("orders"))
 
 
+def test_what_several_workers_give_back_at_once_keeps_the_order_of_publication_and_is_there_once():
+    with current_app.connection_for_write() as connection:
+        channel = connection.default_channel
+        for moment in range(1, 5):
+            connection.Producer().publish({}, routing_key="given-back", headers={"published": moment})
+        first, second, third = (channel.basic_get("given-back") for _ in range(3))
+
+        for message in (second, third, first, second):
+            taking.put_back(message)
+
+        taken = [channel.basic_get("given-back") for _ in range(4)]
+        assert [message.headers["published"] for message in taken] == [1, 2, 3, 4]
+        assert [message.delivery_info.get("redelivered") for message in taken] == [True, True, True, None]
+        assert channel.basic_get("given-back") is None
+        for message in taken:
+            message.ack()
+
+
 def test_a_worker_killed_while_it_waits_holds_nothing_and_all_batches_are_made_in_order(pace, taken_over):
     ids = taken_over(60)
     pace("orders", rate=20, max_wait_ms=500)
@@ -223,6 +241,8 @@ def test_a_worker_killed_while_a_batch_waits_loses_none(workers, pace, customers
     pace("orders", rate=1)
     current_app.control.cancel_consumer("orders", destination=[f"test@{socket.gethostname()}"], reply=True)
     victim = start_worker("victim", ["orders"])
+    create_orders.create_orders.apply_async(args=([str(uuid4()) for _ in range(30)],))
+    eventually(lambda: limits_client().keys("fs:{limits}:consume-orders:*"))
     for buyer in customers(5):
         order(item, buyer)
     eventually(lambda: _length("orders") and not _unacked("orders"))
