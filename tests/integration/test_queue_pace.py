@@ -88,6 +88,18 @@ def test_batches_larger_than_what_may_wait_keep_the_rate(pace):
         assert 1.3 <= _seconds_for(batches=4, orders=100) <= 2.4  # half a second each, and the first leaves at once
 
 
+def test_small_and_large_batches_in_turn_keep_the_rate(pace):
+    pace("orders", rate=100, max_wait_ms=500)
+    with running(start_worker("one", ["orders"])), running(start_worker("two", ["orders"])):
+        for orders in (10, 50) * 4:
+            create_orders.create_orders.apply_async(args=([str(uuid4()) for _ in range(orders)],))
+        began = time.monotonic()
+        eventually(lambda: _empty("orders"), within=20)
+        took = time.monotonic() - began
+
+    assert 1.5 <= took <= 3.2  # 240 orders less the last batch are 1.9 s; what a slot was too large for may be used at once
+
+
 def test_batches_larger_than_the_bucket_are_booked_in_parts(pace, monkeypatch):
     monkeypatch.setenv("BATCH_SIZE", "10")  # what a worker keeps room for
     pace("orders", rate=200, max_wait_ms=100)
