@@ -70,9 +70,13 @@ def _rooms(item: int | None) -> tuple[dict[int, int], list[int]]:
     others = [each for each in held_back if each != item]
     if others:
         waiting |= gate.waiting(others)
-    in_flight = settings.BATCHES_IN_FLIGHT * settings.BATCH_SIZE
     turns = dict.fromkeys([*held_back, *first])  # who was not held back comes last, or a stream of wake-ups would jump the line
-    return {each: min(settings.BATCH_SIZE, waiting[each][0], in_flight - waiting[each][1]) for each in turns}, held_back
+    return {each: min(settings.BATCH_SIZE, waiting[each][0], _most_in_flight() - waiting[each][1]) for each in turns}, held_back
+
+
+def _most_in_flight() -> int:
+    """Orders of one item between claim and commit; the gate keeps to it, whoever claims at once."""
+    return settings.BATCHES_IN_FLIGHT * settings.BATCH_SIZE
 
 
 def share_out(orders: int, wanted: Mapping[int, int]) -> dict[int, int]:
@@ -93,8 +97,7 @@ def _claim(item: int, limit: int) -> int:
     """Claim up to so many orders and start their chain; how many were taken."""
     from tasks import pipeline
 
-    in_flight = settings.BATCHES_IN_FLIGHT * settings.BATCH_SIZE
-    claim = gate.claim(item, consumer=CONSUMER, limit=limit, in_flight=in_flight)
+    claim = gate.claim(item, consumer=CONSUMER, limit=limit, in_flight=_most_in_flight())
     poison.bury_unreadable(item, claim.broken)
     if claim.entries:
         pipeline.start_chain(item, claim.entries)

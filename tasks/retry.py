@@ -1,6 +1,7 @@
 """The one retry policy: what a batch does when a part of the system is away."""
 
 import logging
+import time
 from typing import Any
 
 from celery import Task
@@ -33,11 +34,14 @@ class Step(Task):  # type: ignore[type-arg]
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]
         """Publish, with the number of orders in a header: the pace of a queue is in orders, not in messages.
 
+        And with the time, by which those who give messages back keep their order.
+
         Raises:
             kombu.exceptions.OperationalError: not sent.
         """
         orders = max((len(value) for value in args or () if isinstance(value, list)), default=1)
-        options["headers"] = {**(options.get("headers") or {}), "units": max(1, orders)}
+        stamps = {"units": max(1, orders), "published": time.time_ns() // 1000}
+        options["headers"] = {**(options.get("headers") or {}), **stamps}
         try:
             return super().apply_async(args, kwargs, **options)
         except AttributeError as error:  # kombu 5.7, on the channel of a connection that was lost meanwhile

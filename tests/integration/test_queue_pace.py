@@ -13,14 +13,15 @@ from django.conf import settings
 from flashsale.core.redis_client import gate_client
 from flashsale.limits import services as limits
 from flashsale.limits.models import LimitRule
+from flashsale.limits.publish import publish as publish_rules
 from flashsale.ratelimit.in_process import check_all, limits_client, ruleset
 from inventory.admission import gate, keys
 from orders import services
 from orders.models import Order, OrderEvent
-from tasks import dispatch, pipeline
+from tasks import dispatch, pipeline, taking
 from tasks.models import DeadLetter
 from tasks.pipeline import create_orders, request_payments
-from tests.conftest import eventually, running, start_worker
+from tests.conftest import Process, eventually, running, start_worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -73,6 +74,65 @@ def test_a_batch_costs_as_many_units_as_it_has_orders(pace):
     assert 1.2 <= took <= 2.5  # three batches wait half a second each
 
 
+def _seconds_for(batches, orders):
+    for _ in range(batches):
+        create_orders.create_orders.apply_async(args=([str(uuid4()) for _ in range(orders)],))
+    began = time.monotonic()
+    eventually(lambda: _empty("orders"), within=20)
+    return time.monotonic() - began
+
+
+def test_batches_larger_than_what_may_wait_keep_the_rate(pace):
+    pace("orders", rate=200, max_wait_ms=100)
+    with running(start_worker("one", ["orders"])), running(start_worker("two", ["orders"])):
+        assert 1.3 <= _seconds_for(batches=4, orders=100) <= 2.4  # half a second each, and the first leaves at once
+
+
+def test_small_and_large_batches_in_turn_keep_the_rate(pace):
+    pace("orders", rate=100, max_wait_ms=500)
+    with running(start_worker("one", ["orders"])), running(start_worker("two", ["orders"])):
+        for orders in (10, 50) * 4:
+            create_orders.create_orders.apply_async(args=([str(uuid4()) for _ in range(orders)],))
+        began = time.monotonic()
+        eventually(lambda: _empty("orders"), within=20)
+        took = time.monotonic() - began
+
+    assert 1.5 <= took <= 3.2  # 240 orders less the last batch are 1.9 s; what a slot was too large for may be used at once
+
+
+def test_batches_larger_than_the_bucket_are_booked_in_parts(pace, monkeypatch):
+    monkeypatch.setenv("BATCH_SIZE", "10")  # what a worker keeps room for
+    pace("orders", rate=200, max_wait_ms=100)
+    with running(start_worker("one", ["orders"])):
+        assert 1.3 <= _seconds_for(batches=4, orders=100) <= 2.4
+
+
+def test_a_worker_of_several_queues_loses_no_departure_of_a_slow_one(pace):
+    pace("orders", rate=40)
+    with running(start_worker("one", ["orders", "payments", "cancellations"])):
+        assert (
+            1.6 <= _seconds_for(batches=21, orders=4) <= 3.2
+        )  # a tenth of a second each; 20 s if each took a wait for messages
+
+
+@pytest.mark.parametrize("change", ["removed", "raised"])
+def test_a_rule_that_is_changed_while_a_message_is_half_booked_is_in_force_within_a_second(pace, change, monkeypatch):
+    monkeypatch.setenv("BATCH_SIZE", "10")
+    pace("orders", rate=1, max_wait_ms=5_000)
+    with running(start_worker("one", ["orders"])) as worker:
+        for _ in range(3):
+            create_orders.create_orders.apply_async(args=([str(uuid4()) for _ in range(30)],))
+        eventually(lambda: _length("orders") == 2 and not _unacked("orders"))
+        if change == "removed":
+            LimitRule.objects.all().delete()
+            publish_rules()
+        else:
+            pace("orders", rate=1_000, max_wait_ms=500)  # what was booked at the old rate is cut to it
+
+        eventually(lambda: _empty("orders"), within=3)
+        assert worker.popen.poll() is None
+
+
 def test_a_queue_that_waits_long_does_not_keep_the_worker_from_its_other_queues(pace):
     pace("orders", rate=1)
     with running(start_worker("one", ["orders", "payments"], concurrency=1)):
@@ -116,17 +176,66 @@ def _forget_messages():
         broker.delete(*settings.QUEUES)
 
 
-def test_what_a_paused_queue_gives_back_is_not_lost_and_made_once(pace, taken_over):
+def _publish_batches(ids, size):
+    for at in range(0, len(ids), size):
+        create_orders.create_orders.apply_async(args=([str(pk) for pk in ids[at : at + size]],))
+
+
+def _made(size):
+    """The batches in the order in which they became rows; in a batch it is the ledger's."""
+    made = list(OrderEvent.objects.filter(status="queued").order_by("pk").values_list("order_id", flat=True))
+    return [set(made[at : at + size]) for at in range(0, len(made), size)]
+
+
+def _in_batches(ids, size):
+    return [set(ids[at : at + size]) for at in range(0, len(ids), size)]
+
+
+def test_what_a_paused_queue_gives_back_keeps_its_place_and_is_made_once(pace, taken_over):
     ids = taken_over(20)
     pace("orders", rate=10)
-    with running(start_worker("one", ["orders"], concurrency=1)):
-        for pk in ids:
-            create_orders.create_orders.apply_async(args=([str(pk)],))
+    with running(start_worker("one", ["orders", "payments"], concurrency=1)):
+        _publish_batches(ids, 1)
         eventually(lambda: Order.objects.count() == 20, within=15)
 
-    # Not in order: what the broker pops while the queue is being paused is put back behind the others.
-    assert set(Order.objects.values_list("pk", flat=True)) == set(ids)
+    assert _made(1) == _in_batches(ids, 1)
     eventually(lambda: _empty("orders"))
+
+
+def test_what_several_workers_give_back_at_once_keeps_the_order_of_publication_and_is_there_once():
+    with current_app.connection_for_write() as connection:
+        channel = connection.default_channel
+        for moment in range(1, 5):
+            connection.Producer().publish({}, routing_key="given-back", headers={"published": moment})
+        first, second, third = (channel.basic_get("given-back") for _ in range(3))
+
+        for message in (second, third, first, second):
+            taking.put_back(message)
+
+        taken = [channel.basic_get("given-back") for _ in range(4)]
+        assert [message.headers["published"] for message in taken] == [1, 2, 3, 4]
+        assert [message.delivery_info.get("redelivered") for message in taken] == [True, True, True, None]
+        assert channel.basic_get("given-back") is None
+        for message in taken:
+            message.ack()
+
+
+def test_a_worker_killed_while_it_waits_holds_nothing_and_all_batches_are_made_in_order(pace, taken_over):
+    ids = taken_over(60)
+    pace("orders", rate=20, max_wait_ms=500)
+    victim = start_worker("victim", ["orders", "payments"], concurrency=1)
+    with running(start_worker("heir", ["orders", "payments"], concurrency=1)):
+        _publish_batches(ids[:3], 3)
+        eventually(lambda: limits_client().keys("fs:{limits}:consume-orders:*"))
+        _publish_batches(ids[3:], 3)
+        eventually(lambda: Order.objects.count() >= 12 and not _unacked("orders"))
+        victim.kill()
+        waited = _length("orders")
+        eventually(lambda: Order.objects.count() == 60, within=10)  # no sweep is there to help
+
+    assert waited > 10
+    assert _made(3) == _in_batches(ids, 3)
+    assert _empty("orders")
 
 
 def _length(queue):
@@ -144,17 +253,15 @@ def test_a_worker_killed_while_a_batch_waits_loses_none(workers, pace, customers
     pace("orders", rate=1)
     current_app.control.cancel_consumer("orders", destination=[f"test@{socket.gethostname()}"], reply=True)
     victim = start_worker("victim", ["orders"])
+    create_orders.create_orders.apply_async(args=([str(uuid4()) for _ in range(30)],))
+    eventually(lambda: limits_client().keys("fs:{limits}:consume-orders:*"))
     for buyer in customers(5):
         order(item, buyer)
-    eventually(lambda: _unacked("orders"))
+    eventually(lambda: _length("orders") and not _unacked("orders"))
     victim.kill()
     current_app.control.add_consumer("orders", destination=[f"test@{socket.gethostname()}"], reply=True)
     LimitRule.objects.all().delete()
-    from flashsale.limits.publish import publish as publish_rules
-
     publish_rules()
-
-    from tests.conftest import Process
 
     with running(Process("sweeper", "python", "manage.py", "sweep")):
         eventually(lambda: Order.objects.filter(status="paid").count() == 5, within=25)

@@ -1,0 +1,16 @@
+-- Gives a taken message back to the head of its queue, behind those there that were published before it. One trip, O(those).
+-- KEYS  1 the taken messages  2 when they were taken  3 the queue
+-- ARGV  1 the message's tag  2 the message  3 when it was published, in us  4 how many others it may be put behind
+-- Returns 1, or 0 when it is not taken any more
+if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('ZREM', KEYS[2], ARGV[1])
+local before = {}
+while #before < tonumber(ARGV[4]) do
+  local head = redis.call('LINDEX', KEYS[3], -1)
+  local published = head and tonumber(head:match('"published": *(%d+)'))
+  if not published or published >= tonumber(ARGV[3]) then break end
+  before[#before + 1] = redis.call('RPOP', KEYS[3])
+end
+redis.call('RPUSH', KEYS[3], ARGV[2])
+for index = #before, 1, -1 do redis.call('RPUSH', KEYS[3], before[index]) end
+return 1
