@@ -11,6 +11,8 @@ from rich.table import Table
 
 _COLOURS = {"offered": "gray", "admitted": "blue", "shed": "orange", "settled": "green", "limited": "orange"}
 
+_FAR = 5  # times what is admitted: then the small curves need a scale on which they can be seen
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -68,8 +70,13 @@ def _fleet_table(series: Series) -> Table:
     return table
 
 
-def draw(series: Series, path: Path, title: str) -> None:
-    """The graph as PNG."""
+def draw(series: Series, path: Path, title: str, *, of_fleets: dict[str, str] | None = None, limit: int | None = None) -> None:
+    """The graph as PNG.
+
+    Args:
+        of_fleets: what stands over a fleet's graph, where its name is not enough.
+        limit: orders per second, drawn over the graphs of the fleets that ``of_fleets`` names.
+    """
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -81,8 +88,11 @@ def draw(series: Series, path: Path, title: str) -> None:
     for axes, (name, lines) in zip(plots[:, 0], curves, strict=True):
         for caption, values in lines.items():
             axes.plot(range(len(values)), values, label=caption, color=_COLOURS[caption], drawstyle="steps-post")
-        axes.set(title=title if name == "all" else f"{name} fleet", ylabel="per second")
-        if name == "all":
+        named = (of_fleets or {}).get(name)
+        axes.set(title=title if name == "all" else named or f"{name} fleet", ylabel="per second")
+        if named and limit:
+            axes.axhline(limit, color="black", linewidth=0.8, linestyle=":", label=f"limit {limit}/s")
+        if name == "all" and max(series.offered) > _FAR * max(1, *series.admitted, *series.settled):
             axes.set_yscale("symlog", linthresh=10)
         axes.legend()
         axes.grid(alpha=0.3)

@@ -106,7 +106,8 @@ class Command(BaseCommand):
             }
             options["json"].write_text(json.dumps(details, indent=2, default=str), encoding="utf-8")
         if options["plot"]:
-            report.draw(series, options["plot"], f"{options['buyers']} buyers, {options['units']} units")
+            title = f"{options['buyers']} buyers, {options['units']} units"
+            report.draw(series, options["plot"], title, of_fleets=_captions(options), limit=options["canary_rate"])
         if problems:
             sys.exit(1)
 
@@ -143,6 +144,15 @@ class Command(BaseCommand):
         if counts["paid"] > units:
             problems.append(f"{counts['paid']} units sold of {units}")
         return problems
+
+
+def _captions(options: dict[str, Any]) -> dict[str, str]:
+    if options["canary"] is None:
+        return {}
+    percent = f"{options['canary']} % of the customers"
+    if options["mode"] == "mirror":
+        return {"mirror": f"mirror: what it said to copies of the orders of {percent}"}
+    return {"canary": f"canary fleet: {percent}"}
 
 
 def _series(slug: str, tally: Tally, began: datetime) -> report.Series:
