@@ -170,7 +170,10 @@ def order_of(customer: int, order_id: UUID) -> dict[str, object]:
         raise OrderNotFound
     _require_lost(order_id, seen)
     services.lose(order_id, customer, item_of_order(order_id), made_at(order_id))
-    return selectors.of_customer(customer, [order_id])[0]
+    lost = selectors.of_customer(customer, [order_id])
+    if not lost:  # it was written down as another's order, which only a person can have done
+        raise OrderInDoubt(retry_after=1)
+    return lost[0]
 
 
 def _require_lost(order_id: UUID, seen: gate.Sight | None) -> None:

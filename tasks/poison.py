@@ -5,6 +5,7 @@ A foreign key that leads nowhere may be mended (a customer is restored); a value
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from tasks import dead_letters
 from tasks.models import DeadLetter
 
 logger = logging.getLogger(__name__)
+_ID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CHECK_VIOLATION, _NOT_NULL_VIOLATION = "23514", "23502"
 
 
@@ -85,17 +87,24 @@ def bury_unreadable(item: int, lines: Sequence[tuple[str, str]]) -> None:
     lost = _stranded_if_known(item) if lines else []
     for entry_id, raw in lines:
         args, error = [item, raw], ValueError("unreadable stream entry")
-        named = [order for order in lost if str(order.id) in raw]
+        named = [order for order in lost or () if str(order.id) in raw] or _ended_before(item, raw, lost)
         is_ended = len(named) == 1 and end_at_once("tasks.dispatch", args, error, named[0])
         if is_ended or dead_letters.bury("tasks.dispatch", args, error, attempts=1):
             gate.drop(item, [entry_id])
 
 
-def _stranded_if_known(item: int) -> list[Poisoned]:
+def _stranded_if_known(item: int) -> list[Poisoned] | None:
     try:
         return stranded(item)
     except (GateUnavailable, GateMissing):
-        return []
+        return None
+
+
+def _ended_before(item: int, raw: str, lost: list[Poisoned] | None) -> list[Poisoned]:
+    """The rejected orders that a line names, where no order is lost that it could stand for: whoever rejected one may have
+    died before the line was out of the stream.
+    """
+    return [] if lost or lost is None else [Poisoned(pk, 0, item) for pk in holds.written_off(map(UUID, _ID.findall(raw)))]
 
 
 def reject(letter: DeadLetter, actor: str) -> list[UUID]:

@@ -218,6 +218,44 @@ def test_an_unreadable_line_ends_the_order_that_it_still_names(item, customer, o
     assert_ended(item, order_id)
 
 
+def test_a_line_whose_order_was_rejected_before_a_crash_leaves_no_open_letter(item, customer, order, monkeypatch):
+    order_id = order(item, customer).order_id
+    spoil(item, lambda line: line + "}")
+    broken = claim(item).broken
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gate, "drop", die)
+        with pytest.raises(Killed):
+            poison.bury_unreadable(item.pk, broken)
+    gate_effects.apply()
+    poison.bury_unreadable(item.pk, broken)
+
+    assert gate.waiting([item.pk]) == {item.pk: (0, 0)}
+    assert_ended(item, order_id)
+
+
+def test_an_order_that_a_person_has_made_another_customers_answers_with_a_code(item, customer, order, settings, api):
+    settings.LOST_ORDER_AFTER_S = 0
+    order_id = order(item, customer).order_id
+    spoil(item, with_values(customer=0))
+    run(item, batch_of(item))
+    [letter] = DeadLetter.objects.filter(resolved_at=None)
+    poison.reject(letter, "staff")
+    gate_effects.apply()
+    gate_client().delete(keys.queued(item.pk))
+
+    answer = api.get(f"/api/v1/orders/{order_id}/")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert_ended(item)
+
+
 def test_an_unreadable_line_that_names_an_order_in_good_health_does_not_end_it(item, customers, order):
     ids = []
     for buyer in customers(3):
