@@ -1,5 +1,6 @@
 """``python -m flashsale.stack keep -- COMMAND``: run a process, start it again when it dies, end it when asked.
 
+What the process had started ends with it.
 The command runs in a session of its own, so a Ctrl-C reaches it once, through us, and not its children.
 It ends as well when the launcher that ``LAUNCHER_PID`` names dies, however that dies: nobody else is left to end it.
 """
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import FrameType
 
 from flashsale.stack.servers import with_parent
@@ -45,9 +47,11 @@ def keep(command: Sequence[str]) -> int:
             preexec_fn=with_parent(os.getpid(), signal.SIGTERM),
         )
         code = _wait(child, is_over)
+        _tell_orphans(child.pid, signal.SIGTERM)
         if not is_over():
             sys.stderr.write(f"{command[0]} ended with {code}; starting it again\n")
             time.sleep(_PAUSE_S)
+        _tell_orphans(child.pid, signal.SIGKILL)
     return 0
 
 
@@ -60,6 +64,12 @@ def _launcher_watch(pid: str) -> Callable[[], bool]:
     except ProcessLookupError:
         return lambda: True
     return lambda: bool(select.select([handle], [], [], 0)[0])
+
+
+def _tell_orphans(group: int, sign: signal.Signals) -> None:
+    """What a process that was killed leaves behind would go on beside the next one, on the same port, for ever."""
+    with suppress(ProcessLookupError):
+        os.killpg(group, sign)
 
 
 def _wait(child: "subprocess.Popen[bytes]", is_stopping: Callable[[], bool]) -> int:
