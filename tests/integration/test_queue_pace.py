@@ -48,13 +48,13 @@ def pace():
 def test_two_workers_together_keep_the_queues_rate(pace):
     pace("orders", rate=40)
     with running(start_worker("one", ["orders"])), running(start_worker("two", ["orders"])):
+        began = time.monotonic()
         for _ in range(81):
             create_orders.create_orders.apply_async(args=([str(uuid4())],))
-        began = time.monotonic()
         eventually(lambda: _empty("orders"), within=20)
         took = time.monotonic() - began
 
-    assert 1.6 <= took <= 2.8  # 81 orders at 40 a second are 2 s, less what left while they were published
+    assert 1.9 <= took <= 2.8  # 81 orders at 40 a second are 2 s
 
 
 def _empty(queue):
@@ -65,9 +65,9 @@ def _empty(queue):
 def test_a_batch_costs_as_many_units_as_it_has_orders(pace):
     pace("orders", rate=50)
     with running(start_worker("one", ["orders"])):
+        began = time.monotonic()
         for _ in range(4):
             create_orders.create_orders.apply_async(args=([str(uuid4()) for _ in range(25)],))
-        began = time.monotonic()
         eventually(lambda: _empty("orders"), within=20)
         took = time.monotonic() - began
 
@@ -75,9 +75,9 @@ def test_a_batch_costs_as_many_units_as_it_has_orders(pace):
 
 
 def _seconds_for(batches, orders):
+    began = time.monotonic()
     for _ in range(batches):
         create_orders.create_orders.apply_async(args=([str(uuid4()) for _ in range(orders)],))
-    began = time.monotonic()
     eventually(lambda: _empty("orders"), within=20)
     return time.monotonic() - began
 
@@ -91,9 +91,9 @@ def test_batches_larger_than_what_may_wait_keep_the_rate(pace):
 def test_small_and_large_batches_in_turn_keep_the_rate(pace):
     pace("orders", rate=100, max_wait_ms=500)
     with running(start_worker("one", ["orders"])), running(start_worker("two", ["orders"])):
+        began = time.monotonic()
         for orders in (10, 50) * 4:
             create_orders.create_orders.apply_async(args=([str(uuid4()) for _ in range(orders)],))
-        began = time.monotonic()
         eventually(lambda: _empty("orders"), within=20)
         took = time.monotonic() - began
 
