@@ -1,5 +1,6 @@
 """What kombu's Redis transport does not offer: a message back to where it was, and a queue again without a delay."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,22 +32,22 @@ def put_back(message: Any) -> None:
 
 
 def note_client_id(channel: Any) -> None:
-    """Remember by which name the server knows the connection that takes messages. Only while it waits for none."""
+    """Remember by which number the server knows the connection that takes messages. Only while it waits for none."""
     connection = channel.client.connection
     if getattr(connection, "client_id_of", None) is not connection._sock:
-        connection.send_command("CLIENT", "ID")
-        connection.client_id_of, connection.client_id_there = connection._sock, connection.read_response()
+        with suppress(redis.ResponseError):  # not allowed here, then nor is the rest
+            connection.send_command("CLIENT", "ID")
+            connection.client_id_there = connection.read_response()
+            connection.client_id_of = connection._sock
 
 
 def look_again(channel: Any) -> None:
-    """Let a wait for messages end now, so that the next one is for the queues that are consumed now; else it lasts a second.
+    """Let a wait for messages end now, so that the next one is for the queues that are consumed now; else, and where the
+    server does not allow it, it lasts up to a second.
 
     A message that has been popped meanwhile is delivered: the server ends only what still waits.
     """
     connection = channel.client.connection
     if channel._in_poll and getattr(connection, "client_id_of", None) is connection._sock:
-        try:
-            with channel.conn_or_acquire() as client:
-                client.client_unblock(connection.client_id_there)
-        except redis.ResponseError:
-            pass  # the server does not allow it: a second, then
+        with suppress(redis.ResponseError), channel.conn_or_acquire() as client:
+            client.client_unblock(connection.client_id_there)
