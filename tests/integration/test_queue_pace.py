@@ -9,6 +9,7 @@ import pytest
 import redis
 from celery import current_app
 from django.conf import settings
+from kombu import Connection
 
 from flashsale.core.redis_client import gate_client
 from flashsale.limits import services as limits
@@ -387,3 +388,15 @@ def test_after_a_workers_death_the_sweeps_make_every_order_a_row_once_and_at_the
     assert set(Order.objects.values_list("pk", flat=True)) == set(ids)
     assert OrderEvent.objects.filter(status="queued").count() == 30
     assert not DeadLetter.objects.exists()
+
+
+def test_on_another_broker_a_message_is_put_back_by_that_brokers_own_means():
+    with Connection("memory://") as broker, broker.SimpleQueue("orders") as queue:
+        queue.put("batch")
+        message = queue.get(timeout=5)
+
+        taking.note_client_id(message.channel)
+        taking.put_back(message)
+        taking.look_again(message.channel)
+
+        assert queue.get(timeout=5).payload == "batch"
