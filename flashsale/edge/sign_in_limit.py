@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from flashsale.ratelimit.client_address import client_address
+from flashsale.ratelimit.client_address import address_of
 from flashsale.ratelimit.headers import retry_after
 from flashsale.ratelimit.in_process import limiter, rules_at
 
@@ -21,9 +20,7 @@ class SignInLimit:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if request.method != "POST" or request.path not in _PAGES:
             return self._get_response(request)
-        meta = request.META
-        address = client_address(meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", ""), settings.TRUSTED_PROXIES)
-        counted = {"address": address, "all": "all"}
+        counted = {"address": address_of(request.META), "all": "all"}
         asked = [(rule, counted[rule.key]) for rule in rules_at("api", "api:auth-token") if rule.key in counted]
         decision = limiter().check(asked, mode="now")
         if decision.allowed:

@@ -1,8 +1,11 @@
 """Whose request it is, by address."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+
+from django.conf import settings
 
 Address = IPv4Address | IPv6Address
 UNKNOWN = "unknown"
@@ -26,6 +29,15 @@ def _parsed(text: str) -> Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def address_of(meta: Mapping[str, Any]) -> str:
+    """The client's address of a request, as a key.
+
+    Args:
+        meta: the WSGI environment.
+    """
+    return client_address(meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", ""), settings.TRUSTED_PROXIES)
 
 
 def client_address(remote: str, forwarded_for: str, trusted: Sequence[str]) -> str:

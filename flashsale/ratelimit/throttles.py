@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from flashsale.core.errors import RateLimited
-from flashsale.ratelimit.client_address import client_address
+from flashsale.ratelimit.client_address import address_of
 from flashsale.ratelimit.headers import headers
 from flashsale.ratelimit.in_process import limiter, rules_at
 from flashsale.ratelimit.rules import Rule
@@ -57,9 +57,7 @@ class RuleThrottle(BaseThrottle):
         if rule.key == "all":
             return "all"
         if rule.key == "address":
-            meta = request.META
-            forwarded = meta.get("HTTP_X_FORWARDED_FOR", "")
-            return client_address(meta.get("REMOTE_ADDR", ""), forwarded, settings.TRUSTED_PROXIES)
+            return address_of(request.META)
         if rule.key == "customer":
             return str(request.user.pk) if request.user and request.user.is_authenticated else None
         names = view.kwargs
