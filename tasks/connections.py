@@ -3,7 +3,10 @@
 from typing import Any
 
 from celery.signals import task_prerun
+from django.conf import settings
 from django.db import Error, close_old_connections, connection
+
+from flashsale.core.database.patience import patience
 
 
 @task_prerun.connect
@@ -15,10 +18,11 @@ def drop_dead_connections(**_: Any) -> None:
 def can_reach_ledger() -> bool:
     """Whether PostgreSQL answers now: one small statement, on a new connection where the old one has died."""
     try:
-        connection.ensure_connection()
-        if not connection.is_usable():  # a restart cut it
-            connection.close()
+        with patience(settings.DATABASE_CONNECT_S):
             connection.ensure_connection()
+            if not connection.is_usable():  # a restart cut it
+                connection.close()
+                connection.ensure_connection()
     except Error:
         return False
     return True

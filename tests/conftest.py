@@ -149,18 +149,40 @@ def running(process):
         process.stop()
 
 
+class KeptWorker:
+    """The worker that tests share: started by the first that wants it, ended by one that wants none."""
+
+    def __init__(self):
+        self.process = None
+
+    def start(self):
+        if self.process is None:
+            self.process = start_worker(kept=True)
+        return self.process
+
+    def stop(self):
+        if self.process is not None:
+            self.process.stop()
+            self.process = None
+
+
 @pytest.fixture(scope="session")
-def _workers(django_db_setup, django_db_blocker):
-    with django_db_blocker.unblock():
-        process = start_worker(kept=True)
-    with running(process):
-        yield process
+def _kept_worker(django_db_setup, django_db_blocker):
+    kept = KeptWorker()
+    yield kept
+    kept.stop()
 
 
 @pytest.fixture
-def workers(transactional_db, clean_redis, _workers):
+def workers(transactional_db, clean_redis, _kept_worker):
     """A real worker of all queues."""
-    return _workers
+    return _kept_worker.start()
+
+
+@pytest.fixture
+def no_workers(transactional_db, clean_redis, _kept_worker):
+    """No worker but those that the test starts."""
+    _kept_worker.stop()
 
 
 @pytest.fixture

@@ -34,11 +34,12 @@ def clean_redis():
 
 
 @pytest.fixture(scope="module")
-def wrecks(request, django_db_setup, django_db_blocker, _workers, _web):
+def wrecks(request, django_db_setup, django_db_blocker, _kept_worker, _web):
     """Every point of the selected tests, struck and taken over."""
     names = [item.callspec.params["name"] for item in request.session.items if item.module is request.module]
     with django_db_blocker.unblock():
         gate_client().flushall()
+        _kept_worker.start()
         found = [Wreck(name, Broker(1 + number % (_AHEAD + 1))) for number, name in enumerate(dict.fromkeys(names))]
         try:
             _strike_all(found)

@@ -14,6 +14,7 @@ from django.db import OperationalError, connection
 
 from flashsale.core.database.patience import NoAnswer, patience, silence
 from flashsale.core.redis_client import gate_client
+from tasks import create_orders
 from tests.conftest import Process, eventually, running
 from tests.crash.crowd import call
 from tests.crash.scene import open_sale
@@ -23,7 +24,7 @@ from tests.crash.test_postgresql_away import buy
 pytestmark = pytest.mark.django_db(transaction=True)
 _BOUND_S = 4.0  # the patience of a request and a second for a busy machine
 _THREADS = 8  # of the web process
-_RETRIED = re.compile(r"tasks\.deduct_inventory\[\S+\] retry: .*no answer from PostgreSQL")
+_RETRIED = re.compile(r"tasks\.create_orders\[\S+\] retry: .*(no answer from PostgreSQL|PostgreSQL has not answered)")
 
 
 @contextmanager
@@ -74,6 +75,7 @@ def test_a_frozen_postgresql_stops_no_admission_and_holds_nobody_for_ever(live_u
         began = time.monotonic()
         answers = [buy(live_url, sale, customer)[1] for customer in sale.customers[1:]]
         took = time.monotonic() - began
+        create_orders.create_orders.apply_async(args=([str(known)],))
         eventually(lambda: _RETRIED.search(impatient_worker.text()), within=20, what=impatient_worker.text)
 
     assert {(status, body["code"]) for status, body, *_ in (*looks, again)} == {(503, "unavailable")}

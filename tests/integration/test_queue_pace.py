@@ -46,7 +46,7 @@ def pace():
     return set_pace
 
 
-def test_two_workers_together_keep_the_queues_rate(pace):
+def test_two_workers_together_keep_the_queues_rate(pace, no_workers):
     pace("orders", rate=40)
     with running(start_worker("one", ["orders"])), running(start_worker("two", ["orders"])):
         began = time.monotonic()
@@ -63,7 +63,7 @@ def _empty(queue):
         return broker.llen(queue) == 0 and broker.hlen("unacked") == 0
 
 
-def test_a_batch_costs_as_many_units_as_it_has_orders(pace):
+def test_a_batch_costs_as_many_units_as_it_has_orders(pace, no_workers):
     pace("orders", rate=50)
     with running(start_worker("one", ["orders"])):
         began = time.monotonic()
@@ -83,13 +83,13 @@ def _seconds_for(batches, orders):
     return time.monotonic() - began
 
 
-def test_batches_larger_than_what_may_wait_keep_the_rate(pace):
+def test_batches_larger_than_what_may_wait_keep_the_rate(pace, no_workers):
     pace("orders", rate=200, max_wait_ms=100)
     with running(start_worker("one", ["orders"])), running(start_worker("two", ["orders"])):
         assert 1.3 <= _seconds_for(batches=4, orders=100) <= 2.4  # half a second each, and the first leaves at once
 
 
-def test_small_and_large_batches_in_turn_keep_the_rate(pace):
+def test_small_and_large_batches_in_turn_keep_the_rate(pace, no_workers):
     pace("orders", rate=100, max_wait_ms=500)
     with running(start_worker("one", ["orders"])), running(start_worker("two", ["orders"])):
         began = time.monotonic()
@@ -101,14 +101,14 @@ def test_small_and_large_batches_in_turn_keep_the_rate(pace):
     assert 1.5 <= took <= 3.2  # 240 orders less the last batch are 1.9 s; what a slot was too large for may be used at once
 
 
-def test_batches_larger_than_the_bucket_are_booked_in_parts(pace, monkeypatch):
+def test_batches_larger_than_the_bucket_are_booked_in_parts(pace, monkeypatch, no_workers):
     monkeypatch.setenv("BATCH_SIZE", "10")  # what a worker keeps room for
     pace("orders", rate=200, max_wait_ms=100)
     with running(start_worker("one", ["orders"])):
         assert 1.3 <= _seconds_for(batches=4, orders=100) <= 2.4
 
 
-def test_a_worker_of_several_queues_loses_no_departure_of_a_slow_one(pace):
+def test_a_worker_of_several_queues_loses_no_departure_of_a_slow_one(pace, no_workers):
     pace("orders", rate=40)
     with running(start_worker("one", ["orders", "payments", "cancellations"])):
         assert (
@@ -116,6 +116,7 @@ def test_a_worker_of_several_queues_loses_no_departure_of_a_slow_one(pace):
         )  # a tenth of a second each; 20 s if each took a wait for messages
 
 
+@pytest.mark.usefixtures("no_workers")
 @pytest.mark.parametrize("change", ["removed", "raised"])
 def test_a_rule_that_is_changed_while_a_message_is_half_booked_is_in_force_within_a_second(pace, change, monkeypatch):
     monkeypatch.setenv("BATCH_SIZE", "10")
@@ -134,7 +135,7 @@ def test_a_rule_that_is_changed_while_a_message_is_half_booked_is_in_force_withi
         assert worker.popen.poll() is None
 
 
-def test_a_queue_that_waits_long_does_not_keep_the_worker_from_its_other_queues(pace):
+def test_a_queue_that_waits_long_does_not_keep_the_worker_from_its_other_queues(pace, no_workers):
     pace("orders", rate=1)
     with running(start_worker("one", ["orders", "payments"], concurrency=1)):
         for _ in range(4):
@@ -145,7 +146,7 @@ def test_a_queue_that_waits_long_does_not_keep_the_worker_from_its_other_queues(
         assert _length("orders") >= 1  # they wait in the broker
 
 
-def test_a_queue_that_waits_shortly_again_and_again_does_not_choke_the_workers_other_queues(pace):
+def test_a_queue_that_waits_shortly_again_and_again_does_not_choke_the_workers_other_queues(pace, no_workers):
     pace("orders", rate=10)
     with running(start_worker("one", ["orders", "payments", "cancellations"], concurrency=2)):
         for _ in range(12):
@@ -192,7 +193,7 @@ def _in_batches(ids, size):
     return [set(ids[at : at + size]) for at in range(0, len(ids), size)]
 
 
-def test_what_a_paused_queue_gives_back_keeps_its_place_and_is_made_once(pace, taken_over):
+def test_what_a_paused_queue_gives_back_keeps_its_place_and_is_made_once(pace, taken_over, no_workers):
     ids = taken_over(20)
     pace("orders", rate=10)
     with running(start_worker("one", ["orders", "payments"], concurrency=1)):
@@ -221,7 +222,7 @@ def test_what_several_workers_give_back_at_once_keeps_the_order_of_publication_a
             message.ack()
 
 
-def test_a_worker_killed_while_it_waits_holds_nothing_and_all_batches_are_made_in_order(pace, taken_over):
+def test_a_worker_killed_while_it_waits_holds_nothing_and_all_batches_are_made_in_order(pace, taken_over, no_workers):
     ids = taken_over(60)
     pace("orders", rate=20, max_wait_ms=500)
     victim = start_worker("victim", ["orders", "payments"], concurrency=1)
@@ -359,7 +360,7 @@ def test_every_item_that_was_held_back_gets_an_equal_share_and_the_least_recentl
     assert dispatch.share_out(9, {1: 2, 2: 3}) == {1: 2, 2: 3}
 
 
-def test_the_sweeps_keep_the_pace_of_a_queue_that_has_a_backlog(pace, taken_over, sweeper):
+def test_the_sweeps_keep_the_pace_of_a_queue_that_has_a_backlog(pace, taken_over, sweeper, no_workers):
     ids = taken_over(60)
     pace("orders", rate=8)
     began = time.monotonic()  # the sweeps begin before the worker does
@@ -371,7 +372,7 @@ def test_the_sweeps_keep_the_pace_of_a_queue_that_has_a_backlog(pace, taken_over
     assert time.monotonic() - began >= 6.5  # 60 orders at 8 a second
 
 
-def test_after_a_workers_death_the_sweeps_make_every_order_a_row_once_and_at_the_pace(pace, taken_over, sweeper):
+def test_after_a_workers_death_the_sweeps_make_every_order_a_row_once_and_at_the_pace(pace, taken_over, sweeper, no_workers):
     ids = taken_over(30)
     pace("orders", rate=10, max_wait_ms=400)
     victim = start_worker("victim", ["orders"], concurrency=1)
