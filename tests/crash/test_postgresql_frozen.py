@@ -51,7 +51,7 @@ def timed(*args, **kwargs):
 
 
 @pytest.fixture
-def impatient_worker(transactional_db, clean_redis):
+def impatient_worker(no_workers):
     """A worker of the queues on the way of an order that waits for PostgreSQL no longer than 3 s."""
     queues = "dispatch,inventory,orders,payments,cancellations"
     command = ["celery", "-A", "flashsale", "worker", "-n", "impatient@%h", "-Q", queues, "-c", "2", "-l", "INFO"]

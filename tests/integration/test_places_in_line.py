@@ -108,7 +108,7 @@ def test_a_position_never_rises_and_a_turn_comes_no_later_than_estimated(line):
     chance = random.Random(7)
     room = line(rate=10, units=10_000)
     places, promised = {}, {}
-    for customer in range(400):
+    for customer in range(200):
         room.now += chance.randrange(S // 20)
         for known in chance.sample(sorted(places), min(len(places), 8)):
             answer = room.ask(places[known], known)
@@ -123,7 +123,7 @@ def test_a_position_never_rises_and_a_turn_comes_no_later_than_estimated(line):
             places[customer] = joined
             promised[customer] = room.now + joined.estimated_wait_s * S
 
-    for _ in range(600):
+    for _ in range(300):
         room.now += S // 10
         for customer in list(places):
             if isinstance(room.ask(places[customer], customer), IssuedToken):

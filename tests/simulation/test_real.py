@@ -10,7 +10,7 @@ from tests.simulation.paired import real_run
 from tests.simulation.scheduler import FOCUS, plan_of, what_breaks
 
 pytestmark = pytest.mark.django_db(transaction=True)
-_SECONDS = 30
+_SECONDS = 15
 _LEAST = 5  # however busy the machine is
 
 
