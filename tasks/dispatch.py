@@ -31,6 +31,8 @@ def dispatch(item: int | None = None) -> None:
     from tasks import pipeline
 
     if not can_reach_ledger():
+        if item is not None:
+            gate.hold_back({item: "refused"})  # or the wake-up would not know whom to serve
         pipeline.wake_later(_LEDGER_AWAY_S)
         return
     turn_ends = time.monotonic() + _LONGEST_TURN_S

@@ -273,6 +273,9 @@ def test_with_postgresql_away_an_order_that_somebody_claimed_is_not_called_queue
         database.start()
         connection.close()
 
+    dispatch()  # the wake-up that was sent for later
+    assert gate.waiting([item.pk]) == {item.pk: (0, 2)}
+
 
 def test_with_the_broker_away_claimed_orders_and_unpaid_ones_need_no_message_and_no_dead_letter(
     make_item, customer, order, stack
