@@ -9,7 +9,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 from kombu.exceptions import OperationalError as MessageNotSent
 
 from flashsale.core.errors import Unavailable
-from flashsale.core.metrics import STEP_SECONDS
+from flashsale.core.metrics import STEP_SECONDS, STEPS_GIVEN_UP
 from tasks import dead_letters
 
 logger = logging.getLogger(__name__)
@@ -20,9 +20,10 @@ _RETRIES = 5
 
 
 class Step(Task):  # type: ignore[type-arg]
-    """A pipeline step: retried with full jitter while a part is away, a dead letter when it gives up.
+    """A pipeline step: retried with full jitter while a part is away; then the sweeps go on with what it held.
 
     Retrying makes things quicker, not safer: what a step gave up on stands in a row or the stream, and a sweep finds it.
+    A dead letter is of an error that no waiting heals.
     """
 
     autoretry_for = TRANSIENT
@@ -55,10 +56,13 @@ class Step(Task):  # type: ignore[type-arg]
     def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Called by Celery once the retries are used up, and when a step is done and its next message could not be sent.
 
-        The latter is no dead letter: the row or stream entry that the step left is found by a sweep.
+        Neither is for people: nobody could do more than the sweep that finds the row or stream entry.
         """
-        if isinstance(exc, MessageNotSent):
-            logger.warning("message not sent", extra={"event": "message_not_sent", "task": self.name, "error": repr(exc)})
+        STEPS_GIVEN_UP.labels(self.name).inc()
+        if isinstance(exc, (*TRANSIENT, MessageNotSent)):
+            logger.warning(
+                "step left to the sweeps", extra={"event": "step_left_to_sweeps", "task": self.name, "error": repr(exc)}
+            )
             return
         close_old_connections()
         logger.error("step gave up", extra={"event": "step_gave_up", "task": self.name, "error": repr(exc)})

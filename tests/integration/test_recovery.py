@@ -14,6 +14,7 @@ from flashsale.core.clock import now
 from flashsale.core.errors import Unavailable
 from flashsale.core.redis_client import gate_client
 from inventory.admission import gate, keys
+from inventory.errors import GateUnavailable
 from inventory.models import Sale, SaleItem
 from orders import services
 from orders.models import GateEffect, Intake, Order
@@ -383,3 +384,27 @@ def test_an_ended_sales_gate_goes_after_its_retention_and_effects_for_it_do_not_
     assert not GateEffect.objects.exists()
     item.refresh_from_db()
     assert (item.available, item.reserved) == (5, 0)
+
+
+def test_a_step_that_no_retry_brings_past_an_outage_is_driven_on_by_the_sweeps_without_a_dead_letter(
+    make_item, customer, order, stack
+):
+    item = make_item()
+    keep_asleep(item)
+    admission = order(item, customer)
+    claim = gate.claim(item.pk, consumer="c", limit=10, in_flight=10)
+    ids = deduct_inventory.deduct_inventory.run(item.pk, [[pk, each.as_payload()] for pk, each in claim.entries])
+    create_orders.create_orders.run(ids)
+    server = stack.servers["REDIS_URL"]
+
+    server.kill()
+    try:
+        last = request_payments.request_payments.apply(args=[ids], retries=request_payments.request_payments.max_retries)
+    finally:
+        server.start()
+
+    assert (type(last.result), DeadLetter.objects.count()) == (GateUnavailable, 0)
+    assert (Order.objects.get(pk=admission.order_id).status, GateEffect.objects.count()) == ("paid", 1)
+    sweeps.run_all()
+    assert not GateEffect.objects.exists()
+    assert_settled(1)
