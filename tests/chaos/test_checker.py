@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.chaos.checker import PROMISES, check
-from tests.chaos.rows import Order
+from tests.chaos.rows import Loss, Order
 from tests.chaos.story import ENDINGS, Story
 from tests.chaos.tale import Tale
 from tests.chaos.wrongs import WRONGS
@@ -26,6 +26,19 @@ def test_a_run_without_an_acknowledged_order_is_unknown():
     verdict = check(story.history, story.books)
 
     assert (verdict.outcome, verdict.unknown) == ("unknown", 1)
+
+
+def test_a_gate_that_lost_its_disk_does_not_learn_from_what_the_ledger_repeats():
+    tale = Tale()
+    first = tale.asked(tale.cast["paid"])
+    tale.books.losses.append(Loss(tale.tick(), frozenset()))
+    tale.told("order", 1, first.request, 202, first.answer)
+    tale.told("order", 2, first.request | {"token": "another"}, 409, {"code": "limit_per_customer"})
+    tale.books.taken_at = tale.tick()
+
+    verdict = check(tale.history, tale.books)
+
+    assert verdict.outcome == "passed", verdict.summary()
 
 
 def test_the_summary_names_promise_and_order():

@@ -41,14 +41,16 @@ def _went_with_the_gate(evidence: Evidence, told: Operation, later: Operation) -
 def other_requests_are_refused(evidence: Evidence) -> Iterator[str]:
     """Another body under a (source, seq) is a mismatch, another customer's is taken; neither is told an order.
 
-    A gate that lost its disk has forgotten what was asked before, and may refuse it for another reason; the ledger has not.
+    A gate that lost its disk has forgotten what was asked before, and may refuse it for another reason; the ledger has not,
+    but what it repeats is no news to the gate.
     """
     for pair, operations in evidence.placed.items():
         told = [op for op in operations if op.result == "ok" and not _clashed(evidence, op)]
         for first in told:
             for other in operations:
                 if (first.customer, digest_of(first.request)) != (other.customer, digest_of(other.request)):
-                    forgot = bool(evidence.lost_between(first, other))
+                    origin = next(op for op in told if op.order_id == first.order_id)
+                    forgot = bool(evidence.lost_between(origin, other))
                     yield from _wrong_answer(pair, first, other, is_told=other in told, forgot=forgot)
 
 
