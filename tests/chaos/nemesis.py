@@ -51,6 +51,7 @@ class Nemesis:
             "kill": self._kill,
             "pause": self._pause,
             "crash": self._crash,
+            "outage": self._crash,
             "restart": self._restart,
             "lose": self._lose,
             "lose-gate": self._lose_gate,
@@ -64,7 +65,7 @@ class Nemesis:
         if fault.kind == "pause":
             for process in self._stopped.pop(fault, []):
                 _tell(process, "resume")
-        elif fault.kind in ("crash", "restart", "lose", "lose-gate"):
+        elif fault.kind in ("crash", "outage", "restart", "lose", "lose-gate"):
             self._start(fault.target)
         elif fault.kind == "fill":
             self._cluster.disks[fault.target].empty()

@@ -46,6 +46,7 @@ KINDS = {
     "kill": Kind((*PROCESSES, BACKEND), 0, 0, "SIGKILL"),
     "pause": Kind((*PROCESSES, *SERVERS, BACKEND), 0.5, 7, "SIGSTOP, then SIGCONT"),
     "crash": Kind(SERVERS, 0.2, 4, "SIGKILL, started again on its data"),
+    "outage": Kind(SERVERS, 45, 60, "SIGKILL, and away for a minute"),
     "restart": Kind(SERVERS, 0.1, 1, "clean stop, started again"),
     "lose": Kind((BROKER,), 0.2, 2, "SIGKILL, started again without its data"),
     "lose-gate": Kind((GATE,), 0.2, 2, "SIGKILL, started again without its data"),
@@ -76,6 +77,7 @@ PROFILES = {
     # With its disk gone too, the gate takes orders with it that were admitted and not yet deducted: weaker promises.
     "disk-loss": Profile({**_ALL, "lose-gate": 12}, (0.2, 2.5)),
     "storm": Profile({**_ALL, "crash": 6, "half-open": 3, "deaf": 3, "cut": 3}, (0.0, 0.4), at_once=3),
+    "outage": Profile({"outage": 1}, (8, 12)),
     "soak": Profile(_ALL, (12, 30)),
     "calm": Profile({}, (1, 1)),
 }
