@@ -23,7 +23,7 @@ from flashsale.core.errors import FlashsaleError, Unavailable
 from inventory import selectors, services
 from inventory.models import Product, Sale, SaleItem, StockMovement
 from tasks import gate_sync, reconcile
-from tasks.admin import FAULTS, ReadOnly, StaffAdmin, button, linked, sentence
+from tasks.admin import ReadOnly, StaffAdmin, button, linked, sentence
 
 _STOCK = ("allocated", "available", "reserved", "sold")
 _LATER = "The ledger has it; the gate will learn it from a sweep."
@@ -37,7 +37,7 @@ def tell_gates(request: HttpRequest, items: Iterable[int]) -> None:
     def tell() -> None:
         try:
             gate_sync.refresh_gates(touched)
-        except FAULTS as error:
+        except FlashsaleError as error:
             messages.warning(request, f"{sentence(error)} {_LATER}")
 
     transaction.on_commit(tell)
@@ -178,7 +178,7 @@ class SaleAdmin(StaffAdmin):
         for sale in queryset:
             try:
                 self._reconcile(request, sale)
-            except FAULTS as error:
+            except FlashsaleError as error:
                 self.message_user(request, f"{sale}: not all gates could be reconciled. {sentence(error)}", messages.ERROR)
 
     def _reconcile(self, request: HttpRequest, sale: Sale) -> None:
@@ -282,7 +282,7 @@ class SaleItemAdmin(StaffAdmin):
                 self.note(request, item, f"Rebuilt the gate: {found.why or 'asked for'}")
                 self.message_user(request, f"{found.sku}: the gate was rebuilt from the ledger.", messages.SUCCESS)
                 return redirect("admin:inventory_saleitem_gate_and_ledger", item.pk)
-        except FAULTS as error:
+        except FlashsaleError as error:
             self.message_user(request, f"Nothing was changed. {sentence(error)}", messages.ERROR)
         context = self.admin_site.each_context(request) | {
             "title": f"Gate and ledger: {item.product.sku} in {item.sale}",
@@ -300,7 +300,7 @@ class SaleItemAdmin(StaffAdmin):
         before = mine.count()
         try:
             gate_sync.adjust_stock(item.pk, units, actor=actor, reason=reason)
-        except FAULTS as error:
+        except FlashsaleError as error:
             if mine.count() == before:
                 self.message_user(request, f"Nothing was changed. {sentence(error)}", messages.ERROR)
                 return False

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-import redis
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -28,7 +27,6 @@ from tasks import dead_letters, gate_effects, poison
 from tasks.models import DeadLetter, GateMend
 
 # A lock speaks to Redis without the gate's translation of errors, so both kinds have to be expected.
-FAULTS = (FlashsaleError, redis.RedisError)
 
 
 def sentence(error: Exception) -> str:

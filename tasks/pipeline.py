@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from celery import chain
+from django.conf import settings
 from kombu.exceptions import OperationalError
 
 from flashsale.core.metrics import BATCH_ORDERS
@@ -50,6 +51,13 @@ def publish(task: Any, *args: Any, **options: Any) -> None:
 def wake(item: int | None) -> None:
     """Tell the dispatcher that orders of this item wait, or of those that the pace has held back. Never raises."""
     publish(dispatch.dispatch, item)
+
+
+def wake_again(item: int) -> None:
+    """As :func:`wake`, for a sweep: what waited past the next sweep has been overtaken by it, or a dispatcher that comes back
+    after an outage would first work off every one. Never raises.
+    """
+    publish(dispatch.dispatch, item, expires=2 * settings.SWEEP_EVERY_S)
 
 
 def wake_later(seconds: float) -> None:

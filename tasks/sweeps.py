@@ -32,7 +32,7 @@ def waiting_orders() -> None:
     may_steal = pace.has_room("inventory")
     for item, (unclaimed, claimed) in gate.waiting(items).items():
         if unclaimed:
-            pipeline.wake(item)
+            pipeline.wake_again(item)
         if claimed and may_steal:
             stolen = gate.steal(item, consumer=CONSUMER, idle_ms=_CLAIM_IDLE_MS, limit=settings.BATCH_SIZE)
             poison.bury_unreadable(item, stolen.broken)

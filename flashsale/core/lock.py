@@ -5,10 +5,13 @@ the lock carries the fencing number, and the written side refuses a number lower
 rising when Redis has lost them: they are never below its clock in microseconds.
 """
 
+import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from pathlib import Path
 from types import TracebackType
+from typing import ParamSpec, TypeVar
 from uuid import uuid4
 
 import redis
@@ -16,11 +19,15 @@ import redis
 from flashsale.core.errors import Unavailable
 from flashsale.core.lua import Script
 
+logger = logging.getLogger(__name__)
 _SCRIPTS = Path(__file__).parent / "lua"
 _ACQUIRE = Script(_SCRIPTS / "acquire-2.lua")
 _PROLONG = Script(_SCRIPTS / "prolong-1.lua")
 _RELEASE = Script(_SCRIPTS / "release-1.lua")
 _COUNTER_TTL_S = 7 * 24 * 3600
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class LockHeld(Unavailable):
@@ -29,6 +36,22 @@ class LockHeld(Unavailable):
     code = "locked"
 
 
+class LocksAway(Unavailable):
+    """Nobody can tell who is at it; please try again in a moment."""
+
+
+def _guarded(function: Callable[P, T]) -> Callable[P, T]:
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except redis.RedisError as error:
+            raise LocksAway(retry_after=1, cause=repr(error)) from error
+
+    return call
+
+
+@_guarded
 def forget(client: "redis.Redis", names: Iterable[str]) -> None:
     """Delete the counters of locks that nobody takes any more: a later holder would start at 1 again."""
     pipe = client.pipeline(transaction=False)
@@ -42,7 +65,11 @@ def _counter(name: str) -> str:
 
 
 class FencedLocks:
-    """Many locks, in one trip each time: ``with FencedLocks(client, names, ttl_ms=10_000) as locks: locks.fences``."""
+    """Many locks, in one trip each time: ``with FencedLocks(client, names, ttl_ms=10_000) as locks: locks.fences``.
+
+    All raise ``LocksAway`` when Redis cannot be reached, but for the end of ``with``: a lock that cannot be given up ends with
+    its life.
+    """
 
     def __init__(self, client: "redis.Redis", names: Sequence[str], *, ttl_ms: int, wait_ms: int = 0) -> None:
         """
@@ -60,6 +87,7 @@ class FencedLocks:
         self._wait_ms = wait_ms
         self._prolonged_at = 0.0
 
+    @_guarded
     def acquire(self) -> bool:
         """Take those that are free; True when all are ours. ``fences`` has the number of each, higher than all before it."""
         wanted = [name for name in self._names if name not in self.fences]
@@ -69,12 +97,14 @@ class FencedLocks:
         self.fences |= {name: int(fence) for name, fence in zip(wanted, answers, strict=True) if fence}
         return len(self.fences) == len(self._names)
 
+    @_guarded
     def prolong(self) -> None:
         """Give those that are still ours another life; no trip while less than a third of it is over."""
         if (time.monotonic() - self._prolonged_at) * 3000 >= self._ttl_ms:
             _PROLONG.each(self._client, [([_lock(name)], [self._owner, self._ttl_ms]) for name in self.fences])
             self._prolonged_at = time.monotonic()
 
+    @_guarded
     def release(self) -> int:
         """Give them up; how many were still ours. May run twice."""
         answers = _RELEASE.each(self._client, [([_lock(name)], [self._owner]) for name in self.fences])
@@ -88,7 +118,10 @@ class FencedLocks:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.release()
+        try:
+            self.release()
+        except LocksAway as away:
+            logger.warning("locks not given up", extra={"event": "locks_kept", "names": self._names[:10], "error": repr(away)})
 
 
 def _lock(name: str) -> str:
@@ -122,4 +155,4 @@ class FencedLock:
         return fence
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.release()
+        self._locks.__exit__(kind, error, trace)

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 ADMISSIONS = Counter("flashsale_admissions_total", "Order requests by what the gate said.", ["code"])
 PURCHASE_TOKENS = Counter("flashsale_purchase_tokens_total", "Purchase-token requests by answer.", ["code"])
 BATCH_ORDERS = Histogram("flashsale_batch_orders", "Orders in a batch.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500))
+REQUESTS_LATE = Counter("flashsale_requests_late_total", "Requests refused because they had waited too long for a thread.")
 LIMIT_DECISIONS = Counter("flashsale_limit_decisions_total", "Decisions of a rate limit's rule.", ["rule", "result"])
 LIMIT_NEAR = Counter("flashsale_limit_near_total", "Requests that passed with four fifths of a limit used.", ["rule"])
 RPC_SECONDS = Histogram("flashsale_ratelimit_rpc_seconds", "Time of a call to the rate-limit service.")

@@ -43,7 +43,7 @@ def gateway(directory: Path) -> str:
             "WEB_ENDPOINTS": _endpoints(settings.GATEWAY_WEB),
             "CANARY_ENDPOINTS": _endpoints(settings.GATEWAY_CANARY),
             "MIRROR_ENDPOINTS": _endpoints(settings.GATEWAY_MIRROR),
-            "CANARY_LUA": json.dumps((_SOURCES / "canary.lua").read_text(encoding="utf-8")),
+            "REQUEST_LUA": json.dumps((_SOURCES / "request.lua").read_text(encoding="utf-8")),
             "RATELIMIT_HOST": settings.GATEWAY_RATELIMIT[0],
             "RATELIMIT_PORT": settings.GATEWAY_RATELIMIT[1],
             "TRUSTED_HOPS": settings.GATEWAY_TRUSTED_HOPS,

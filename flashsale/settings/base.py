@@ -36,6 +36,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "flashsale.edge.fleet.FleetHeader",
+    "flashsale.edge.queue_wait.QueueWait",
     "flashsale.edge.patience.ShortPatience",
     "flashsale.edge.body_limit.BodyLimit",
     "flashsale.edge.limit_headers.LimitHeaders",
@@ -106,6 +107,10 @@ AUTH_PASSWORD_VALIDATORS = [
 # A body over this gets a 413 from the API.
 MAX_BODY_BYTES = 16 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
+
+# How long a request may have waited for a thread, in seconds since the gateway had it, before it is refused instead of served:
+# less than clients wait, more than a crowd that comes at once needs.
+REQUEST_WAIT_S = env.number("REQUEST_WAIT_S", 5.0)
 
 # How long the catalog of sales and items may be served from a process's memory.
 CATALOG_TTL_S = 1.0

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+import time
 import urllib.error
 import urllib.request
 
@@ -194,6 +195,23 @@ def test_a_cancelled_order_gives_its_unit_back(http, make_item, buy, customer, w
     refused = http("POST", f"{url}pay/", {"payment_method": "pm_ok"}, customer)
     assert (refused.status, refused.json["code"]) == (409, "not_payable")
     buy(seq="2")
+
+
+def test_what_has_waited_for_longer_than_its_client_is_refused_unheard(http, make_item, customer):
+    make_item()
+    token = http("POST", "sales/drop/items/thing/purchase-tokens/", {}, customer).json["token"]
+    body = {"token": token, "sku": "thing", "quantity": 1, "source": "shop", "seq": "late"}
+
+    late = http("POST", "orders/", body, customer, headers={"X-Request-Start": f"t={time.time() - 6:.3f}"})
+
+    assert (late.status, late.json["code"], late.headers["Retry-After"]) == (503, "busy", "1")
+    again = http("POST", "orders/", body, customer, headers={"X-Request-Start": f"t={time.time() - 0.5:.3f}"})
+    assert (again.status, again.headers.get("Idempotency-Replayed")) == (202, None)
+
+
+@pytest.mark.parametrize("header", ["t=-1", "t=nan", "t=1", "soon", "t=", f"t={2**70}", "t=inf"])
+def test_a_start_that_cannot_be_is_not_believed(http, header):
+    assert http("GET", "sales/", headers={"X-Request-Start": header}).status == 200
 
 
 def test_sales_are_public_and_cacheable_for_a_second(http, make_item, slug):

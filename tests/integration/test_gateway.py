@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
@@ -27,6 +28,7 @@ from tests.integration.test_ratelimit_service import health
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BURST = 40
+REQUEST_WAIT_S = 2.0
 GRANIAN = ("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--workers", "1", "--blocking-threads", "8", "--no-ws")
 
 
@@ -44,6 +46,7 @@ class Gateway:
             "GATEWAY_ADDRESS_RATE": "1",
             "GATEWAY_ADDRESS_BURST": str(BURST),
             "TRUSTED_PROXIES": "127.0.0.1/32",
+            "REQUEST_WAIT_S": str(REQUEST_WAIT_S),
         }
 
     def start_service(self):
@@ -78,6 +81,16 @@ class Gateway:
         found = next(one for one in json.loads(content)["cluster_statuses"] if one["name"] == cluster)["host_statuses"]
         return {host["address"]["socket_address"]["port_value"]: host for host in found}
 
+    def under_way(self, cluster):
+        """Requests that its hosts have been given and not answered, and those that wait for a connection."""
+        stats = self.send(
+            "GET",
+            f"/stats?filter=cluster.{cluster}.upstream_rq_(active|pending_active)",
+            address="127.0.0.1",
+            port=self.admin_port,
+        )[2]
+        return sum(int(line.rpartition(b" ")[2]) for line in stats.splitlines())
+
     def answered_by(self, cluster, port):
         """How many requests an endpoint has answered, health checks aside."""
         stats = self.hosts(cluster)[port]["stats"]
@@ -95,6 +108,7 @@ def _gateway(django_db_setup, django_db_blocker, tmp_path_factory):
     gateway = Gateway(tmp_path_factory.mktemp("gateway"))
     with django_db_blocker.unblock():
         web = gateway.start_web()
+        gateway.web = web
         gateway.service = gateway.start_service()
         envoy = gateway.start_envoy()
     with running(web), running(envoy):
@@ -433,3 +447,27 @@ def test_the_configuration_of_docker_compose_is_one_that_envoy_starts_with():
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_crowd_that_a_web_process_could_not_serve_in_time_does_not_keep_out_those_who_come_after(gateway):
+    (worker,) = psutil.Process(gateway.web.popen.pid).children()
+    with ThreadPoolExecutor(40) as pool:
+        worker.suspend()
+        try:
+            crowd = [pool.submit(gateway.send, "GET", "/api/v1/sales/", address=f"127.0.5.{number}") for number in range(1, 41)]
+            eventually(lambda: gateway.under_way("web") == 40, within=5)
+            waited_since = time.time()
+            eventually(lambda: time.time() - waited_since > REQUEST_WAIT_S, within=2 * REQUEST_WAIT_S)
+        finally:
+            worker.resume()
+        late = [each.result() for each in crowd]
+
+    assert {(answer[0], problem(answer), answer[1]["Retry-After"]) for answer in late} == {(503, "busy", "1")}
+    assert gateway.send("GET", "/api/v1/sales/", address="127.0.5.100")[0] == 200
+
+
+def test_nobody_chooses_when_a_request_came(gateway):
+    forged = {"X-Request-Start": f"t={time.time() - 2 * REQUEST_WAIT_S:.3f}"}
+
+    assert gateway.send("GET", "/api/v1/sales/", address="127.0.5.101", headers=forged.items())[0] == 200
+    assert gateway.send("GET", "/api/v1/sales/", address="127.0.0.1", headers=forged.items(), port=gateway.web_port)[0] == 503

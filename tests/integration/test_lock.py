@@ -2,6 +2,7 @@
 
 import pytest
 
+from flashsale.core.errors import Unavailable
 from flashsale.core.lock import FencedLock, FencedLocks, LockHeld
 from flashsale.core.redis_client import gate_client
 
@@ -53,3 +54,15 @@ def test_of_many_locks_those_that_are_free_are_taken_and_can_be_prolonged():
         assert gate_client().pttl("fs:lock:{y}") > 4_000
     assert gate_client().get("fs:lock:{z}") == "another"
     assert not gate_client().exists("fs:lock:{y}")
+
+
+def test_a_redis_that_goes_away_meanwhile_is_unavailable_and_hides_no_error_of_the_work(stack):
+    server = stack.servers["REDIS_URL"]
+    try:
+        with pytest.raises(ZeroDivisionError), lock() as fence:  # noqa: PT012 - the server dies in the middle of it
+            server.kill()
+            1 / (fence - fence)
+        with pytest.raises(Unavailable), lock():
+            pass
+    finally:
+        server.start()

@@ -1,4 +1,6 @@
--- Gives every customer a bucket from 0 to 99 that never changes: the routes send the lowest ones to the canary.
+-- What the shop and the routes are told of a request, whatever the client said: nobody chooses a side, or a time.
+-- x-canary-bucket: 0 to 99, for a customer always the same; the routes send the lowest ones to the canary.
+-- x-request-start: when the request was here as a whole, so the shop knows how long it has waited for its turn.
 -- The customer is who the access token names (whether it is genuine is for the shop to say), else the session, else the address.
 local bit = require("bit")
 local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -43,6 +45,7 @@ local function hashed(text)
 end
 
 function envoy_on_request(handle)
-  -- Replaced, whatever the client sent: nobody chooses a side.
-  handle:headers():replace("x-canary-bucket", tostring(hashed(customer(handle)) % 100))
+  local headers = handle:headers()
+  headers:replace("x-canary-bucket", tostring(hashed(customer(handle)) % 100))
+  headers:replace("x-request-start", string.format("t=%.3f", handle:timestamp() / 1000))
 end
