@@ -1,8 +1,9 @@
 """Memory of every process over time, and whether it is flat.
 
-Flat means: of each process that lived long enough, the Theil-Sen slope of its unique set size after a warm-up is at most
+Flat means: of each process that lived long enough, the Theil-Sen slope of its anonymous memory after a warm-up is at most
 ``BOUND_MIB_PER_H``. That slope is the median of the slopes between all pairs of samples (Sen, 1968), so a few odd samples
-do not move it. Unique set size, because pages that processes share (PostgreSQL's buffers, a forked image) count for none.
+do not move it. Anonymous memory (the kernel's RssAnon), because files and PostgreSQL's shared buffers are nobody's leak; and
+not the unique set, because a forked process copies its parent's pages one by one as it writes to them, which looks like one.
 """
 
 import statistics
@@ -77,7 +78,8 @@ class Sampler:
 
     def _sample(self, clock: float, name: str, process: psutil.Process) -> None:
         try:
-            self.series[name, process.pid].append((clock, process.memory_full_info().uss / _MIB))
+            memory = process.memory_info()
+            self.series[name, process.pid].append((clock, (memory.rss - memory.shared) / _MIB))
         except psutil.NoSuchProcess:
             return
 
