@@ -89,9 +89,11 @@ class Intake(models.Model):
     payload = models.JSONField(help_text="The order as admitted; see inventory.admission.admitted.AdmittedOrder.")
     reason = models.CharField(max_length=64, blank=True, help_text="Why the ledger has no units for it; empty: it has.")
     created_at = models.DateTimeField(db_default=Now())
+    failures = models.PositiveSmallIntegerField(db_default=0, help_text="How often it could not be made a row.")
+    retry_at = models.DateTimeField(null=True, help_text="Sweeps leave it alone until then.")
 
     class Meta:
-        indexes = [models.Index(fields=["created_at"], name="intake_by_age")]
+        indexes = [models.Index(fields=["failures", "created_at"], name="intake_by_failures_and_age")]
 
     def __str__(self) -> str:
         return str(self.pk)

@@ -379,15 +379,30 @@ def forget_effects(ids: Iterable[int]) -> None:
     GateEffect.objects.filter(pk__in=list(ids)).delete()
 
 
-def waits_in_intake(order_id: UUID) -> bool:
-    """Whether the order is yet to become a row."""
-    return Intake.objects.filter(pk=order_id).exclude(reason__in=WRITTEN_OFF).exists()
+def put_off(order_id: UUID) -> bool:
+    """Let the sweeps wait before they try again to make a row of this order: 6 s, twice as long each time, 10 minutes at most.
+
+    Returns:
+        Whether the order is still to become a row.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE orders_intake SET failures = least(failures + 1, 1000), "
+            "retry_at = now() + least(interval '3 seconds' * 2 ^ least(failures + 1, 10), interval '10 minutes') "
+            "WHERE id = %s AND reason <> ALL(%s)",
+            [str(order_id), list(WRITTEN_OFF)],
+        )
+        return cursor.rowcount > 0
 
 
 def stale_intake(limit: int) -> list[UUID]:
-    """Orders that should have become rows some seconds ago, in the order of their admission."""
-    rows = Intake.objects.exclude(reason__in=WRITTEN_OFF).extra(where=["created_at < now() - interval '3 seconds'"])
-    rows = rows.order_by("created_at", "pk")
+    """Orders that should have become rows some seconds ago, in the order of their admission; those that have failed come last,
+    and at their time, so that however many cannot be helped, they keep none back that can.
+    """
+    rows = Intake.objects.exclude(reason__in=WRITTEN_OFF).extra(
+        where=["created_at < now() - interval '3 seconds'", "(retry_at IS NULL OR retry_at <= now())"]
+    )
+    rows = rows.order_by("failures", "created_at", "pk")
     return list(rows.values_list("pk", flat=True)[:limit])
 
 

@@ -30,5 +30,5 @@ def _set_aside(pk: UUID, error: Exception) -> None:
     """Into the dead letters, but for an order that staff have rejected since it failed: who does that holds its letter."""
     with transaction.atomic():
         is_written = dead_letters.bury("tasks.create_orders", [[str(pk)]], error, attempts=1)
-        if not is_written or not services.waits_in_intake(pk):
+        if not is_written or not services.put_off(pk):
             transaction.set_rollback(True)

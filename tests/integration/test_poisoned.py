@@ -122,6 +122,47 @@ def test_what_may_heal_waits_for_people_and_is_saved_when_it_has(item, customer,
     assert audit().is_clean
 
 
+def test_more_orders_that_cannot_be_helped_than_a_sweep_takes_keep_no_lost_one_back(
+    item, customers, order, silent_sweeps, monkeypatch
+):
+    monkeypatch.setattr(sweeps, "_LIMIT", 2)
+    *gone, last = customers(4)
+    for buyer in (*gone, last):
+        order(item, buyer)
+    deduct_inventory.deduct_inventory.run(item.pk, batch_of(item))
+    for buyer in gone:
+        buyer.delete()
+
+    silent_sweeps()
+    silent_sweeps()
+
+    assert list(Order.objects.values_list("customer", flat=True)) == [last.pk]
+    assert DeadLetter.objects.filter(resolved_at=None).count() == len(gone)
+    assert sorted(DeadLetter.objects.values_list("attempts", flat=True)) == [1, 1, 1]
+
+
+def test_an_order_that_failed_is_tried_again_at_longer_and_longer_intervals_until_its_customer_is_back(
+    item, customer, order, silent_sweeps
+):
+    order(item, customer)
+    restore = deleted(customer)
+    run(item, batch_of(item))
+    pauses = []
+    for _ in range(9):
+        Intake.objects.update(retry_at=now())
+        silent_sweeps()
+        pauses.append(round((Intake.objects.get().retry_at - now()).total_seconds()))
+    restore()
+    silent_sweeps()
+    assert not Order.objects.exists()
+
+    Intake.objects.update(retry_at=now())
+    silent_sweeps()
+
+    assert [pause // 6 for pause in pauses] == pytest.approx([2, 4, 8, 16, 32, 64, 100, 100, 100], abs=1)
+    assert Order.objects.get().status != "rejected"
+
+
 def test_an_order_whose_customer_is_gone_is_rejected_by_staff_and_stays_so(item, customer, order, silent_sweeps):
     order_id = order(item, customer).order_id
     restore = deleted(customer)
