@@ -392,7 +392,7 @@ def put_off(order_id: UUID) -> bool:
             "WHERE id = %s AND reason <> ALL(%s)",
             [str(order_id), list(WRITTEN_OFF)],
         )
-        return cursor.rowcount > 0
+        return bool(cursor.rowcount)
 
 
 def stale_intake(limit: int) -> list[UUID]:
