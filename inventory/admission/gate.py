@@ -27,8 +27,9 @@ from inventory.admission.admitted import AdmittedOrder, ItemTerms
 from inventory.admission.codes import AdmitCode, EffectCode
 
 LUA = Path(__file__).parent / "lua"
+CLOSED = LUA / "closed.lua"
 _UNQUEUE = LUA / "unqueue.lua"
-_PARTS = {"admit": [TOKEN_BUCKET], "ack": [_UNQUEUE], "release": [_UNQUEUE]}
+_PARTS = {"issue": [CLOSED], "admit": [CLOSED, TOKEN_BUCKET], "ack": [_UNQUEUE], "release": [_UNQUEUE]}
 _ISSUE, _ADMIT, _CLAIM, _ACK, _SETTLE, _RELEASE, _CONFIGURE, _WITHHOLD, _HOLD_BACK = (
     Script(LUA / f"{name}.lua", parts=_PARTS.get(name.partition("-")[0], []))
     for name in (

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 
 from django.conf import settings
 
@@ -21,8 +20,7 @@ from inventory.admission import gate, keys
 from inventory.admission.codes import AdmitCode
 from inventory.errors import TicketLapsed
 
-_LUA = Path(__file__).parent / "lua"
-STAND = Script(_LUA / "stand_in_line-10.lua", parts=[_LUA / "call_up.lua"])
+STAND = Script(gate.LUA / "stand_in_line-10.lua", parts=[gate.CLOSED, gate.LUA / "call_up.lua"])
 _KEYS: tuple[Callable[[int], str], ...] = (
     keys.meta,
     keys.stock,

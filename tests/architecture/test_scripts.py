@@ -10,7 +10,15 @@ from inventory.admission.codes import AdmitCode, EffectCode
 ROOT = Path(__file__).parent.parent.parent
 # Redis's; what Envoy runs is in deploy.
 SCRIPTS = [path for path in ROOT.rglob("*.lua") if not {".venv", "var", "deploy"} & set(path.relative_to(ROOT).parts)]
-PARTS = ("token_bucket.lua", "leaky_bucket.lua", "sliding_log.lua", "sliding_counter.lua", "call_up.lua", "unqueue.lua")
+PARTS = (
+    "token_bucket.lua",
+    "leaky_bucket.lua",
+    "sliding_log.lua",
+    "sliding_counter.lua",
+    "call_up.lua",
+    "unqueue.lua",
+    "closed.lua",
+)
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)

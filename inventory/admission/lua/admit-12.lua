@@ -17,10 +17,8 @@ local meta = redis.call('HMGET', KEYS[1], 'state', 'opens_at', 'closes_at', 'reb
 if not meta[1] then return {4} end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-if meta[4] then return {6} end
-if meta[1] == 'ended' or now >= tonumber(meta[3]) then return {7} end
-if now < tonumber(meta[2]) then return {5} end
-if meta[1] == 'paused' then return {6} end
+local refusal = closed(meta, now)
+if refusal then return {refusal} end
 local owner = redis.call('GET', KEYS[3])
 if not owner then return {redis.call('GET', KEYS[4]) == customer and 9 or 8} end
 if owner ~= customer or meta[5] ~= ARGV[2] then return {8} end

@@ -6,10 +6,8 @@ local meta = redis.call('HMGET', KEYS[1], 'state', 'opens_at', 'closes_at', 'reb
 if not meta[1] then return {4} end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-if meta[4] then return {6} end
-if meta[1] == 'ended' or now >= tonumber(meta[3]) then return {7} end
-if now < tonumber(meta[2]) then return {5} end
-if meta[1] == 'paused' then return {6} end
+local refusal = closed(meta, now)
+if refusal then return {refusal} end
 if tonumber(redis.call('GET', KEYS[2]) or '0') <= 0 then return {13} end
 redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[2])
 return {0, string.format('%.0f', now + tonumber(ARGV[2]) * 1000000)}

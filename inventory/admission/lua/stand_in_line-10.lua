@@ -13,9 +13,9 @@ if not now then
   local time = redis.call('TIME')
   now = time[1] * 1000000 + time[2]
 end
-if meta[1] == 'ended' or now >= tonumber(meta[3]) then return {7} end
-if now < tonumber(meta[2]) then return {5} end
-local is_paused = meta[4] or meta[1] == 'paused'
+local refusal = closed(meta, now)
+local is_paused = refusal == 6
+if refusal and not is_paused then return {refusal} end
 local stock = tonumber(redis.call('GET', KEYS[2]) or '0')
 if not is_paused and stock <= 0 and redis.call('EXISTS', KEYS[3]) == 0 then return {13} end
 local pace = tonumber(meta[5] or '1')
