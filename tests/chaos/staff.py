@@ -1,6 +1,7 @@
 """Staff who end the orders in the dead letters that nobody can help."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from uuid import UUID
 
 
@@ -18,4 +19,8 @@ def reject_poison(gone: Collection[int], spoilt: Collection[str], *, every: int 
     poisoned = [*spoilt, *map(str, waiting)]
     letters = DeadLetter.objects.filter(resolved_at=None).order_by("pk")
     found = [letter for letter in letters if any(order in str(letter.args) for order in poisoned)]
-    return [order for letter in found[::every] for order in poison.reject(letter, "staff")]
+    rejected = []
+    for letter in found[::every]:
+        with suppress(poison.NotOneOrder):  # the checker will name it
+            rejected += poison.reject(letter, "staff")
+    return rejected
