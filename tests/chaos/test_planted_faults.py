@@ -15,6 +15,7 @@ from flashsale.core.redis_client import gate_client
 from inventory import services as inventory
 from inventory.admission import gate, keys
 from inventory.admission.codes import EffectCode
+from inventory.admission.gate import admission, decided
 from inventory.models import SaleItem
 from orders import services, transitions
 from orders.states import OrderStatus
@@ -53,9 +54,8 @@ def without_constraints(table, *names):
                 cursor.execute(f'ALTER TABLE {table} ADD CONSTRAINT "{name}" {definition}')
 
 
-def alter(monkeypatch, name, *lines):
-    """The gate's script without these lines."""
-    script = getattr(gate, name)
+def alter(monkeypatch, script, *lines):
+    """A script of the gate's without these lines."""
     source = script.source
     for line in lines:
         assert line in source, line
@@ -80,14 +80,14 @@ def unique_index_skipped(monkeypatch, sale):
 def receipt_and_token_forgotten(monkeypatch, sale):
     alter(
         monkeypatch,
-        "_ADMIT",
+        admission._ADMIT,
         "redis.call('SET', KEYS[5], customer .. ' ' .. ARGV[5] .. ' ' .. ARGV[4], 'EX', ARGV[9])\n",
         "redis.call('DEL', KEYS[3])\n",
     )
 
 
 def token_not_deleted(monkeypatch, sale):
-    alter(monkeypatch, "_ADMIT", "redis.call('DEL', KEYS[3])\n")
+    alter(monkeypatch, admission._ADMIT, "redis.call('DEL', KEYS[3])\n")
 
 
 def stream_acknowledged_before_the_commit_and_killed(monkeypatch, sale):
@@ -112,11 +112,11 @@ def stream_entry_lost(monkeypatch, sale):
 
 
 def accepted_without_a_stream_entry(monkeypatch, sale):
-    alter(monkeypatch, "_ADMIT", "redis.call('XADD', KEYS[9], '*', 'o', line)\n")
+    alter(monkeypatch, admission._ADMIT, "redis.call('XADD', KEYS[9], '*', 'o', line)\n")
 
 
 def release_that_keeps_the_hold(monkeypatch, sale):
-    alter(monkeypatch, "_RELEASE", "    redis.call('HDEL', KEYS[3], order)\n")
+    alter(monkeypatch, decided._RELEASE, "    redis.call('HDEL', KEYS[3], order)\n")
 
 
 def hold_leaked(monkeypatch, sale):
@@ -172,7 +172,7 @@ def update_without_its_guard(monkeypatch, sale):
 
 
 def limit_not_counted(monkeypatch, sale):
-    alter(monkeypatch, "_ADMIT", "redis.call('HINCRBY', KEYS[6], customer, units)\n")
+    alter(monkeypatch, admission._ADMIT, "redis.call('HINCRBY', KEYS[6], customer, units)\n")
 
 
 def paid_order_cancelled(monkeypatch, sale):

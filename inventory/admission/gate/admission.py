@@ -1,0 +1,130 @@
+"""Purchase tokens and orders: what customers ask of the gate."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+
+from flashsale.core.clock import from_us
+from flashsale.core.errors import RateLimited
+from flashsale.core.ids import new_purchase_token
+from flashsale.core.lua import Script
+from flashsale.core.redis_client import gate_client
+from flashsale.ratelimit.redis_store import TOKEN_BUCKET
+from inventory.admission import keys
+from inventory.admission.codes import AdmitCode
+from inventory.admission.gate.calls import CLOSED, LUA, guarded, refuse
+
+_ISSUE = Script(LUA / "issue-3.lua", parts=[CLOSED])
+_ADMIT = Script(LUA / "admit-12.lua", parts=[CLOSED, TOKEN_BUCKET])
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    token: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """``wake``: nobody has told the dispatcher yet, so the caller must."""
+
+    order_id: UUID
+    replayed: bool
+    wake: bool
+    shadowed: bool = False
+
+
+@guarded
+def issue_token(item: int, customer: int) -> IssuedToken:
+    """A purchase token for this customer and item, good for ``PURCHASE_TOKEN_TTL_S`` seconds.
+
+    Raises:
+        NotOpen, Paused, Ended, SoldOut, GateMissing: nothing was issued.
+    """
+    token = new_purchase_token(item)
+    answer = _ISSUE(
+        gate_client(),
+        [keys.meta(item), keys.stock(item), keys.token(item, token)],
+        [customer, settings.PURCHASE_TOKEN_TTL_S],
+    )
+    code = AdmitCode(answer[0])
+    if code is not AdmitCode.ADMITTED:
+        refuse(code)
+    return IssuedToken(token, from_us(int(answer[1])))
+
+
+@guarded
+def learn_token(item: int, customer: int, token: str) -> None:
+    """Take a token for genuine that another gate has issued, unless it was used here. For a mirror alone."""
+    client = gate_client()
+    if not client.exists(keys.spent(item, token)):
+        client.set(keys.token(item, token), customer, ex=settings.PURCHASE_TOKEN_TTL_S, nx=True)
+
+
+@guarded
+def admit(
+    item: int,
+    *,
+    customer: int,
+    sku: str,
+    units: int,
+    token: str,
+    order_id: UUID,
+    source: str,
+    seq: str,
+    digest: str,
+    method: str,
+    limit: str = "",
+    rule: str = "",
+) -> Admission:
+    """Give or deny units in one round trip; a refusal changes nothing.
+
+    Args:
+        item: the item that the token names.
+        digest: hexadecimal SHA-256 of the request, to tell a repetition from another request.
+        limit: the item's rate as ``redis_store.encoded`` writes a token bucket; empty for none. In units; an order of more
+            than the burst is charged the whole burst.
+        rule: the name of the rule that the limit belongs to.
+
+    Raises:
+        Refused, Invalid: one class for each code of ``AdmitCode``.
+    """
+    answer = _ADMIT(
+        gate_client(),
+        [
+            keys.meta(item),
+            keys.stock(item),
+            keys.token(item, token),
+            keys.spent(item, token),
+            keys.receipt(item, source, seq),
+            keys.buyers(item),
+            keys.held(item),
+            keys.queued(item),
+            keys.admitted(item),
+            keys.rate(item, rule),
+            keys.called(item),
+            keys.tickets(item),
+        ],
+        [
+            customer,
+            sku,
+            units,
+            str(order_id),
+            digest,
+            source,
+            seq,
+            method,
+            settings.RECEIPT_TTL_S,
+            settings.PURCHASE_TOKEN_TTL_S,
+            item,
+            limit,
+        ],
+    )
+    code = AdmitCode(answer[0])
+    if code is AdmitCode.RATE_LIMITED:
+        raise RateLimited(retry_after=int(answer[1]) / 1_000_000)
+    if code not in (AdmitCode.ADMITTED, AdmitCode.REPLAYED):
+        refuse(code)
+    return Admission(UUID(answer[1]), code is AdmitCode.REPLAYED, bool(answer[2]), shadowed=bool(answer[3]))

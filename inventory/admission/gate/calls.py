@@ -1,0 +1,53 @@
+"""What every call to the gate shares: where the scripts are, and which error stands for which answer."""
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import NoReturn, ParamSpec, TypeVar
+
+import redis
+
+from flashsale.core.errors import FlashsaleError
+from inventory import errors
+from inventory.admission.codes import AdmitCode
+
+LUA = Path(__file__).parent.parent / "lua"
+CLOSED = LUA / "closed.lua"
+
+_REFUSALS: dict[AdmitCode, type[FlashsaleError]] = {
+    AdmitCode.MISMATCH: errors.IdempotencyMismatch,
+    AdmitCode.SEQ_TAKEN: errors.SeqTaken,
+    AdmitCode.GATE_MISSING: errors.GateMissing,
+    AdmitCode.NOT_OPEN: errors.NotOpen,
+    AdmitCode.PAUSED: errors.Paused,
+    AdmitCode.ENDED: errors.Ended,
+    AdmitCode.TOKEN_INVALID: errors.TokenInvalid,
+    AdmitCode.TOKEN_USED: errors.TokenUsed,
+    AdmitCode.QUANTITY_OVER: errors.QuantityOver,
+    AdmitCode.LIMIT_PER_CUSTOMER: errors.LimitPerCustomer,
+    AdmitCode.BUSY: errors.Busy,
+    AdmitCode.SOLD_OUT: errors.SoldOut,
+    AdmitCode.TICKET_LAPSED: errors.TicketLapsed,
+}
+_RETRY_AFTER_S = {AdmitCode.GATE_MISSING: 1, AdmitCode.BUSY: 2}
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def guarded(function: Callable[P, T]) -> Callable[P, T]:
+    """Turns Redis's errors into ``GateUnavailable``."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except redis.RedisError as error:
+            raise errors.GateUnavailable(retry_after=1, cause=repr(error)) from error
+
+    return call
+
+
+def refuse(code: AdmitCode) -> NoReturn:
+    """Raises the error of this code."""
+    raise _REFUSALS[code](retry_after=_RETRY_AFTER_S[code]) if code in _RETRY_AFTER_S else _REFUSALS[code]()

@@ -1,0 +1,97 @@
+"""What the ledger has decided, brought to the gate: of orders, of terms, of items that are over."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.conf import settings
+
+from flashsale.core.lua import Script
+from flashsale.core.redis_client import gate_client
+from inventory.admission import keys
+from inventory.admission.admitted import ItemTerms
+from inventory.admission.codes import EffectCode
+from inventory.admission.gate.calls import LUA, guarded
+from inventory.admission.gate.stream import UNQUEUE
+
+_SETTLE = Script(LUA / "settle-2.lua")
+_RELEASE = Script(LUA / "release-5.lua", parts=[UNQUEUE])
+_CONFIGURE = Script(LUA / "configure-2.lua")
+_WITHHOLD = Script(LUA / "withhold-2.lua")
+_LASTING = (
+    keys.meta,
+    keys.stock,
+    keys.buyers,
+    keys.held,
+    keys.queued,
+    keys.admitted,
+    keys.line,
+    keys.seen,
+    keys.called,
+    keys.tickets,
+    keys.turns,
+)
+
+
+@guarded
+def settle(item: int, orders: Iterable[UUID]) -> EffectCode:
+    """Count the holds of paid orders as sold."""
+    return EffectCode(_SETTLE(gate_client(), [keys.meta(item), keys.held(item)], [str(order) for order in orders]))
+
+
+@guarded
+def release(item: int, orders: Iterable[UUID]) -> EffectCode:
+    """Give the units of holds back; their orders are not shown as queued any more."""
+    names = [keys.meta(item), keys.stock(item), keys.held(item), keys.buyers(item), keys.queued(item)]
+    return EffectCode(_RELEASE(gate_client(), names, [str(order) for order in orders]))
+
+
+def fields(terms: ItemTerms) -> list[str | int]:
+    """An item's terms as fields and values of its meta hash."""
+    return [
+        "state",
+        terms.state,
+        "opens_at",
+        terms.opens_at_us,
+        "closes_at",
+        terms.closes_at_us,
+        "sku",
+        terms.sku,
+        "price",
+        terms.price,
+        "currency",
+        terms.currency,
+        "per_customer",
+        terms.per_customer,
+        "backlog",
+        settings.BACKLOG_LIMIT,
+        "pace",
+        terms.pace_us,
+        "life",
+        terms.life,
+    ]
+
+
+@guarded
+def configure(terms: ItemTerms, seen: tuple[int, int]) -> EffectCode:
+    """Bring new terms to an open gate, unless it is not any more as it was seen.
+
+    Args:
+        seen: version and units allocated that ``versions`` said before the terms were read.
+    """
+    names = [keys.meta(terms.item), keys.stock(terms.item)]
+    return EffectCode(_CONFIGURE(gate_client(), names, [terms.version, terms.allocated, *seen, *fields(terms)]))
+
+
+@guarded
+def withhold(item: int, units: int) -> EffectCode:
+    """Take units out of sale before the ledger lowers its allocation. Not to be repeated blindly; configure mends."""
+    return EffectCode(_WITHHOLD(gate_client(), [keys.meta(item), keys.stock(item)], [units]))
+
+
+@guarded
+def forget(items: Iterable[int]) -> None:
+    """Delete the keys of ended items; receipts and tokens expire by themselves."""
+    pipe = gate_client().pipeline(transaction=False)
+    for item in items:
+        pipe.unlink(*(name(item) for name in _LASTING))
+    pipe.execute()

@@ -1,0 +1,125 @@
+"""What the gate has at this moment: of an order, of an item."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from json import loads
+from uuid import UUID
+
+from flashsale.core.redis_client import gate_client
+from inventory.admission import keys
+from inventory.admission.admitted import AdmittedOrder
+from inventory.admission.gate.calls import guarded
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the gate has of one order. ``is_whole``: it is there and not being rebuilt, so what it lacks it does not know.
+
+    An order is held from its admission on, and while it is in the stream, until the ledger's end of it has reached the gate.
+    """
+
+    queued: AdmittedOrder | None
+    is_held: bool
+    is_whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GateSnapshot:
+    """One moment of an item's gate."""
+
+    stock: int
+    sold: int
+    allocated: int
+    version: int
+    state: str
+    rebuilding: bool
+    held: dict[UUID, tuple[int, int]]
+    buyers: dict[int, int]
+    backlog: int
+
+
+@guarded
+def queued_of(items: Sequence[int], customer: int) -> list[AdmittedOrder]:
+    """The customer's orders that have no row yet, over these items; one trip."""
+    pipe = gate_client().pipeline(transaction=False)
+    for item in items:
+        pipe.hget(keys.queued(item), str(customer))
+    found = [lines for lines in pipe.execute() if lines]
+    return [AdmittedOrder.from_payload(loads(line)) for lines in found for line in lines.split("\n")]
+
+
+@guarded
+def look_for(item: int, customer: int, order_id: UUID) -> Sight:
+    """What the gate has of an order at this moment."""
+    pipe = gate_client().pipeline(transaction=True)
+    pipe.hget(keys.queued(item), str(customer))
+    pipe.hexists(keys.held(item), str(order_id))
+    pipe.hmget(keys.meta(item), "allocated", "rebuilding")
+    lines, is_held, (allocated, rebuilding) = pipe.execute()
+    orders = [AdmittedOrder.from_payload(loads(line)) for line in (lines or "").split("\n") if line]
+    queued = next((order for order in orders if order.id == order_id), None)
+    return Sight(queued, bool(is_held), is_whole=allocated is not None and rebuilding is None)
+
+
+@guarded
+def snapshot(item: int) -> GateSnapshot | None:
+    """One moment of the gate, or None when it is missing."""
+    pipe = gate_client().pipeline(transaction=True)
+    pipe.hgetall(keys.meta(item))
+    pipe.get(keys.stock(item))
+    pipe.hgetall(keys.held(item))
+    pipe.hgetall(keys.buyers(item))
+    pipe.xlen(keys.admitted(item))
+    meta, stock, held, buyers, backlog = pipe.execute()
+    if "allocated" not in meta:
+        return None
+    holds = {UUID(order): _hold(value) for order, value in held.items()}
+    return GateSnapshot(
+        stock=int(stock or 0),
+        sold=int(meta["sold"]),
+        allocated=int(meta["allocated"]),
+        version=int(meta["version"]),
+        state=meta["state"],
+        rebuilding="rebuilding" in meta,
+        held=holds,
+        buyers={int(customer): int(units) for customer, units in buyers.items()},
+        backlog=int(backlog),
+    )
+
+
+def _hold(value: str) -> tuple[int, int]:
+    customer, _, units = value.partition(":")
+    return int(customer), int(units)
+
+
+@guarded
+def stocks(items: Sequence[int]) -> dict[int, int | None]:
+    """item -> units left, None where the gate is missing; one trip."""
+    values = gate_client().mget([keys.stock(item) for item in items]) if items else []
+    return {item: None if value is None else int(value) for item, value in zip(items, values, strict=True)}
+
+
+@guarded
+def open_stocks(items: Sequence[int]) -> dict[int, int | None]:
+    """item -> units left, None where the gate is missing or being rebuilt and nothing is admitted; two trips."""
+    present = versions(items)
+    return {item: units if present[item] else None for item, units in stocks(items).items()}
+
+
+@guarded
+def versions(items: Sequence[int]) -> dict[int, tuple[int, int] | None]:
+    """item -> version and units allocated, None where the gate is missing or half rebuilt; one trip."""
+    pipe = gate_client().pipeline(transaction=False)
+    for item in items:
+        pipe.hmget(keys.meta(item), "version", "allocated", "rebuilding")
+    answers = pipe.execute()
+    return {
+        item: None if meta[1] is None or meta[2] else (int(meta[0]), int(meta[1]))
+        for item, meta in zip(items, answers, strict=True)
+    }
+
+
+@guarded
+def is_rebuilding(item: int) -> bool:
+    """Whether a rebuild has begun and not ended."""
+    return bool(gate_client().hexists(keys.meta(item), "rebuilding"))
