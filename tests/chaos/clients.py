@@ -61,13 +61,16 @@ class Crowd:
         return None
 
     async def ask_all(self, within_s: float) -> list[str]:
-        """Every customer looks at each of their orders until they are answered; the orders of which they were not, in time."""
+        """Every customer looks at each of their orders until they are answered; the orders of which they were not, within so
+        many seconds from when they first asked. A few ask at a time, so that thousands of them are no load of their own.
+        """
         told = {op.order_id: op.customer for op in self.history.of("order") if op.result == "ok" and op.order_id}
         customers = {customer.id: customer for customer in (*self._stage.customers, *self._stage.gone)}
-        turns, deadline = asyncio.Semaphore(_ASKING), time.monotonic() + within_s
+        turns = asyncio.Semaphore(_ASKING)
 
         async def ask(order: str) -> bool:
             async with turns:
+                deadline = time.monotonic() + within_s
                 while time.monotonic() < deadline:
                     path = f"/api/v1/orders/{order}/"
                     seen = await self.send("read", customers[told[order]], {"order": order}, path)

@@ -83,7 +83,7 @@ def play(cluster: Cluster, plan: Plan, folder: Path, *, slug: str, rate: float, 
         selling.result(2 * LIVENESS_S)
         if settled_s is not None:
             left = _reject_half(slug, gone, nemesis.poison)
-        unanswered = cluster.network.run(crowd.ask_all(LIVENESS_S)).result(2 * LIVENESS_S)
+        unanswered = cluster.network.run(crowd.ask_all(LIVENESS_S)).result(20 * LIVENESS_S)
     finally:
         cluster.network.run(crowd.__aexit__()).result()
         crowd.history.save(folder / "history.jsonl")
