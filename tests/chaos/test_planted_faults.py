@@ -17,7 +17,8 @@ from inventory.admission import gate, keys
 from inventory.admission.codes import EffectCode
 from inventory.admission.gate import admission, decided
 from inventory.models import SaleItem
-from orders import services, transitions
+from orders import transitions
+from orders.services import outbox, payment
 from orders.states import OrderStatus
 from payments import services as payments
 from payments.psp.sandbox import Sandbox
@@ -73,7 +74,7 @@ def unique_index_skipped(monkeypatch, sale):
             options["on_conflict"] = ""
         return insert(model, rows, **options)
 
-    monkeypatch.setattr(services.bulk, "insert", careless)
+    monkeypatch.setattr(bulk, "insert", careless)
     return without_constraints("orders_order", "order_once_per_source_and_seq")
 
 
@@ -128,7 +129,7 @@ def effect_lost(monkeypatch, sale):
 
 
 def effect_never_written(monkeypatch, sale):
-    monkeypatch.setattr(services, "_effects", lambda *_: None)
+    monkeypatch.setattr(outbox, "tell", lambda *_: None)
 
 
 def refund_dropped(monkeypatch, sale):
@@ -147,13 +148,13 @@ def idempotency_key_forgotten(monkeypatch, sale):
 
 
 def cent_lost(monkeypatch, sale):
-    exact = services._payment
+    exact = payment._payment
 
     def careless(order, method):
         request = exact(order, method)
         return replace(request, amount=request.amount - Decimal("0.01"))
 
-    monkeypatch.setattr(services, "_payment", careless)
+    monkeypatch.setattr(payment, "_payment", careless)
 
 
 def settled_without_a_row(monkeypatch, sale):

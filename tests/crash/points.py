@@ -54,9 +54,9 @@ POINTS: dict[str, Point] = {
         "chain", "tasks.create_orders:create_orders.apply_async", "after", {"streamed": 0, "intake": 3, "messages": 2}
     ),
     "creation not committed": Point(
-        "chain", "orders.services:_create", "before commit", {"streamed": 0, "intake": 3, "orders": 0}
+        "chain", "orders.services.creation:_create", "before commit", {"streamed": 0, "intake": 3, "orders": 0}
     ),
-    "creation committed, next message not sent": Point("chain", "orders.services:_create", "after", _rows(messages=1)),
+    "creation committed, next message not sent": Point("chain", "orders.services.creation:_create", "after", _rows(messages=1)),
     "creation's next message sent, its own not acknowledged": Point(
         "chain", "tasks.request_payments:request_payments.apply_async", "after", _rows(messages=2)
     ),

@@ -1,0 +1,30 @@
+"""What happens to orders: one transaction a step, every step idempotent, set-based.
+
+Lock order everywhere: orders by id, then payments, then the item's row.
+"""
+
+from orders.services.cancellation import cancel, cancel_by_staff, cancel_unpaid
+from orders.services.creation import Created, create, put_off, stale_intake
+from orders.services.intake import deduct, lose, reject
+from orders.services.outbox import forget_effects, lock_effects
+from orders.services.payment import apply_answers, pay, refund_by_staff, request_payments, stale_reserved
+
+__all__ = [
+    "Created",
+    "apply_answers",
+    "cancel",
+    "cancel_by_staff",
+    "cancel_unpaid",
+    "create",
+    "deduct",
+    "forget_effects",
+    "lock_effects",
+    "lose",
+    "pay",
+    "put_off",
+    "refund_by_staff",
+    "reject",
+    "request_payments",
+    "stale_intake",
+    "stale_reserved",
+]

@@ -1,0 +1,51 @@
+"""Orders that end without a payment."""
+
+from uuid import UUID
+
+from django.db import transaction
+
+from inventory import services as inventory
+from orders.errors import NotCancellable
+from orders.services import units
+from orders.services.payment import locked_of
+from orders.states import OrderStatus
+from orders.transitions import advance, expire
+
+
+def _cancel(order_id: UUID, *, reason: str, actor: str = "") -> bool:
+    cancelled = advance([order_id], OrderStatus.CANCELLED, reason=reason, actor=actor)
+    units.release(inventory.Line(order.item, order.id, order.quantity) for order in cancelled)
+    return bool(cancelled)
+
+
+@transaction.atomic
+def cancel(order_id: UUID, customer_id: int) -> None:
+    """Cancel an order that is not paid. May run twice.
+
+    Raises:
+        OrderNotFound, NotCancellable: nothing happened.
+    """
+    order = locked_of(order_id, customer_id)
+    if order.status != OrderStatus.CANCELLED and not _cancel(order_id, reason="by_customer"):
+        raise NotCancellable
+
+
+@transaction.atomic
+def cancel_unpaid(limit: int) -> int:
+    """Cancel up to ``limit`` orders whose payment is overdue, the longest overdue first; how many there were.
+
+    May run twice and at once: what somebody else is at is left to them.
+    """
+    cancelled = expire(limit)
+    units.release(inventory.Line(order.item, order.id, order.quantity) for order in cancelled)
+    return len(cancelled)
+
+
+@transaction.atomic
+def cancel_by_staff(order_id: UUID, actor: str) -> None:
+    """
+    Raises:
+        NotCancellable: it is paid or over.
+    """
+    if not _cancel(order_id, reason="by_staff", actor=actor):
+        raise NotCancellable

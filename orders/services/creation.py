@@ -1,0 +1,130 @@
+"""Admitted orders become rows."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import DataError, IntegrityError, connection, transaction
+
+from flashsale.core import bulk
+from flashsale.core.clock import from_us, now
+from inventory import services as inventory
+from inventory.admission.admitted import AdmittedOrder
+from inventory.models import SaleItem
+from orders.models import WRITTEN_OFF, GateEffect, Intake, Order, OrderEvent
+from orders.services import outbox, units
+from orders.states import OrderStatus
+
+_SEQ_TAKEN = "seq_taken"
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """``poisoned``: order id -> why it cannot be a row; it stays in the intake."""
+
+    ids: list[UUID]
+    poisoned: dict[UUID, Exception]
+
+
+def create(order_ids: Iterable[UUID]) -> Created:
+    """Make rows of the orders in the intake. An order that cannot be one does not keep the others back. May run twice."""
+    ids = list(order_ids)
+    try:
+        _create(ids)
+    except (IntegrityError, DataError, ValueError, ArithmeticError, KeyError) as error:
+        if len(ids) == 1:
+            return Created([], {ids[0]: error})
+        half = len(ids) // 2
+        first, second = create(ids[:half]), create(ids[half:])
+        return Created(first.ids + second.ids, first.poisoned | second.poisoned)
+    return Created(ids, {})
+
+
+@transaction.atomic
+def _create(ids: Sequence[UUID]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM orders_intake WHERE id = ANY(%s::uuid[]) AND reason <> ALL(%s) RETURNING payload, reason",
+            [[str(pk) for pk in ids], list(WRITTEN_OFF)],
+        )
+        taken = [
+            (AdmittedOrder.from_payload(payload if isinstance(payload, dict) else json.loads(payload)), reason)
+            for payload, reason in cursor.fetchall()
+        ]
+    if taken:
+        make_rows(taken)
+
+
+def make_rows(taken: Sequence[tuple[AdmittedOrder, str]], actor: str = "") -> None:
+    """Rows and history of these orders, each with why it is rejected; one whose (source, seq) is taken is rejected too."""
+    windows = dict(SaleItem.objects.filter(pk__in={order.item for order, _ in taken}).values_list("pk", "sale__payment_window"))
+    moment = now()
+    rows = {order.id: _row(order, reason, moment + windows[order.item]) for order, reason in taken}
+    made = {pk for (pk,) in bulk.insert(Order, list(rows.values()), on_conflict="ON CONFLICT (source, seq) DO NOTHING")}
+    clashed = [order for order, _ in taken if order.id not in made]
+    for order in clashed:
+        rows[order.id] |= {"seq": f"{order.seq}~{order.id}", "status": OrderStatus.REJECTED, "reason": _SEQ_TAKEN}
+    bulk.insert(Order, [rows[order.id] for order in clashed], on_conflict="")
+    had_units = {order.id for order, reason in taken if not reason}
+    units.release(inventory.Line(order.item, order.id, order.units) for order in clashed if order.id in had_units)
+    # A gate that admitted more than there was is wrong: only the ledger knows by how much.
+    refused = [order for order, reason in taken if reason and reason not in WRITTEN_OFF]
+    outbox.tell(GateEffect.Kind.REBUILD, [(order.item, order.id) for order in refused])
+    queued = [_event(order.id, OrderStatus.QUEUED, "", at=from_us(order.at)) for order, _ in taken]
+    decided = [_event(pk, row["status"], row["reason"], at=moment, actor=actor) for pk, row in rows.items()]
+    bulk.insert(OrderEvent, queued + decided)
+    with connection.cursor() as cursor:  # an unknown customer shows here, not at COMMIT
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
+def _row(order: AdmittedOrder, reason: str, expires_at: object) -> dict[str, object]:
+    return {
+        "id": order.id,
+        "customer_id": order.customer,
+        "item_id": order.item,
+        "sku": order.sku,
+        "quantity": order.units,
+        "unit_price": Decimal(order.price),
+        "currency": order.currency,
+        "source": order.source,
+        "seq": order.seq,
+        "digest": order.digest,
+        "payment_method": order.method,
+        "status": OrderStatus.REJECTED if reason else OrderStatus.RESERVED,
+        "reason": reason,
+        "admitted_at": from_us(order.at),
+        "expires_at": expires_at,
+    }
+
+
+def _event(order_id: UUID, status: object, reason: object, *, at: object, actor: str = "") -> dict[str, object]:
+    return {"order_id": order_id, "status": status, "reason": reason, "actor": actor, "at": at}
+
+
+def put_off(order_id: UUID) -> bool:
+    """Let the sweeps wait before they try again to make a row of this order: 6 s, twice as long each time, 10 minutes at most.
+
+    Returns:
+        Whether the order is still to become a row.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE orders_intake SET failures = least(failures + 1, 1000), "
+            "retry_at = now() + least(interval '3 seconds' * 2 ^ least(failures + 1, 10), interval '10 minutes') "
+            "WHERE id = %s AND reason <> ALL(%s)",
+            [str(order_id), list(WRITTEN_OFF)],
+        )
+        return bool(cursor.rowcount)
+
+
+def stale_intake(limit: int) -> list[UUID]:
+    """Orders that should have become rows some seconds ago, in the order of their admission; those that have failed come last,
+    and at their time, so that however many cannot be helped, they keep none back that can.
+    """
+    rows = Intake.objects.exclude(reason__in=WRITTEN_OFF).extra(
+        where=["created_at < now() - interval '3 seconds'", "(retry_at IS NULL OR retry_at <= now())"]
+    )
+    rows = rows.order_by("failures", "created_at", "pk")
+    return list(rows.values_list("pk", flat=True)[:limit])

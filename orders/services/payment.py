@@ -1,0 +1,96 @@
+"""Orders and the money for them."""
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from django.db import transaction
+
+from flashsale.core.clock import now
+from flashsale.core.errors import Invalid
+from orders.errors import NotCancellable, NotPayable, OrderNotFound
+from orders.models import Order
+from orders.services import units
+from orders.states import OrderStatus
+from orders.transitions import Moved, advance
+from payments import services as payments
+from payments.models import Payment
+
+
+def request_payments(order_ids: Iterable[UUID]) -> list[UUID]:
+    """Ask for the money of reserved orders; returns the payments still open for these orders. May run twice."""
+    ids = list(order_ids)
+    with transaction.atomic():
+        ready = advance(ids, OrderStatus.PENDING_PAYMENT)
+        paying = [order for order in ready if payments.known_method(order.payment_method)]
+        payments.open_payments([_payment(order, order.payment_method) for order in paying], Payment.Origin.CHAIN)
+    return list(Payment.objects.filter(order_id__in=ids, status__in=payments.OPEN).values_list("pk", flat=True))
+
+
+def _payment(order: Moved, method: str) -> payments.PaymentRequest:
+    return payments.PaymentRequest(order.id, order.customer, order.total, order.currency, method)
+
+
+@transaction.atomic
+def apply_answers(answers: Sequence[payments.Answer]) -> None:
+    """Record what the provider said, and let the orders learn of it. May run twice.
+
+    Money for an order that is no longer waiting for it goes back; a payment that failed leaves the order waiting.
+    """
+    paid = advance((a.order_id for a in answers if a.status == payments.Status.SUCCEEDED), OrderStatus.PAID)
+    units.sell((order.item, order.id, order.quantity) for order in paid)
+    captured = payments.record(answers, applied=True)
+    for_nothing = captured.keys() - {order.id for order in paid}
+    payments.request_refund([captured[order] for order in for_nothing], "order_not_waiting")
+
+
+def locked_of(order_id: UUID, customer_id: int) -> Order:
+    """The customer's order, locked.
+
+    Raises:
+        OrderNotFound: nobody's, or somebody else's.
+    """
+    order = Order.objects.select_for_update().filter(pk=order_id, customer_id=customer_id).first()
+    if order is None:
+        raise OrderNotFound
+    return order
+
+
+@transaction.atomic
+def pay(order_id: UUID, customer_id: int, method: str) -> UUID | None:
+    """Open a payment by the customer; None when there is one already, so a repetition is harmless.
+
+    Raises:
+        OrderNotFound, NotPayable: nothing happened.
+        Invalid: unknown method.
+    """
+    if not payments.known_method(method):
+        raise Invalid(errors={"payment_method": ["Unknown payment method."]})
+    order = locked_of(order_id, customer_id)
+    if order.status == OrderStatus.PENDING_PAYMENT and order.expires_at > now():
+        total = order.unit_price * order.quantity
+        request = payments.PaymentRequest(order.pk, customer_id, total, order.currency, method)
+        return next(iter(payments.open_payments([request], Payment.Origin.CUSTOMER)), None)
+    repeated = Payment.objects.filter(
+        order_id=order_id, status=payments.Status.SUCCEEDED, origin=Payment.Origin.CUSTOMER, method=method
+    )
+    if order.status == OrderStatus.PAID and repeated.exists():
+        return None
+    raise NotPayable
+
+
+@transaction.atomic
+def refund_by_staff(order_id: UUID, actor: str) -> None:
+    """Give the money of a paid order back; the units stay sold.
+
+    Raises:
+        NotCancellable: it is not paid.
+    """
+    if not advance([order_id], OrderStatus.REFUNDED, reason="by_staff", actor=actor):
+        raise NotCancellable("Only a paid order can be refunded.")
+    payments.request_refund(payments.captured_of(order_id), "by_staff")
+
+
+def stale_reserved(limit: int) -> list[UUID]:
+    """Orders whose payment should have been asked for some seconds ago."""
+    rows = Order.objects.filter(status=OrderStatus.RESERVED).extra(where=["updated_at < now() - interval '3 seconds'"])
+    return list(rows.values_list("pk", flat=True)[:limit])

@@ -1,0 +1,30 @@
+"""Units of orders in the ledger, and the effect that tells the gate."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from uuid import UUID
+
+from inventory import services as inventory
+from orders.models import GateEffect
+from orders.services import outbox
+
+
+def release(lines: Iterable[inventory.Line]) -> None:
+    """Give units back; what has none reserved any more gives none. May run twice."""
+    released = inventory.record_release(lines)
+    outbox.tell(GateEffect.Kind.RELEASE, [(line.item, line.order) for line in released])
+    inventory.give_back(released)
+
+
+def sell(lines: Iterable[tuple[int, UUID, int]]) -> None:
+    """Turn reserved units of (item, order, units) into sold ones. May run twice."""
+    for item, requests in _by_item(lines).items():
+        done = inventory.sell_units(item_id=item, requests=requests)
+        outbox.tell(GateEffect.Kind.SETTLE, [(item, order) for order in done])
+
+
+def _by_item(lines: Iterable[tuple[int, UUID, int]]) -> dict[int, dict[UUID, int]]:
+    grouped: dict[int, dict[UUID, int]] = defaultdict(dict)
+    for item, order, units in lines:
+        grouped[item][order] = units
+    return dict(sorted(grouped.items()))
