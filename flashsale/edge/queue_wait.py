@@ -27,7 +27,7 @@ class QueueWait:
         since = _start(request.META.get("HTTP_X_REQUEST_START", ""))
         if since and settings.REQUEST_WAIT_S < time.time() - since < _LONGEST_S:
             REQUESTS_LATE.inc()
-            refusal = problem(503, Busy.code, Busy().detail)
+            refusal = problem(503, Busy.code, "More requests are waiting than can be handled; please try again in a moment.")
             refusal.headers["Retry-After"] = "1"
             return refusal
         return self._get_response(request)
