@@ -1,26 +1,30 @@
 """Real servers, real workers, real HTTP."""
 
-import itertools
 import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 from django.conf import settings
 from django.core.management import call_command
+from django.test import TransactionTestCase
 
 from flashsale.core.clock import now
 from flashsale.core.redis_client import gate_client
 from flashsale.ratelimit.in_process import limiter, ruleset
+from flashsale.stack.keep import LAUNCHER_PID
 from flashsale.stack.servers import free_port
+from inventory.admission import gate
 from inventory.admission import keys as gate_keys
 from tests.servers import STACK
+from tests.tables import empty_tables
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -29,6 +33,14 @@ BIN = Path(sys.executable).parent
 def keep_asleep(item):
     """Nobody is woken for this item, whatever worker another test has left running; a claim ends it."""
     gate_client().hset(gate_keys.meta(item.pk), "awake_until", 9_999_999_999_999_999)
+
+
+def open_gate(item):
+    """Opens the gate of a new item, or waits for the sweeper that is at it already."""
+    from tasks import gate_sync
+
+    gate_sync.refresh_gates([item])
+    eventually(lambda: gate.versions([item])[item], what="the item's gate")
 
 
 def eventually(condition, *, within=15.0, what=""):
@@ -45,6 +57,13 @@ def eventually(condition, *, within=15.0, what=""):
 @pytest.fixture
 def stack():
     return STACK
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tables_emptied_by_us():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _self: empty_tables())
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -64,8 +83,7 @@ def clean_redis(request):
     catalog.forget()
     yield
     _empty_queues()
-    quiet = itertools.count()
-    eventually(lambda: _is_idle() and next(quiet) >= 5, what="workers idle")
+    eventually(_is_idle, what="workers idle")
 
 
 def _empty_queues():
@@ -76,13 +94,13 @@ def _empty_queues():
 
 
 def _is_idle():
-    """No other session is inside a statement or a transaction."""
+    """No other session is inside a statement or a transaction, nor was a moment ago."""
     from django.db import connection
 
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-            "AND pid <> pg_backend_pid() AND state <> 'idle'"
+            "AND pid <> pg_backend_pid() AND (state <> 'idle' OR state_change > clock_timestamp() - interval '0.1 s')"
         )
         return cursor.fetchone()[0] == 0
 
@@ -114,13 +132,20 @@ class Process:
     def text(self):
         return self.log.read_text(errors="replace")
 
+    def family(self):
+        """It and all that it has started, from the top."""
+        main = psutil.Process(self.popen.pid)
+        return [main, *main.children(recursive=True)]
+
     def stop(self):
+        """End it at once with all it has started; how long it would take to end in order is for the tests of that."""
         if self.popen.poll() is None:
-            self.popen.terminate()
-            try:
-                self.popen.wait(15)
-            except subprocess.TimeoutExpired:
-                self.kill()
+            family = self.family()
+            for each in family:  # from the top, so that nobody starts another again
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
+            self.popen.wait()
+            eventually(lambda: not any(_is_alive(each) for each in family))
 
     def kill(self):
         """SIGKILL for the process and all it has forked."""
@@ -128,25 +153,65 @@ class Process:
         self.popen.wait()
 
 
+def _is_alive(process):
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE  # who reaps an orphan is not for us to say
+    except psutil.NoSuchProcess:
+        return False
+
+
 def start_worker(name="test", queues=None, concurrency=2, kept=False):
     """A real worker; ``kept``: started again when it dies, as in the stack, and then not to be killed by a test."""
-    queues = queues or settings.QUEUES
-    command = ["celery", "-A", "flashsale", "worker", "-n", f"{name}@%h", "-Q", ",".join(queues), "-c", str(concurrency)]
+    return start_workers((name, queues or settings.QUEUES, concurrency), kept=kept)[0]
+
+
+def start_workers(*wanted, kept=False):
+    """Real workers that start at the same time; ``wanted``: of each its name, its queues and its concurrency."""
+    launcher = {LAUNCHER_PID: str(os.getpid())} if kept else {}
+    processes = [
+        Process(name, *_worker_command(name, queues, concurrency, kept), **launcher) for name, queues, concurrency in wanted
+    ]
+    keys = {f"fs:workers:{queue}" for _, queues, _ in wanted for queue in queues}
+    try:
+        eventually(
+            lambda: all(map(_takes_messages, processes)) and gate_client().exists(*keys) == len(keys),
+            within=30,
+            what=f"ready: {[process.log for process in processes]}",
+        )
+    except BaseException:
+        for process in processes:
+            process.stop()
+        raise
+    return processes
+
+
+def _takes_messages(worker):
+    """Whether its event loop runs: the last thing that it does for that is to listen to what is said to all workers."""
+    try:
+        ports = {each.laddr.port for one in worker.family() for each in one.net_connections("tcp")}
+    except psutil.Error:  # one of them has just ended
+        return False
+    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
+        listening = {int(client["addr"].rpartition(":")[2]) for client in broker.client_list(_type="pubsub")}
+    return not ports.isdisjoint(listening)
+
+
+def _worker_command(name, queues, concurrency, kept):
+    options = ("-n", f"{name}@%h", "-Q", ",".join(queues), "-c", str(concurrency), "-l", "WARNING")
+    command = ("celery", "-A", "flashsale", "worker", *options, "--without-gossip", "--without-mingle")
     if kept:
-        command = ["python", "-m", "flashsale.stack", "keep", "--", str(BIN / "celery"), *command[1:]]
-    process = Process(name, *command, "--without-gossip", "--without-mingle", "-l", "WARNING")
-    keys = [f"fs:workers:{queue}" for queue in queues]
-    gate_client().delete(*keys)
-    eventually(lambda: gate_client().exists(*keys) == len(keys), within=30, what=f"{name} ready: {process.log}")
-    return process
+        return "python", "-m", "flashsale.stack", "keep", "--", str(BIN / "celery"), *command[1:]
+    return command
 
 
 @contextmanager
-def running(process):
+def running(*processes):
+    """Yields the first, and ends all."""
     try:
-        yield process
+        yield processes[0]
     finally:
-        process.stop()
+        for process in processes:
+            process.stop()
 
 
 class KeptWorker:
@@ -259,7 +324,6 @@ def make_item():
         room=None,
     ):
         from inventory import services
-        from tasks import gate_sync
 
         sale = services.create_sale(
             slug=slug,
@@ -270,7 +334,7 @@ def make_item():
             waiting_room_rate=room,
         )
         item = services.add_item(sale=sale, sku=sku, name=sku, units=units, price=Decimal(price), per_customer=per_customer)
-        gate_sync.refresh_gates([item.pk])
+        open_gate(item.pk)
         return item
 
     return make
@@ -284,8 +348,6 @@ def order(make_item):
     counter = iter(range(1_000_000))
 
     def place(item, customer, *, units=1, token=None, source="shop", seq=None, method="pm_ok", sku=None):
-        from inventory.admission import gate
-
         token = token or gate.issue_token(item.pk, customer.pk).token
         request = intake.OrderRequest(
             token=token,

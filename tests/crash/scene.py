@@ -11,7 +11,8 @@ from flashsale.core.clock import now
 from flashsale.core.redis_client import gate_client
 from inventory import services
 from inventory.admission import gate, keys
-from tasks import gate_sync, intake
+from tasks import intake
+from tests.conftest import open_gate
 
 UNITS = 5
 METHODS = {
@@ -56,7 +57,7 @@ def open_sale(name, *, customers=3, window_s=600, units=UNITS):
         payment_window=timedelta(seconds=window_s),
     )
     item = services.add_item(sale=sale, sku="thing", name="thing", units=units, price=Decimal("10.00"))
-    gate_sync.refresh_gates([item.pk])
+    open_gate(item.pk)
     model = get_user_model()
     names = [f"{slug}-{number}" for number in range(customers)]
     model.objects.bulk_create([model(username=each, password="!") for each in names])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flashsale.stack.servers import free_port
-from tests.conftest import Process, _answers, eventually, running, start_worker
+from tests.conftest import Process, _answers, eventually, running, start_worker, start_workers
 from tests.crash.crowd import Crowd
 from tests.crash.scene import open_sale
 from tests.crash.settled import assert_all_paid
@@ -100,7 +100,7 @@ def test_sigterm_under_load_ends_a_process_in_time_and_loses_nothing(name, live_
 
 def test_workers_replaced_one_by_one_under_load_lose_no_order(live_url, sweeper):
     sale = open_sale("deploy", customers=4000, units=4000)
-    old = [start_worker("intake1", INTAKE, 1), start_worker("settle1", SETTLE, 2)]
+    old = start_workers(("intake1", INTAKE, 1), ("settle1", SETTLE, 2))
     new = []
     try:
         with Crowd(live_url, sale) as crowd:

@@ -19,7 +19,8 @@ from tasks import rebuild as rebuilding
 from tasks.audit import audit
 from tests.conftest import eventually
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# A worker that another test has left running would claim what these tests claim.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_workers")]
 
 
 def claimed(item):
