@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,12 +20,13 @@ from django.db.models.functions import Now
 
 from flashsale.core import bulk
 from flashsale.core.clock import now
-from flashsale.core.errors import Invalid
+from flashsale.core.errors import Invalid, Refused
 from flashsale.core.ids import new_uuid
 from payments.models import Payment, ProviderEvent, Refund
 from payments.psp.base import ChargeRequest, Outcome
 from payments.psp.registry import provider
 
+logger = logging.getLogger(__name__)
 Status = Payment.Status
 OPEN = (Status.CREATED, Status.PROCESSING, Status.UNKNOWN)
 _DECIDED = (Status.SUCCEEDED, Status.FAILED)
@@ -194,14 +196,23 @@ def request_refund(captures: Iterable[Captured], reason: str) -> None:
 
 
 def process_refunds(limit: int) -> int:
-    """Send refunds that are due to their provider. May run twice: the key stays the same."""
-    due = list(
-        Refund.objects.filter(status=Refund.Status.REQUESTED, next_attempt_at__lte=Now()).select_related("payment")[:limit]
-    )
+    """Send refunds that are due to their provider, the longest due first; one that it refuses is sent again later.
+
+    May run twice: the key stays the same.
+    """
+    waiting = Refund.objects.filter(status=Refund.Status.REQUESTED, next_attempt_at__lte=Now()).select_related("payment")
+    due = list(waiting.order_by("next_attempt_at")[:limit])  # or those that fail again and again would keep others back
     for refund in due:
         mine = Refund.objects.filter(pk=refund.pk, status=Refund.Status.REQUESTED)
         mine.update(attempts=F("attempts") + 1, next_attempt_at=Now() + RawSQL(_PAUSE, ()), updated_at=Now())  # noqa: S611
-        ref = provider(refund.payment.provider).refund(refund.payment.idempotency_key, refund.idempotency_key, refund.amount)
+        try:
+            ref = provider(refund.payment.provider).refund(
+                refund.payment.idempotency_key, refund.idempotency_key, refund.amount
+            )
+        except (Invalid, Refused) as error:  # of this one alone: the others need not wait for the next time
+            told = {"event": "refund_refused", "refund_id": str(refund.pk), "error": repr(error)}
+            logger.warning("refund refused", extra=told)
+            continue
         mine.update(status=Refund.Status.SUCCEEDED, provider_ref=ref, updated_at=Now())
     return len(due)
 

@@ -3,10 +3,13 @@
 import json
 import time
 import uuid
+from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from django.db.models.functions import Now
 
+from flashsale.core.clock import now
 from inventory.admission import gate
 from orders import services
 from orders.errors import NotCancellable, NotPayable
@@ -179,3 +182,42 @@ def test_an_event_of_an_unknown_charge_is_taken_and_has_no_effect(client):
     body = json.dumps({"id": uuid.uuid4().hex, "type": "charge.succeeded", "data": {"idempotency_key": "nobody"}}).encode()
 
     assert post_event(client, body, payments.sign(body, int(time.time()))).status_code == 200
+
+
+@pytest.fixture
+def refund(customer):
+    """A refund is wanted for a payment of an order; ``is_known``: the provider has the charge."""
+
+    def want(*, is_known=True):
+        order_id = uuid.uuid4()
+        request = payments.PaymentRequest(order_id, customer.pk, Decimal(5), "EUR", "pm_ok")
+        [payment] = payments.open_payments([request], Payment.Origin.CHAIN)
+        payments.record(payments.ask([payment]), applied=True)
+        payments.request_refund(payments.captured_of(order_id), "planted")
+        if not is_known:
+            SandboxCharge.objects.filter(idempotency_key=payment.hex).delete()
+        return Refund.objects.get(payment=payment)
+
+    return want
+
+
+def status_of(refund):
+    return Refund.objects.values_list("status", "attempts").get(pk=refund.pk)
+
+
+def test_a_refund_that_the_provider_refuses_keeps_no_other_back(refund):
+    refused, good = refund(is_known=False), refund()
+    Refund.objects.filter(pk=refused.pk).update(next_attempt_at=now() - timedelta(hours=1))
+
+    payments.process_refunds(2)
+
+    assert (status_of(refused), status_of(good)) == (("requested", 1), ("succeeded", 1))
+
+
+def test_the_refund_that_is_due_the_longest_is_sent_first(refund):
+    younger, older = refund(), refund()
+    Refund.objects.filter(pk=older.pk).update(next_attempt_at=now() - timedelta(hours=1))
+
+    payments.process_refunds(1)
+
+    assert (status_of(younger), status_of(older)) == (("requested", 0), ("succeeded", 1))
