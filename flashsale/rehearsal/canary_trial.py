@@ -1,5 +1,6 @@
 """A canary for the time of a rehearsal: a part of the customers under a limit that the others do not have."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ class NoGateway(Exception):
 def canary_trial(setting: canary.Setting, rate: int | None) -> Iterator[None]:
     """The setting in force, and a rule by which canary and mirror admit ``rate`` orders a second and item.
 
-    Afterwards all is as before, after Ctrl-C too.
+    Afterwards all is as before, after Ctrl-C and SIGTERM too. For the main thread.
 
     Raises:
         NoGateway: nothing was changed for good.
@@ -32,6 +33,7 @@ def canary_trial(setting: canary.Setting, rate: int | None) -> Iterator[None]:
     LimitRule.objects.filter(name=_NAME).delete()  # of a rehearsal that was killed
     rule = LimitRule(name=_NAME, applies_to="admission", key="item", algorithm="token_bucket", fleet="canary")
     rule.rate, rule.burst = rate or 0, rate or 0
+    on_sigterm = signal.signal(signal.SIGTERM, _as_ctrl_c)
     try:
         if rate:
             services.save_rule(rule, actor=_ACTOR)
@@ -42,3 +44,8 @@ def canary_trial(setting: canary.Setting, rate: int | None) -> Iterator[None]:
         canary.put_in_force(directory, before)
         if rate:
             services.delete_rule(rule, actor=_ACTOR)
+        signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _as_ctrl_c(*_: object) -> None:
+    signal.raise_signal(signal.SIGINT)

@@ -323,7 +323,8 @@ def test_a_rehearsal_without_a_gateway_says_so_and_leaves_no_rule(fleets, settin
     assert not LimitRule.objects.exists()
 
 
-def test_a_rehearsal_that_is_interrupted_sets_the_canary_back(fleets):
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_rehearsal_that_is_interrupted_sets_the_canary_back(fleets, sign):
     set_percent(7)
     command = ("python", "manage.py", "rehearse", "--units", "500", "--buyers", "500", "--seconds", "60")
     options = ("--canary", "30", "--canary-rate", "5", "--url", f"http://127.0.0.1:{fleets.port}")
@@ -333,7 +334,7 @@ def test_a_rehearsal_that_is_interrupted_sets_the_canary_back(fleets):
         eventually(_is_selling, within=40, what=rehearsal.log)
         assert str(canary.current(directory)) == "split 30"
         assert LimitRule.objects.filter(fleet="canary", rate=5).exists()
-        rehearsal.popen.send_signal(signal.SIGINT)
+        rehearsal.popen.send_signal(sign)
         assert rehearsal.popen.wait(20) != 0
 
     assert canary.current(directory) == canary.Setting(7)
