@@ -1,6 +1,7 @@
 """Stock: what is sold, when, and the ledger of every unit."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -26,6 +27,7 @@ class Product(models.Model):
 
 
 LONGEST_PAYMENT_WINDOW = timedelta(days=30)
+LARGEST_AMOUNT = Decimal("9999999999.99")  # of a payment, whose column has 12 digits
 MOST_UNITS = 1_000_000_000  # of an item; PostgreSQL's integer ends at twice that
 
 
@@ -110,6 +112,14 @@ class SaleItem(models.Model):
 
     def __str__(self) -> str:
         return f"{self.sale_id}/{self.product_id}"
+
+    def clean(self) -> None:
+        """
+        Raises:
+            ValidationError: an order of as much as one may buy would cost more than a payment can be of.
+        """
+        if self.price is not None and self.per_customer and self.price * self.per_customer > LARGEST_AMOUNT:
+            raise ValidationError({"per_customer": f"So many would cost more than {LARGEST_AMOUNT}."})
 
 
 class StockMovement(models.Model):

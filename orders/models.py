@@ -93,7 +93,11 @@ class Intake(models.Model):
     retry_at = models.DateTimeField(null=True, help_text="Sweeps leave it alone until then.")
 
     class Meta:
-        indexes = [models.Index(fields=["failures", "created_at"], name="intake_by_failures_and_age")]
+        indexes = [
+            models.Index(
+                fields=["failures", "created_at"], name="intake_by_failures_and_age", condition=~Q(reason__in=WRITTEN_OFF)
+            )
+        ]
 
     def __str__(self) -> str:
         return str(self.pk)

@@ -12,7 +12,7 @@ from flashsale.core import bulk
 from flashsale.core.clock import from_us, now
 from inventory import services as inventory
 from inventory.admission.admitted import AdmittedOrder
-from inventory.models import SaleItem
+from inventory.models import LARGEST_AMOUNT, SaleItem
 from orders.models import WRITTEN_OFF, GateEffect, Intake, Order, OrderEvent
 from orders.services import outbox, units
 from orders.states import OrderStatus
@@ -80,6 +80,8 @@ def make_rows(taken: Sequence[tuple[AdmittedOrder, str]], actor: str = "") -> No
 
 
 def _row(order: AdmittedOrder, reason: str, expires_at: object) -> dict[str, object]:
+    if Decimal(order.price) * order.units > LARGEST_AMOUNT:  # or its payment would fail, and with it those of its batch
+        raise ValueError("more money than a payment can be of")
     return {
         "id": order.id,
         "customer_id": order.customer,

@@ -23,6 +23,7 @@ SALE = ("create_sale", "drop", "--sku", "thing", "--units", "5", "--price", "9.9
         (("--payment-window", "nan"), "payment-window"),
         (("--price", "1e30"), "digits"),
         (("--per-customer", "0"), "greater than"),
+        (("--price", "5000000000", "--per-customer", "2"), "cost more than"),
     ],
 )
 def test_a_sale_that_could_not_work_is_not_made(changed, said):

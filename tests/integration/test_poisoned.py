@@ -89,7 +89,17 @@ def deleted(customer):
     return lambda: model.objects.create(pk=pk, username=name, password="!")
 
 
-@pytest.mark.parametrize("values", [{"units": 0}, {"sku": "a\0b"}, {"price": "much"}, {"price": "1e15"}, {"source": "x" * 33}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"units": 0},
+        {"sku": "a\0b"},
+        {"price": "much"},
+        {"price": "1e15"},
+        {"price": "9999999999.00", "units": 2},
+        {"source": "x" * 33},
+    ],
+)
 def test_what_can_never_fit_is_rejected_without_a_person(item, customer, order, values):
     order_id = order(item, customer).order_id
     spoil(item, with_values(**values))
