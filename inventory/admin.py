@@ -23,7 +23,7 @@ from flashsale.core.errors import FlashsaleError, Unavailable
 from inventory import selectors, services
 from inventory.models import Product, Sale, SaleItem, StockMovement
 from tasks import gate_sync, reconcile
-from tasks.admin import ReadOnly, StaffAdmin, button, linked, sentence
+from tasks.admin import ReadOnly, StaffAdmin, button, linked
 
 _STOCK = ("allocated", "available", "reserved", "sold")
 _LATER = "The ledger has it; the gate will learn it from a sweep."
@@ -38,7 +38,7 @@ def tell_gates(request: HttpRequest, items: Iterable[int]) -> None:
         try:
             gate_sync.refresh_gates(touched)
         except FlashsaleError as error:
-            messages.warning(request, f"{sentence(error)} {_LATER}")
+            messages.warning(request, f"{error.detail} {_LATER}")
 
     transaction.on_commit(tell)
 
@@ -179,7 +179,7 @@ class SaleAdmin(StaffAdmin):
             try:
                 self._reconcile(request, sale)
             except FlashsaleError as error:
-                self.message_user(request, f"{sale}: not all gates could be reconciled. {sentence(error)}", messages.ERROR)
+                self.message_user(request, f"{sale}: not all gates could be reconciled. {error.detail}", messages.ERROR)
 
     def _reconcile(self, request: HttpRequest, sale: Sale) -> None:
         mended = []
@@ -283,7 +283,7 @@ class SaleItemAdmin(StaffAdmin):
                 self.message_user(request, f"{found.sku}: the gate was rebuilt from the ledger.", messages.SUCCESS)
                 return redirect("admin:inventory_saleitem_gate_and_ledger", item.pk)
         except FlashsaleError as error:
-            self.message_user(request, f"Nothing was changed. {sentence(error)}", messages.ERROR)
+            self.message_user(request, f"Nothing was changed. {error.detail}", messages.ERROR)
         context = self.admin_site.each_context(request) | {
             "title": f"Gate and ledger: {item.product.sku} in {item.sale}",
             "opts": self.opts,
@@ -302,9 +302,9 @@ class SaleItemAdmin(StaffAdmin):
             gate_sync.adjust_stock(item.pk, units, actor=actor, reason=reason)
         except FlashsaleError as error:
             if mine.count() == before:
-                self.message_user(request, f"Nothing was changed. {sentence(error)}", messages.ERROR)
+                self.message_user(request, f"Nothing was changed. {error.detail}", messages.ERROR)
                 return False
-            self.message_user(request, f"{sentence(error)} {_LATER}", messages.WARNING)
+            self.message_user(request, f"{error.detail} {_LATER}", messages.WARNING)
         self.note(request, item, f"Adjusted stock by {units:+d}: {reason}")
         self.message_user(request, f"{item.product.sku}: stock adjusted by {units:+d}.", messages.SUCCESS)
         return True

@@ -13,7 +13,6 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFil
 from unfold.decorators import display
 
 from flashsale.core.errors import FlashsaleError
-from inventory.errors import GateUnavailable
 from orders import services
 from orders.models import Order, OrderEvent
 from tasks import gate_effects
@@ -102,5 +101,5 @@ class OrderAdmin(ReadOnly, StaffAdmin):
             self.message_user(request, f"{order}: {done.lower()}.", messages.SUCCESS)
         try:
             gate_effects.apply()
-        except GateUnavailable as error:
+        except FlashsaleError as error:
             self.message_user(request, f"{error.detail} The gate will learn it from a sweep.", messages.WARNING)

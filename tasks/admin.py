@@ -26,13 +26,6 @@ from flashsale.edge.selection import CheckedSelection
 from tasks import dead_letters, gate_effects, poison
 from tasks.models import DeadLetter, GateMend
 
-# A lock speaks to Redis without the gate's translation of errors, so both kinds have to be expected.
-
-
-def sentence(error: Exception) -> str:
-    """What a member of staff reads of an error."""
-    return error.detail if isinstance(error, FlashsaleError) else f"Redis cannot be reached ({error})."
-
 
 def button(name: str, *, title: str, question: str, icon: str) -> Any:
     """The action ``name`` of the list as a button on a row's own page, which asks before it acts."""

@@ -20,6 +20,8 @@ def create_orders(order_ids: list[str]) -> list[str]:
 def create(order_ids: list[UUID]) -> list[UUID]:
     """The orders that are rows now; the others are rejected or wait in the dead letters, one by one."""
     made = services.create(order_ids)
+    for pk in made.healed:
+        dead_letters.close_of("tasks.create_orders", [[str(pk)]], actor="tasks.create_orders")
     for pk, error in made.poisoned.items():
         if not poison.end_at_once("tasks.create_orders", [[str(pk)]], error, poison.Poisoned(pk, 0, item_of_order(pk))):
             _set_aside(pk, error)

@@ -2,15 +2,20 @@
 
 import json
 import logging
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
 from celery import current_app
 from django.conf import settings
-from django.db import Error, connection
+from django.db import DataError, Error, IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from flashsale.core.errors import Refused
+from inventory.admission import gate
+from inventory.admission.admitted import AdmittedOrder
+from inventory.errors import GateUnavailable
+from orders import services
 from tasks.models import DeadLetter
 
 logger = logging.getLogger(__name__)
@@ -29,7 +34,6 @@ def bury(task: str, args: list[Any], error: Exception, *, attempts: int, ended_b
     Returns:
         whether the letter is written. Until it is, nobody may forget the only other record of what it holds.
     """
-    fingerprint = sha256(json.dumps([task, args], sort_keys=True, default=str).encode()).hexdigest()
     queue = settings.CELERY_TASK_ROUTES[task]["queue"]
     try:
         with connection.cursor() as cursor:
@@ -45,7 +49,7 @@ def bury(task: str, args: list[Any], error: Exception, *, attempts: int, ended_b
                     getattr(error, "code", type(error).__name__)[:64],
                     repr(error)[:4000].replace("\x00", "\ufffd"),
                     attempts,
-                    fingerprint,
+                    _fingerprint(task, args),
                     ended_by,
                     bool(ended_by),
                 ],
@@ -57,17 +61,48 @@ def bury(task: str, args: list[Any], error: Exception, *, attempts: int, ended_b
 
 
 def run_again(letter: DeadLetter, actor: str) -> None:
-    """Publish the step anew and close the letter; it comes back as a new one if it fails again.
+    """Do the step anew and close the letter; one that fails again comes back, or stays. May run twice.
+
+    A letter of the deduction is the only record of its order, so the ledger takes that over before the letter is closed, in
+    one transaction; of every other step a row or the stream knows, and its message may be lost.
 
     Raises:
-        CannotRunAgain: nobody can read what is in it.
+        CannotRunAgain: nobody can read what is in it, or it fails again; the letter stays as it is.
+        kombu.exceptions.OperationalError: not sent, and the letter is open.
     """
     if letter.is_unreadable:
         raise CannotRunAgain
-    current_app.send_task(letter.task, args=letter.args)
-    close(letter, actor)
+    if letter.task == "tasks.deduct_inventory":
+        _deduct(letter, actor)
+    else:
+        current_app.send_task(letter.task, args=letter.args)
+        close(letter, actor)
+
+
+def _deduct(letter: DeadLetter, actor: str) -> None:
+    item, batch = letter.args
+    entries = [(entry_id, AdmittedOrder.from_payload(payload)) for entry_id, payload in batch]
+    try:
+        with transaction.atomic():
+            if DeadLetter.objects.select_for_update().filter(pk=letter.pk, resolved_at=None).exists():
+                services.deduct(item, [order for _, order in entries])
+                close(letter, actor)
+    except (IntegrityError, DataError, Refused) as error:
+        raise CannotRunAgain(f"It fails again: {error}") from error
+    with suppress(GateUnavailable):  # it only goes on saying that it is queued, until its end
+        gate.ack(item, entries)
+
+
+def close_of(task: str, args: list[Any], *, actor: str) -> None:
+    """Close the open letter of this step, if there is one. May run twice."""
+    open_ones = DeadLetter.objects.filter(fingerprint=_fingerprint(task, args), resolved_at=None)
+    open_ones.update(resolved_at=Now(), resolved_by=actor)
 
 
 def close(letter: DeadLetter, actor: str) -> None:
     """Nothing is left to be done about it. May run twice; the first one is kept."""
     DeadLetter.objects.filter(pk=letter.pk, resolved_at=None).update(resolved_at=Now(), resolved_by=actor)
+
+
+def _fingerprint(task: str, args: list[Any]) -> str:
+    return sha256(json.dumps([task, args], sort_keys=True, default=str).encode()).hexdigest()

@@ -31,7 +31,7 @@ def apply() -> int:
     or being rebuilt) stays for the next sweep; one for a gate that is gone for good is dropped.
 
     Raises:
-        GateUnavailable: Redis is away; all of it stays.
+        Unavailable: Redis is away; all of it stays.
     """
     total, put_off = 0, set[int]()
     while True:

@@ -5,11 +5,11 @@ Importing this module registers every task.
 
 import logging
 import math
-from collections.abc import Sequence
+import random
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from celery import chain
-from django.conf import settings
+from celery import chain, current_app
 from kombu.exceptions import OperationalError
 
 from flashsale.core.metrics import BATCH_ORDERS
@@ -33,6 +33,7 @@ __all__ = ["cancel_unpaid", "connections", "gate_effects", "heartbeat", "publish
 logger = logging.getLogger(__name__)
 # A producer never waits for the broker: a sweep finds what a lost message should have announced.
 _ONE_TRY: dict[str, Any] = {"retry": False}
+_MOST_WAKE_UPS = 100
 _LONGEST_SLEEP_S = 1.0  # a changed rule is noticed within it
 
 
@@ -53,11 +54,28 @@ def wake(item: int | None) -> None:
     publish(dispatch.dispatch, item)
 
 
-def wake_again(item: int) -> None:
-    """As :func:`wake`, for a sweep: what waited past the next sweep has been overtaken by it, or a dispatcher that comes back
-    after an outage would first work off every one. Never raises.
+def wake_again(items: Collection[int]) -> None:
+    """As :func:`wake`, for a sweep, which asks every second: no more than a hundred messages wait, or a dispatcher that comes
+    back after an outage would first work off every one. Whose turn it is then is left to chance. Never raises.
     """
-    publish(dispatch.dispatch, item, expires=2 * settings.SWEEP_EVERY_S)
+    room = _MOST_WAKE_UPS - _waiting_messages("dispatch") if items else 0
+    for item in random.sample(sorted(items), min(len(items), max(0, room))):
+        wake(item)
+
+
+def _waiting_messages(queue: str) -> int:
+    """How many messages nobody has taken; as many as there may be when the broker cannot be asked."""
+    with current_app.connection_for_read() as broker:
+        no_queue: tuple[type[BaseException], ...] = broker.channel_errors  # Redis knows none that is empty
+        away: tuple[type[BaseException], ...] = (*broker.connection_errors, OperationalError, OSError)
+        try:
+            channel: Any = broker.channel()
+            return int(channel.queue_declare(queue, passive=True).message_count)
+        except no_queue:
+            return 0
+        except away as error:
+            logger.warning("broker not asked", extra={"event": "message_not_sent", "error": repr(error)})
+            return _MOST_WAKE_UPS
 
 
 def wake_later(seconds: float) -> None:

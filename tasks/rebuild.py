@@ -100,7 +100,7 @@ def rebuild_gate(item: int, *, why: Why | None = None, wait_ms: int = 0) -> None
 
     Raises:
         LockHeld: another process is at it.
-        GateUnavailable: Redis is away.
+        Unavailable: Redis is away.
     """
     if not _rebuild([item], {item: why} if why else {}, wait_ms):
         raise LockHeld(retry_after=1)
@@ -113,7 +113,7 @@ def rebuild_gates(items: Iterable[int], whys: Mapping[int, Why] | None = None) -
     Memory is bounded by the pieces on their way and by what waits in the largest stream.
 
     Raises:
-        GateUnavailable: Redis is away.
+        Unavailable: Redis is away.
     """
     chunks = list(_chunks(items))
     if len(chunks) < 2:

@@ -148,7 +148,7 @@ def mend(found: Drift, actor: str) -> None:
     in flight into account, no number of the ledger is copied over the gate's without it.
 
     Raises:
-        LockHeld, GateUnavailable: it was not rebuilt.
+        LockHeld, Unavailable: it was not rebuilt.
     """
     missing = found.gate_stock is None
     before = (None, None, None) if missing else (found.gate_stock, found.gate_held, found.gate_sold)

@@ -30,9 +30,9 @@ def waiting_orders() -> None:
 
     items = inventory.watched_items()
     may_steal = pace.has_room("inventory")
-    for item, (unclaimed, claimed) in gate.waiting(items).items():
-        if unclaimed:
-            pipeline.wake_again(item)
+    waiting = gate.waiting(items)
+    pipeline.wake_again([item for item, (unclaimed, _) in waiting.items() if unclaimed])
+    for item, (_, claimed) in waiting.items():
         if claimed and may_steal:
             stolen = gate.steal(item, consumer=CONSUMER, idle_ms=_CLAIM_IDLE_MS, limit=settings.BATCH_SIZE)
             poison.bury_unreadable(item, stolen.broken)

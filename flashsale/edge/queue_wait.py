@@ -25,7 +25,7 @@ class QueueWait:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         since = _start(request.META.get("HTTP_X_REQUEST_START", ""))
-        if since and settings.REQUEST_WAIT_S < time.time() - since < _LONGEST_S:
+        if since and 0 < settings.REQUEST_WAIT_S < time.time() - since < _LONGEST_S:
             REQUESTS_LATE.inc()
             refusal = problem(503, Busy.code, "More requests are waiting than can be handled; please try again in a moment.")
             refusal.headers["Retry-After"] = "1"

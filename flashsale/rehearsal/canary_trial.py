@@ -48,4 +48,7 @@ def canary_trial(setting: canary.Setting, rate: int | None) -> Iterator[None]:
 
 
 def _as_ctrl_c(*_: object) -> None:
+    """Whoever handles SIGINT handles this, too; a shell starts what is in the background deaf to it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)

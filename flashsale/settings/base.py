@@ -109,7 +109,7 @@ MAX_BODY_BYTES = 16 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
 
 # How long a request may have waited for a thread, in seconds since the gateway had it, before it is refused instead of served:
-# less than clients wait, more than a crowd that comes at once needs.
+# less than clients wait, more than a crowd that comes at once needs; 0: never.
 REQUEST_WAIT_S = env.number("REQUEST_WAIT_S", 5.0)
 
 # How long the catalog of sales and items may be served from a process's memory.

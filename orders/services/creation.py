@@ -22,39 +22,41 @@ _SEQ_TAKEN = "seq_taken"
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """``poisoned``: order id -> why it cannot be a row; it stays in the intake."""
+    """``poisoned``: order id -> why it cannot be a row; it stays in the intake. ``healed``: those that could not, before."""
 
     ids: list[UUID]
     poisoned: dict[UUID, Exception]
+    healed: list[UUID]
 
 
 def create(order_ids: Iterable[UUID]) -> Created:
     """Make rows of the orders in the intake. An order that cannot be one does not keep the others back. May run twice."""
     ids = list(order_ids)
     try:
-        _create(ids)
+        healed = _create(ids)
     except (IntegrityError, DataError, ValueError, ArithmeticError, KeyError) as error:
         if len(ids) == 1:
-            return Created([], {ids[0]: error})
+            return Created([], {ids[0]: error}, [])
         half = len(ids) // 2
         first, second = create(ids[:half]), create(ids[half:])
-        return Created(first.ids + second.ids, first.poisoned | second.poisoned)
-    return Created(ids, {})
+        return Created(first.ids + second.ids, first.poisoned | second.poisoned, first.healed + second.healed)
+    return Created(ids, {}, healed)
 
 
 @transaction.atomic
-def _create(ids: Sequence[UUID]) -> None:
+def _create(ids: Sequence[UUID]) -> list[UUID]:
     with connection.cursor() as cursor:
         cursor.execute(
-            "DELETE FROM orders_intake WHERE id = ANY(%s::uuid[]) AND reason <> ALL(%s) RETURNING payload, reason",
+            "DELETE FROM orders_intake WHERE id = ANY(%s::uuid[]) AND reason <> ALL(%s) RETURNING payload, reason, failures",
             [[str(pk) for pk in ids], list(WRITTEN_OFF)],
         )
-        taken = [
-            (AdmittedOrder.from_payload(payload if isinstance(payload, dict) else json.loads(payload)), reason)
-            for payload, reason in cursor.fetchall()
+        found = [
+            (AdmittedOrder.from_payload(payload if isinstance(payload, dict) else json.loads(payload)), reason, failures)
+            for payload, reason, failures in cursor.fetchall()
         ]
-    if taken:
-        make_rows(taken)
+    if found:
+        make_rows([(order, reason) for order, reason, _ in found])
+    return [order.id for order, _, failures in found if failures]
 
 
 def make_rows(taken: Sequence[tuple[AdmittedOrder, str]], actor: str = "") -> None:

@@ -4,6 +4,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+import redis
 from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
@@ -43,8 +44,6 @@ def assert_settled(count, status="paid"):
 @pytest.fixture
 def silent(monkeypatch):
     """The broker loses every message that this process sends."""
-    import redis
-
     with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
         yield lambda: broker.delete(*settings.QUEUES)
 
@@ -57,6 +56,23 @@ def test_a_lost_wake_up_is_made_good_within_two_seconds(workers, sweeper, make_i
     eventually(lambda: Order.objects.filter(pk=admission.order_id, status="paid").exists(), within=6)
 
     assert_settled(1)
+
+
+def test_sweeps_send_no_more_wake_ups_than_a_hundred_that_wait(no_workers, make_item, customer, order):
+    item = make_item()
+    order(item, customer)
+    with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
+        for _ in range(99):
+            pipeline.wake(item.pk)
+        assert broker.llen("dispatch") == 100
+
+        for _ in range(3):
+            sweeps.waiting_orders()
+        assert broker.llen("dispatch") == 100
+
+        broker.delete("dispatch")
+        sweeps.waiting_orders()
+        assert broker.llen("dispatch") == 1
 
 
 STEPS = ("claimed", "deducted", "acknowledged", "created", "requested", "charged")
