@@ -24,7 +24,7 @@ from flashsale.stack.keep import LAUNCHER_PID
 from flashsale.stack.servers import free_port
 from inventory.admission import gate
 from inventory.admission import keys as gate_keys
-from tests.servers import STACK
+from tests.servers import STACK, shipped_addresses
 from tests.tables import empty_tables
 
 ROOT = Path(__file__).parent.parent
@@ -121,7 +121,7 @@ def environment():
     url = settings.DATABASES["default"]
     name = connection.settings_dict["NAME"]
     database = f"postgresql://{url['USER']}:{url['PASSWORD']}@{url['HOST']}:{url['PORT']}/{name}"
-    return os.environ | {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "flashsale.settings.test"}
+    return os.environ | shipped_addresses() | {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "flashsale.settings.test"}
 
 
 class Process:

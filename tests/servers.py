@@ -4,6 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from flashsale.stack.embedded import Embedded
@@ -13,9 +14,29 @@ Path(_home.name).chmod(0o755)
 STACK = Embedded(Path(_home.name), environment={})
 
 
+_SHIPPED: dict[str, str] = {}
+
+
+def shipped_addresses():
+    """The addresses of the Redis servers with the users that `make up` gives to its processes."""
+    return {name: url for name, url in _SHIPPED.items() if name != "DATABASE_URL"}
+
+
+def _let_tests_make_databases():
+    link = psycopg2.connect(STACK.admin_addresses["DATABASE_URL"])
+    link.autocommit = True
+    with link.cursor() as cursor:
+        cursor.execute("ALTER ROLE flashsale CREATEDB")
+        cursor.execute("GRANT SET ON PARAMETER session_replication_role TO flashsale")  # the ledger forbids deletions
+    link.close()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests():
-    os.environ |= STACK.__enter__()
+    _SHIPPED.update(STACK.__enter__())
+    _let_tests_make_databases()
+    # The tests may do everything at the Redis servers; the processes that they start are as confined as those of `make up`.
+    os.environ |= STACK.test_addresses
     os.environ["FLASHSALE_VAR"] = _home.name
     os.environ["FLOWER_BASIC_AUTH"] = "operator:test"
     return (yield)

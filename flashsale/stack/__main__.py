@@ -18,8 +18,8 @@ from flashsale.stack.keep import keep
 def main(arguments: Sequence[str]) -> int:
     """
     up: the whole stack until Ctrl-C.  with: a command beside the whole stack, the running one if there is one.
-    servers: a command beside fresh servers in a temporary folder.  keep: a command, started again when it dies.
-    gateway: Envoy.  clean: remove what the embedded servers left.
+    servers: a command beside fresh servers in a temporary folder, which it may empty.
+    keep: a command, started again when it dies.  gateway: Envoy.  clean: remove what the embedded servers left.
     """
     verb, command = arguments[0] if arguments else "up", list(arguments[2:])
     try:
@@ -51,8 +51,9 @@ def _with(command: Sequence[str]) -> int:
 def _servers(command: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="flashsale-") as home:
         Path(home).chmod(0o755)
-        with Embedded(Path(home), {}) as addresses:
-            environment = os.environ | addresses | {"FLASHSALE_VAR": home, "FLOWER_BASIC_AUTH": "operator:local"}
+        servers = Embedded(Path(home), {})
+        with servers:
+            environment = os.environ | servers.test_addresses | {"FLASHSALE_VAR": home, "FLOWER_BASIC_AUTH": "operator:local"}
             return subprocess.run(command, cwd=BASE_DIR, env=environment, check=False).returncode
 
 

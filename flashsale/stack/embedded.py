@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+from flashsale.stack import valkey_users
+from flashsale.stack.places import PROJECT, own_folder
 from flashsale.stack.servers import PostgreSQL, Valkey
 
 
@@ -31,12 +33,29 @@ class Embedded:
         database = self.servers.get("DATABASE_URL")
         return database.outside_home if isinstance(database, PostgreSQL) else None
 
+    @property
+    def admin_addresses(self) -> dict[str, str]:
+        """The servers' addresses for who may do everything there. Known once they run."""
+        return {name: server.admin_url for name, server in self.servers.items()}
+
+    @property
+    def test_addresses(self) -> dict[str, str]:
+        """For tests and benchmarks, which empty the Redis servers; in the database they are the application."""
+        return self.admin_addresses | {name: self.servers[name].url for name in ("DATABASE_URL",) if name in self.servers}
+
+    @property
+    def mirror_addresses(self) -> dict[str, str]:
+        """Where a mirror keeps its gate, as a user who cannot reach anything else; nothing where the broker is not ours."""
+        broker = self.servers.get("CELERY_BROKER_URL")
+        return {"MIRROR_REDIS_URL": broker.url_of(valkey_users.MIRROR, 1)} if isinstance(broker, Valkey) else {}
+
     def __enter__(self) -> dict[str, str]:
         """
         Raises:
             StackError: a server does not start; those that did are stopped.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        own_folder(self.folder, owners=[PROJECT.stat().st_uid])
         try:
             for server in self.servers.values():
                 server.start()

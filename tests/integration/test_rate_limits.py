@@ -397,7 +397,7 @@ def test_a_closed_rule_says_when_to_come_back():
 
 
 def test_the_limiter_comes_back_with_redis(tmp_path):
-    server = Valkey(tmp_path, name="limits", fsync="everysec")
+    server = Valkey(tmp_path, name="broker", fsync="everysec")
     server.start()
     client = redis.Redis.from_url(server.url, decode_responses=True, socket_timeout=0.25)
     one = Limiter(RedisStore(lambda: client), breaker=CircuitBreaker(open_s=0.2))

@@ -98,8 +98,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="flashsale-") as home:
         Path(home).chmod(0o755)
         servers = Embedded(Path(home), {})
-        with servers as addresses:
-            os.environ |= addresses | {"FLASHSALE_VAR": home, "DJANGO_SETTINGS_MODULE": "flashsale.settings.dev"}
+        with servers:
+            os.environ |= servers.test_addresses | {"FLASHSALE_VAR": home, "DJANGO_SETTINGS_MODULE": "flashsale.settings.dev"}
             rounds = with_processes(options, servers.servers["REDIS_URL"])
     head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False)
     about = {

@@ -181,8 +181,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="flashsale-") as home:
         Path(home).chmod(0o755)
         servers = Embedded(Path(home), {})
-        with servers as addresses:
-            os.environ |= addresses | {"FLASHSALE_VAR": home, "DJANGO_SETTINGS_MODULE": "flashsale.settings.dev"}
+        with servers:
+            os.environ |= servers.test_addresses | {"FLASHSALE_VAR": home, "DJANGO_SETTINGS_MODULE": "flashsale.settings.dev"}
             import django
 
             django.setup()

@@ -13,8 +13,9 @@ def servers():
     """Fresh servers with a migrated database, Django set up on them."""
     with tempfile.TemporaryDirectory(prefix="flashsale-simulation-") as home:
         Path(home).chmod(0o755)
-        with Embedded(Path(home), environment={}) as addresses:
-            os.environ |= addresses | {"DJANGO_SETTINGS_MODULE": "flashsale.settings.test", "FLASHSALE_VAR": home}
+        servers = Embedded(Path(home), environment={})
+        with servers:
+            os.environ |= servers.test_addresses | {"DJANGO_SETTINGS_MODULE": "flashsale.settings.test", "FLASHSALE_VAR": home}
             import django
 
             django.setup()

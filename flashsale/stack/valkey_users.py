@@ -1,0 +1,43 @@
+"""The users of an embedded Valkey: what each may do stands in ``deploy/valkey``, the passwords beside the data."""
+
+import hashlib
+from pathlib import Path
+from string import Template
+
+from flashsale.stack.places import PROJECT, kept_secret, write_secret
+
+APP, ADMIN, MIRROR = "flashsale", "admin", "flashsale_mirror"
+_PLACES = {"APP": APP, "ADMIN": ADMIN, "MIRROR": MIRROR}
+_SOURCES = PROJECT / "deploy" / "valkey"
+
+
+class Users:
+    """The users of one server and their passwords, made up once and kept in files that only their owner reads."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        """
+        Args:
+            folder: for the files.
+            name: of the server, ``gate`` or ``broker``.
+        """
+        self._folder = folder
+        self._name = name
+
+    def password(self, user: str) -> str:
+        """The user's password.
+
+        Raises:
+            StackError: another user of the machine has put something in the place of its file.
+        """
+        return kept_secret(self._folder / f"{self._name}.{user}.password")
+
+    def write(self) -> Path:
+        """Write the server's ACL file, which holds hashes only, and return its path. May run twice.
+
+        Raises:
+            StackError: as above.
+        """
+        hashes = {place: hashlib.sha256(self.password(user).encode()).hexdigest() for place, user in _PLACES.items()}
+        path = self._folder / f"{self._name}.acl"
+        write_secret(path, Template((_SOURCES / path.name).read_text(encoding="utf-8")).substitute(hashes))
+        return path
