@@ -68,6 +68,20 @@ class QuantityOver(Invalid):
         super().__init__(errors={"quantity": ["Over what one customer may buy."]})
 
 
+class PriceChanged(Refused):
+    """The price is not the one you were shown; nothing was ordered."""
+
+    code = "price_changed"
+
+    def __init__(self, *, unit_price: str) -> None:
+        """
+        Args:
+            unit_price: what one unit would cost.
+        """
+        super().__init__()
+        self.members = {"unit_price": unit_price}
+
+
 class Busy(Refused):
     """More orders are waiting than can be handled; please try again in a moment."""
 

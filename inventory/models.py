@@ -95,6 +95,8 @@ class SaleItem(models.Model):
     sold = models.PositiveIntegerField(default=0, editable=False)
     # Raised by every write of the row that the gate must learn of: terms of the sale, units allocated.
     gate_version = models.PositiveBigIntegerField(default=1, editable=False)
+    # Raised by the database with every change of price, currency or per_customer; see ``Terms``.
+    terms_version = models.PositiveBigIntegerField(default=1, db_default=1, editable=False)
     # How many gates there were: raised when one was missing. An order says under which it was admitted.
     gate_life = models.PositiveBigIntegerField(default=0, editable=False)
 
@@ -120,6 +122,28 @@ class SaleItem(models.Model):
         """
         if self.price is not None and self.per_customer and self.price * self.per_customer > LARGEST_AMOUNT:
             raise ValidationError({"per_customer": f"So many would cost more than {LARGEST_AMOUNT}."})
+
+
+class Terms(models.Model):
+    """What an item cost and how many one customer might have, from one change of it to the next: append-only.
+
+    Triggers write it, in the statement that changes the item, whoever does that. An order is judged by the terms under which
+    it was admitted, not by the present ones.
+    """
+
+    # A trigger deletes the terms of an item that is deleted.
+    item = models.ForeignKey(SaleItem, on_delete=models.DO_NOTHING, related_name="terms", db_index=False)
+    version = models.PositiveBigIntegerField(help_text="The item's terms_version while these were in force.")
+    price = models.DecimalField(max_digits=19, decimal_places=4)
+    currency = models.CharField(max_length=3)
+    per_customer = models.PositiveIntegerField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["item", "version"], name="terms_once_per_item_and_version")]
+
+    def __str__(self) -> str:
+        return f"{self.price} {self.currency}"
 
 
 class StockMovement(models.Model):

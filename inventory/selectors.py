@@ -38,6 +38,7 @@ def terms(items: Iterable[int]) -> list[ItemTerms]:
         ItemTerms(
             item=item.pk,
             version=item.gate_version,
+            terms_version=item.terms_version,
             sku=item.product.sku,
             price=str(item.price),
             currency=item.currency,

@@ -1,10 +1,11 @@
 """The order API: validate, admit, answer."""
 
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.urls import reverse
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -12,7 +13,8 @@ from rest_framework.views import APIView
 from flashsale.edge import catalog
 from flashsale.edge.customer import customer_id
 from flashsale.edge.strict import StrictSerializer
-from orders import serializers
+from orders import cursor, serializers
+from orders.selectors import LONGEST_PAGE
 from tasks import customer_actions, intake
 
 
@@ -25,21 +27,41 @@ def _valid(serializer: type[StrictSerializer], request: Request) -> dict[str, An
 class Orders(APIView):
     """A customer's orders."""
 
-    @extend_schema(responses=serializers.OrderViewSerializer(many=True))
+    @extend_schema(
+        parameters=[serializers.PageSerializer],
+        responses={
+            (200, "application/json"): OpenApiResponse(
+                serializers.OrderViewSerializer(many=True),
+                description='Newest first. A `Link` header with `rel="next"` leads to older ones while there are more.',
+            )
+        },
+    )
     def get(self, request: Request) -> Response:
-        """The customer's newest orders."""
-        return Response(intake.orders_of(customer_id(request), catalog.item_ids()))
+        """The customer's orders, newest first."""
+        customer, query = customer_id(request), serializers.PageSerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        limit = query.validated_data.get("limit", LONGEST_PAGE)
+        sent = query.validated_data.get("cursor")
+        before = cursor.load(customer, sent) if sent is not None else None
+        page, last = intake.orders_of(customer, catalog.item_ids(), limit=limit, before=before)
+        headers = {}
+        if last:
+            more = urlencode({"limit": limit, "cursor": cursor.dump(customer, last)})
+            headers["Link"] = f'<{request.build_absolute_uri(reverse("orders"))}?{more}>; rel="next"'
+        return Response(page, headers=headers)
 
     @extend_schema(request=serializers.OrderRequestSerializer, responses={202: serializers.AcceptedSerializer})
     def post(self, request: Request) -> Response:
         """Order: 202 means that the units are yours and the order will not be lost."""
-        values = _valid(serializers.OrderRequestSerializer, request)
-        admission = intake.place_order(customer_id(request), intake.OrderRequest(**values))
+        values, customer = _valid(serializers.OrderRequestSerializer, request), customer_id(request)
+        admission = intake.place_order(customer, intake.OrderRequest(**values))
         url = reverse("order", args=[admission.order_id])
         headers = {"Location": url}
         if admission.replayed:
             headers["Idempotency-Replayed"] = "true"
-        return Response({"id": str(admission.order_id), "status": "queued", "status_url": url}, 202, headers=headers)
+        status = intake.status_of(customer, admission.order_id) if admission.replayed else "queued"
+        answer = {"id": str(admission.order_id), "status": status, "status_url": url}
+        return Response({name: value for name, value in answer.items() if value is not None}, 202, headers=headers)
 
 
 class OrderDetail(APIView):

@@ -114,14 +114,17 @@ def only_streamed(streamed: Sequence[Streamed]) -> list[Streamed]:
     return [row for row in streamed if row.id not in known]
 
 
-def units_of(item: int, customers: Iterable[int]) -> Counter[int]:
-    """customer -> units of an item they hold or have bought, for these customers."""
-    wanted = list(customers)
+def units_by_limit(item: int, customers: Iterable[int]) -> dict[int, dict[int, int]]:
+    """customer -> version of the limit, 0 for not known -> units of an item they hold or have bought, for these customers."""
+    wanted = set(customers)
     rows = Order.objects.filter(item_id=item, customer_id__in=wanted, status__in=_HOLDING + _BOUGHT)
-    found = Counter(dict(rows.order_by().values_list("customer_id").annotate(Sum("quantity"))))
+    found: dict[int, dict[int, int]] = {}
+    for customer, version, units in rows.order_by().values_list("customer_id", "limit_version").annotate(Sum("quantity")):
+        found.setdefault(customer, {})[version or 0] = units
     for payload in Intake.objects.filter(item_id=item, reason="").values_list("payload", flat=True):
         if payload["customer"] in wanted:
-            found[payload["customer"]] += payload["units"]
+            mine, version = found.setdefault(payload["customer"], {}), int(payload.get("limit_version", 0))
+            mine[version] = mine.get(version, 0) + payload["units"]
     return found
 
 

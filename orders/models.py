@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 from orders.states import OrderStatus
 
 LOST = "lost"  # the reason of an order that was admitted and lost with the gate before the ledger had it
+PRICE_MISMATCH = "price_mismatch"  # the reason of an order at a price that its item did not have
 POISONED = "poisoned"  # the reason of an order that the ledger cannot take as it is
 WRITTEN_OFF = (LOST, POISONED)
 
@@ -28,6 +29,13 @@ class Order(models.Model):
     quantity = models.PositiveIntegerField()
     unit_price = models.DecimalField(max_digits=12, decimal_places=2)
     currency = models.CharField(max_length=3)
+    terms_version = models.PositiveBigIntegerField(
+        null=True, help_text="Of the item's terms that the price is of; empty where the gate did not know."
+    )
+    limit_version = models.PositiveBigIntegerField(
+        null=True,
+        help_text="Of the terms whose limit per customer it was admitted under; empty where the gate did not know.",
+    )
     source = models.CharField(max_length=32)
     seq = models.CharField(max_length=128)
     digest = models.CharField(max_length=64, help_text="SHA-256 of the request that made the order.")

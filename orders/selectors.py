@@ -12,7 +12,7 @@ from orders.models import Intake, Order
 from orders.states import OrderStatus
 from payments.models import Payment
 
-_PAGE = 100
+LONGEST_PAGE = 100
 
 
 def _time(moment: datetime) -> str:
@@ -76,26 +76,48 @@ def _refund_view(payment: Payment) -> dict[str, Any] | None:
     return refund and {"status": refund.status, "amount": str(refund.amount), "reason": refund.reason}
 
 
-def of_customer(customer_id: int, order_ids: Iterable[UUID] | None = None) -> list[dict[str, Any]]:
-    """The customer's newest orders that PostgreSQL knows, or those of these ids."""
+def of_customer(
+    customer_id: int, order_ids: Iterable[UUID] | None = None, *, limit: int = LONGEST_PAGE, before: UUID | None = None
+) -> list[dict[str, Any]]:
+    """The customer's newest orders that PostgreSQL knows, or those of these ids.
+
+    Args:
+        limit: at most so many; those without a row may come on top.
+        before: only orders with a smaller id.
+    """
     rows = Order.objects.filter(customer_id=customer_id).prefetch_related("history")
     intake = Intake.objects.filter(payload__customer=customer_id)
     if order_ids is not None:
         wanted = list(order_ids)
         rows, intake = rows.filter(pk__in=wanted), Intake.objects.filter(pk__in=wanted)
+    if before is not None:
+        rows, intake = rows.filter(pk__lt=before), intake.filter(pk__lt=before)
     found = [
-        waiting_view(order, "rejected" if row.reason else "reserved", row.reason)
+        waiting_view(order, _status_in(row), row.reason)
         for row in intake
         if (order := AdmittedOrder.from_payload(row.payload)).customer == customer_id
     ]
-    orders = list(rows[:_PAGE])
+    orders = list(rows[:limit])
     latest = {
         payment.order_id: payment
         for payment in Payment.objects.filter(order_id__in=[order.pk for order in orders])
         .select_related("refund")
         .order_by("pk")
     }
-    return found + [_row_view(order, latest.get(order.pk)) for order in orders]
+    seen = {str(order.pk) for order in orders}  # one that became a row between the two readings
+    return [view for view in found if view["id"] not in seen] + [_row_view(order, latest.get(order.pk)) for order in orders]
+
+
+def _status_in(row: Intake) -> str:
+    return str(OrderStatus.REJECTED if row.reason else OrderStatus.RESERVED)
+
+
+def status_of(order_id: UUID) -> str | None:
+    """The status of an order that PostgreSQL knows."""
+    waiting = Intake.objects.filter(pk=order_id).only("reason").first()  # first: from there it moves to a row
+    if waiting is not None:
+        return _status_in(waiting)
+    return Order.objects.filter(pk=order_id).values_list("status", flat=True).first()
 
 
 def by_source_seq(source: str, seq: str) -> tuple[UUID, int, str] | None:

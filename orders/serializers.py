@@ -1,8 +1,12 @@
 """The shapes of the order API."""
 
+from decimal import Decimal
+from typing import Any
+
 from rest_framework import serializers
 
 from flashsale.edge.strict import StrictSerializer, Text, Whole
+from orders.selectors import LONGEST_PAGE
 from payments.services import known_method
 
 _MOST = 1_000_000
@@ -14,6 +18,39 @@ def _method(value: str) -> str:
     return value
 
 
+class Price(Text):
+    """A decimal number as a JSON string."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(r"^[0-9]{1,12}(\.[0-9]{1,4})?\Z", **options)
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        """
+        Raises:
+            ValidationError: not such a number.
+        """
+        text = super().run_validation(data)
+        return Decimal(text) if isinstance(text, str) else text
+
+
+class PageSerializer(serializers.Serializer[Any]):
+    """The query of ``GET orders/``."""
+
+    limit = serializers.RegexField(
+        r"^[0-9]{1,3}\Z", required=False, help_text=f"Orders on a page, 1 to {LONGEST_PAGE}; {LONGEST_PAGE} when left out."
+    )
+    cursor = serializers.CharField(required=False, max_length=256, help_text="From the `Link` of the page before.")
+
+    def validate_limit(self, value: str) -> int:
+        """
+        Raises:
+            ValidationError: out of range.
+        """
+        if not 1 <= int(value) <= LONGEST_PAGE:
+            raise serializers.ValidationError(f"1 to {LONGEST_PAGE}.")
+        return int(value)
+
+
 class OrderRequestSerializer(StrictSerializer):
     """The body of ``POST orders/``."""
 
@@ -23,6 +60,9 @@ class OrderRequestSerializer(StrictSerializer):
     source = Text(r"^[a-z0-9-]{1,32}\Z")  # type: ignore[assignment]
     seq = Text(r"^[A-Za-z0-9._:-]{1,64}\Z")
     payment_method = Text(r"^[a-z_]{1,32}\Z", required=False, validators=[_method])
+    unit_price = Price(
+        required=False, help_text="The price that the customer was shown; another one is refused with `price_changed`."
+    )
 
 
 class PayRequestSerializer(StrictSerializer):
@@ -39,7 +79,9 @@ class AcceptedSerializer(serializers.Serializer[object]):
     """The answer to ``POST orders/``."""
 
     id = serializers.UUIDField()
-    status = serializers.CharField()
+    status = serializers.CharField(
+        required=False, help_text="The present one. Missing when the request is a repeated one and it cannot be said now."
+    )
     status_url = serializers.CharField()
 
 

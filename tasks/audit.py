@@ -94,14 +94,31 @@ def _twice(items: list[int]) -> list[str]:
 
 
 def _over_limit(items: list[int]) -> list[str]:
+    """Up to each version of the limit a customer has no more units than it allows: a lower one is none for older orders."""
     rows = _rows(
-        "SELECT o.item_id, o.customer_id, sum(o.quantity), i.per_customer FROM orders_order o "
-        "JOIN inventory_saleitem i ON i.id = o.item_id WHERE o.item_id = ANY(%s) "
-        "AND o.status IN ('reserved', 'pending_payment', 'paid', 'refunded') "
-        "GROUP BY 1, 2, 4 HAVING sum(o.quantity) > i.per_customer",
+        "SELECT r.item_id, r.customer_id, r.total, coalesce(t.per_customer, m.highest) FROM (SELECT item_id, customer_id, "
+        " coalesce(limit_version, 0) AS version, sum(sum(quantity)) OVER (PARTITION BY item_id, customer_id "
+        "  ORDER BY coalesce(limit_version, 0)) AS total FROM orders_order WHERE item_id = ANY(%s) "
+        "  AND status IN ('reserved', 'pending_payment', 'paid', 'refunded') GROUP BY 1, 2, 3) r "
+        "LEFT JOIN inventory_terms t ON t.item_id = r.item_id AND t.version = r.version "
+        "JOIN (SELECT item_id, max(per_customer) AS highest FROM inventory_terms GROUP BY 1) m ON m.item_id = r.item_id "
+        "WHERE r.total > coalesce(t.per_customer, m.highest)",
         items,
     )
     return [f"item {item}: customer {customer} has {units} of {limit}" for item, customer, units, limit in rows]
+
+
+def _wrong_prices(items: list[int]) -> list[str]:
+    """Orders that the ledger had before it wrote terms down, or had from a process that named no version, may be of any."""
+    rows = _rows(
+        "SELECT o.id::text, o.unit_price, o.currency FROM orders_order o WHERE o.item_id = ANY(%s) AND o.status <> 'rejected' "
+        "AND (o.terms_version IS NOT NULL "
+        " OR o.created_at > (SELECT min(created_at) FROM inventory_terms t WHERE t.item_id = o.item_id)) "
+        "AND NOT EXISTS (SELECT FROM inventory_terms t WHERE t.item_id = o.item_id AND t.price = o.unit_price "
+        " AND t.currency = o.currency AND t.version = coalesce(o.terms_version, t.version))",
+        items,
+    )
+    return [f"order {pk} is at {price} {currency}" for pk, price, currency in rows]
 
 
 def _stuck(items: list[int]) -> list[str]:
@@ -176,6 +193,7 @@ _CHECKS: tuple[tuple[str, Callable[[list[int]], list[str]]], ...] = (
     ("reserved and sold units are those of the orders", _orders_match_ledger),
     ("one order per (source, seq)", _twice),
     ("no customer over the limit", _over_limit),
+    ("every order at a price of its item", _wrong_prices),
     ("every order in an end state or younger than its deadline", _stuck),
     ("one successful charge at most per order", _charged_twice),
     ("paid = captured - refunded", _money),

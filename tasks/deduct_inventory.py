@@ -40,13 +40,13 @@ def deduct_inventory(item: int, batch: list[list[Any]]) -> list[str]:
 def _deduct(item: int, entries: Sequence[Entry]) -> list[Entry]:
     """The entries that the ledger has decided on; an order it cannot take is rejected, or waits alone in the dead letters."""
     try:
-        services.deduct(item, [order for _, order in entries])
+        decided = set(services.deduct(item, [order for _, order in entries]))
     except _POISON as error:
         if len(entries) == 1:
             return _set_aside(item, entries[0], error)
         half = len(entries) // 2
         return _deduct(item, entries[:half]) + _deduct(item, entries[half:])
-    return list(entries)
+    return [entry for entry in entries if entry[1].id in decided]  # the sweeps try the others again
 
 
 def _set_aside(item: int, entry: Entry, error: Exception) -> list[Entry]:

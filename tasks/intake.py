@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from hashlib import sha256
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from django.conf import settings
 from django.db import Error
 
 from flashsale.core.clock import now
+from flashsale.core.database.patience import patience
 from flashsale.core.errors import FlashsaleError, RateLimited
 from flashsale.core.ids import item_of_order, item_of_token, made_at
 from flashsale.core.metrics import ADMISSIONS, LIMIT_DECISIONS
@@ -24,7 +26,10 @@ from inventory.admission.admitted import AdmittedOrder
 from inventory.errors import GateMissing, GateUnavailable, IdempotencyMismatch, SeqTaken, TokenInvalid, TokenUsed
 from orders import selectors, services
 from orders.errors import OrderInDoubt, OrderNotFound
+from orders.states import OrderStatus
 from tasks import mirror, order_ids, pipeline
+
+_STATUS_PATIENCE_S = 1.0  # for what a repeated request is told beside its order
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +42,13 @@ class OrderRequest:
     source: str
     seq: str
     payment_method: str = ""
+    unit_price: Decimal | None = None
 
     def digest(self) -> str:
         """SHA-256 of everything but (source, seq), to tell a repetition from another request."""
-        parts = (self.token, self.sku, str(self.quantity), self.payment_method)
+        parts = [self.token, self.sku, str(self.quantity), self.payment_method]
+        if self.unit_price is not None:  # without it as it was before there was one: receipts and rows keep digests
+            parts.append(gate.plain(self.unit_price))
         return sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -48,6 +56,7 @@ def place_order(customer: int, request: OrderRequest) -> gate.Admission:
     """Admit an order, or say again what became of it. May run twice.
 
     Raises:
+        PriceChanged: it would cost something else than the customer was shown; nothing happened.
         Refused, Invalid, GateUnavailable: nothing happened.
         OrderInDoubt: nothing happened now; whether it did before can be said when the ledger is back.
     """
@@ -82,6 +91,7 @@ def _admit(customer: int, request: OrderRequest) -> gate.Admission:
             method=request.payment_method,
             limit=encoded(rule.limit, rule.on_limit != "log") if rule else "",
             rule=rule.name if rule else "",
+            unit_price=request.unit_price,
         )
     except RateLimited as refusal:
         if rule:
@@ -176,6 +186,25 @@ def order_of(customer: int, order_id: UUID) -> dict[str, object]:
     return lost[0]
 
 
+def status_of(customer: int, order_id: UUID) -> str | None:
+    """The present status of an order that was admitted, None when the gate alone cannot know and the ledger is away.
+
+    The gate is asked before the ledger: an order that moves from one to the other meanwhile is found in the second.
+    """
+    try:
+        seen = gate.look_for(item_of_order(order_id), customer, order_id)
+        if seen.queued and not gate.may_be_claimed(seen.queued):
+            return str(OrderStatus.QUEUED)
+    except GateUnavailable:
+        seen = None
+    try:
+        with patience(_STATUS_PATIENCE_S):
+            known = selectors.status_of(order_id)
+    except Error:
+        return None
+    return known or (str(OrderStatus.QUEUED) if seen and seen.queued else None)
+
+
 def _require_lost(order_id: UUID, seen: gate.Sight | None) -> None:
     is_old = now() - made_at(order_id) > timedelta(seconds=settings.LOST_ORDER_AFTER_S)
     if seen is None or seen.is_held or not is_old:
@@ -184,13 +213,25 @@ def _require_lost(order_id: UUID, seen: gate.Sight | None) -> None:
         raise OrderInDoubt(retry_after=1)
 
 
-def orders_of(customer: int, items: list[int]) -> list[dict[str, object]]:
-    """A customer's orders, newest first; ``items``: where to look for those that have no row yet."""
-    queued = _queued(items, customer)
-    rows = selectors.of_customer(customer)
+def orders_of(
+    customer: int, items: list[int], *, limit: int = selectors.LONGEST_PAGE, before: UUID | None = None
+) -> tuple[list[dict[str, object]], UUID | None]:
+    """A page of a customer's orders, newest first, and after which order the next page begins, None on the last.
+
+    The gate is asked before the ledger: an order that moves from one to the other meanwhile is found in the second.
+
+    Args:
+        items: where to look for those that have no row yet.
+        limit: the longest page wanted.
+        before: only orders older than this one.
+    """
+    queued = [order for order in _queued(items, customer) if before is None or order.id < before]
+    rows = selectors.of_customer(customer, limit=limit + 1, before=before)
     known = {row["id"] for row in rows}
     waiting = [selectors.waiting_view(order) for order in queued if str(order.id) not in known]
-    return sorted(waiting + rows, key=lambda order: str(order["id"]), reverse=True)
+    found = sorted(waiting + rows, key=lambda order: str(order["id"]), reverse=True)
+    page = found[:limit]
+    return page, UUID(str(page[-1]["id"])) if len(found) > limit else None
 
 
 def _queued(items: list[int], customer: int) -> list[AdmittedOrder]:

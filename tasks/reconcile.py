@@ -32,6 +32,7 @@ class Drift:
     missing_holds: int
     miscounted_buyers: int
     untold_effects: int
+    wrong_terms: tuple[str, ...] = ()
 
     @property
     def pairs(self) -> tuple[tuple[str, int | None, int], ...]:
@@ -55,8 +56,8 @@ class Drift:
 
     @property
     def is_drift(self) -> bool:
-        """The gate is missing, or differs although nothing is on its way."""
-        return self.gate_stock is None or (self.differs and not self.in_flight)
+        """The gate is missing, differs although nothing is on its way, or has other terms under the ledger's version."""
+        return self.gate_stock is None or (self.differs and not self.in_flight) or bool(self.wrong_terms)
 
     @property
     def causes(self) -> list[str]:
@@ -68,6 +69,7 @@ class Drift:
         old_terms = self.gate_version != self.ledger_version
         said = (
             (old_terms, f"gate has terms of version {self.gate_version}, ledger {self.ledger_version}"),
+            (self.wrong_terms, f"gate has terms that are not the ledger's: {', '.join(self.wrong_terms)}"),
             (surplus > 0, f"gate promises {surplus} units more than the ledger has"),
             (surplus < 0, f"{-surplus} units of the ledger are not on sale at the gate"),
             (self.unknown_holds, f"holds without an order: {self.unknown_holds}"),
@@ -135,6 +137,7 @@ def drift(item: int) -> Drift:
         missing_holds=len(view.holds.held.keys() - held.keys()),
         miscounted_buyers=sum(buyers.get(customer, 0) != view.holds.buyers.get(customer, 0) for customer in customers),
         untold_effects=view.effects,
+        wrong_terms=tuple(gate.wrong_terms(terms)),
     )
 
 

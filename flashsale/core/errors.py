@@ -22,6 +22,7 @@ class FlashsaleError(Exception):
         self.detail = detail or (type(self).__doc__ or "").strip().splitlines()[0]
         self.retry_after = retry_after
         self.context = context
+        self.members: dict[str, str] = {}  # of the answer, beside those that every error has
         super().__init__(self.detail)
 
 

@@ -104,7 +104,7 @@ def _ours(error: FlashsaleError) -> Response:
     if isinstance(error, RateLimited):
         headers |= error.headers
     errors = error.errors if isinstance(error, Invalid) else None
-    return _response(body(status, error.code, error.detail, errors), headers)
+    return _response(body(status, error.code, error.detail, errors) | error.members, headers)
 
 
 def _drf(error: exceptions.APIException) -> Response:

@@ -13,6 +13,8 @@ REDIS_CLUSTER = env.text("REDIS_CLUSTER", "0") == "1"
 
 # Long enough for a slow form, short enough that a hoarded token dies.
 PURCHASE_TOKEN_TTL_S = env.integer("PURCHASE_TOKEN_TTL_S", 300)
+# Unused ones of one item that a customer may have at a time, so that nobody fills the gate's memory.
+PURCHASE_TOKENS_PER_CUSTOMER = max(1, env.integer("PURCHASE_TOKENS_PER_CUSTOMER", 10))
 WAITING_ROOM_TURN_S = env.integer("WAITING_ROOM_TURN_S", 60)  # a called-up customer's token; the line waits for them meanwhile
 # The longest that a ticket is told to wait before it asks again.
 WAITING_ROOM_RETRY_S = max(1, env.integer("WAITING_ROOM_RETRY_S", 5))

@@ -22,6 +22,8 @@ class AdmittedOrder:
     method: str
     at: int  # microseconds since the epoch, Redis's clock
     life: int = 0  # of the gate that admitted it
+    terms_version: int = 0  # of the item's terms that price and currency are of; 0: the gate did not know
+    limit_version: int = 0  # of the terms whose per_customer it was admitted under; 0: the gate did not know
 
     def as_payload(self) -> dict[str, Any]:
         """JSON values, for a message or a row."""
@@ -39,6 +41,8 @@ class AdmittedOrder:
             "method": self.method,
             "at": self.at,
             "life": self.life,
+            "terms_version": self.terms_version,
+            "limit_version": self.limit_version,
         }
 
     @classmethod
@@ -61,6 +65,8 @@ class AdmittedOrder:
             method=str(payload["method"]),
             at=int(payload["at"]),
             life=int(payload.get("life", 0)),
+            terms_version=int(payload.get("terms_version", 0)),
+            limit_version=int(payload.get("limit_version", 0)),
         )
 
 
@@ -70,6 +76,7 @@ class ItemTerms:
 
     item: int
     version: int
+    terms_version: int
     sku: str
     price: str
     currency: str

@@ -24,6 +24,7 @@ class AdmitCode(IntEnum):
     WAITING = 15
     TICKET_LAPSED = 16
     CALLED_UP = 17
+    PRICE_CHANGED = 18
 
 
 class EffectCode(IntEnum):

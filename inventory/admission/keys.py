@@ -78,6 +78,11 @@ def token(item: int, purchase_token: str) -> str:
     return f"fs:{{{item}}}:token:{purchase_token}"
 
 
+def tokens(item: int, customer: int) -> str:
+    """hash: the customer's unused purchase tokens -> expiry, version of the terms, price, currency; see terms.lua"""
+    return f"fs:{{{item}}}:tokens:{customer}"
+
+
 def spent(item: int, purchase_token: str) -> str:
     """string: the customer who used the purchase token"""
     return f"fs:{{{item}}}:spent:{purchase_token}"

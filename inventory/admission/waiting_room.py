@@ -20,7 +20,7 @@ from inventory.admission import gate, keys
 from inventory.admission.codes import AdmitCode
 from inventory.errors import TicketLapsed
 
-STAND = Script(gate.LUA / "stand_in_line-10.lua", parts=[gate.CLOSED, gate.LUA / "call_up.lua"])
+STAND = Script(gate.LUA / "stand_in_line-11.lua", parts=[gate.CLOSED, gate.TERMS, gate.LUA / "call_up.lua"])
 _KEYS: tuple[Callable[[int], str], ...] = (
     keys.meta,
     keys.stock,
@@ -107,13 +107,15 @@ def _token_of(ticket: str) -> str:
 
 def call(item: int, customer: int, ticket: str, verb: str, now_us: int | None = None) -> tuple[list[str], list[str | int]]:
     """KEYS and ARGV of ``STAND``; ``verb`` is join or ask."""
-    return [*(name(item) for name in _KEYS), keys.token(item, _token_of(ticket))], [
+    token = _token_of(ticket)
+    return [*(name(item) for name in _KEYS), keys.token(item, token), keys.tokens(item, customer)], [
         customer,
         ticket,
         verb,
         settings.WAITING_ROOM_TURN_S,
         settings.WAITING_ROOM_LAPSE_S * _SECOND_US,
         "" if now_us is None else now_us,
+        token,
     ]
 
 

@@ -92,6 +92,8 @@ def _row(order: AdmittedOrder, reason: str, expires_at: object) -> dict[str, obj
         "quantity": order.units,
         "unit_price": Decimal(order.price),
         "currency": order.currency,
+        "terms_version": order.terms_version or None,
+        "limit_version": order.limit_version or None,
         "source": order.source,
         "seq": order.seq,
         "digest": order.digest,

@@ -1,7 +1,9 @@
 """Admitted orders reach the ledger: it takes them over, or writes them off."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -14,13 +16,14 @@ from inventory import services as inventory
 from inventory.admission.admitted import AdmittedOrder
 from inventory.errors import UnknownItem
 from inventory.models import SaleItem
-from orders import holds
+from orders import holds, terms
 from orders.errors import OrderNotFound
-from orders.models import LOST, POISONED, GateEffect, Intake, Order
+from orders.models import LOST, POISONED, PRICE_MISMATCH, GateEffect, Intake, Order
 from orders.services import outbox
 from orders.services.creation import make_rows
 from orders.states import OrderStatus
 
+logger = logging.getLogger(__name__)
 _SOLD_OUT, _LIMIT = "sold_out", "limit_per_customer"
 
 
@@ -28,9 +31,13 @@ _SOLD_OUT, _LIMIT = "sold_out", "limit_per_customer"
 def deduct(item_id: int, orders: Sequence[AdmittedOrder]) -> list[UUID]:
     """Reserve the units of admitted orders in the ledger and take the orders over from the stream. May run twice.
 
-    An order for which the ledger has no units is taken over too, with that reason. One that was written off stays so; its
-    units go back. One that was admitted by a gate that is lost since makes the present gate be rebuilt, which knows
-    nothing of it; once a gate was lost, the limit per customer is looked after here.
+    An order for which the ledger has no units is taken over too, with that reason, and so is one whose price is not that of
+    its terms: the gate is wrong, and is rebuilt. One that was written off stays so; its units go back. One that was admitted
+    by a gate that is lost since makes the present gate be rebuilt, which knows nothing of it; once a gate was lost, the limit
+    per customer is looked after here.
+
+    Returns:
+        The orders that are decided on. Of the others the terms are not known: nothing happened to them, try again.
 
     Raises:
         UnknownItem: no such item.
@@ -38,32 +45,36 @@ def deduct(item_id: int, orders: Sequence[AdmittedOrder]) -> list[UUID]:
     ids = [order.id for order in orders]
     item = inventory.lock_item(item_id)  # first: whoever decides on the same orders has decided, and is seen below
     known = holds.known_ids(ids)
-    fresh = [order for order in orders if order.id not in known]
     if known:
         outbox.tell(GateEffect.Kind.RELEASE, [(item_id, pk) for pk in holds.written_off(known)])
-    over = _over_limit(item, fresh) if item.gate_life > 1 else set()
-    requests = {order.id: order.units for order in fresh if order.id not in over}
+    fresh = [order for order in orders if order.id not in known]
+    judged = terms.judge_prices(item, fresh)
+    if judged.unknown:
+        logger.warning("terms not known", extra={"event": "terms_unknown", "item": item_id, "orders": len(judged.unknown)})
+    fresh = [
+        _at_our_price(order, item) if order.id in judged.wrong else order for order in fresh if order.id not in judged.unknown
+    ]
+    refused = dict.fromkeys(judged.wrong, PRICE_MISMATCH)
+    if item.gate_life > 1:
+        over = terms.over_limit(item, [order for order in fresh if order.id not in refused])
+        refused |= dict.fromkeys(over, _LIMIT)
+    requests = {order.id: order.units for order in fresh if order.id not in refused}
     reserved = inventory.reserve_units(item_id=item_id, requests=requests)
-    refused = {order.id: _LIMIT if order.id in over else _SOLD_OUT for order in fresh if order.id not in reserved}
+    refused |= dict.fromkeys(requests.keys() - reserved, _SOLD_OUT)
     rows = [
         {"id": order.id, "item_id": item_id, "payload": order.as_payload(), "reason": refused.get(order.id, "")}
         for order in fresh
     ]
     bulk.insert(Intake, rows)
     outbox.tell(GateEffect.Kind.REBUILD, [(item_id, order.id) for order in fresh if order.life != item.gate_life])
-    return ids
+    return [pk for pk in ids if pk not in judged.unknown]
 
 
-def _over_limit(item: SaleItem, orders: Sequence[AdmittedOrder]) -> set[UUID]:
-    """Those of these orders that are too many for their customers: a gate that was lost has forgotten what they had."""
-    units = holds.units_of(item.pk, {order.customer for order in orders})
-    over = set()
-    for order in orders:
-        if units[order.customer] + order.units > item.per_customer:
-            over.add(order.id)
-        else:
-            units[order.customer] += order.units
-    return over
+def _at_our_price(order: AdmittedOrder, item: SaleItem) -> AdmittedOrder:
+    """The record of an order that is refused for its price: what stands in the gate's line may be anything."""
+    extra = {"event": PRICE_MISMATCH, "order_id": str(order.id), "item": item.pk, "version": order.terms_version}
+    logger.error("price is not the item's", extra=extra | {"price": order.price[:32], "currency": order.currency[:8]})
+    return replace(order, price=str(item.price), currency=item.currency, terms_version=item.terms_version)
 
 
 @transaction.atomic

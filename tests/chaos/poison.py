@@ -10,7 +10,7 @@ import redis
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PATIENCE_S = 1.0
 # How a line is spoiled, and so which step finds it.
-CREATE, DEDUCT, DISPATCH = WAYS = ("a price over the column", "no units", "no JSON")
+CREATE, DEDUCT, DISPATCH = WAYS = ("a digest over its column", "no units", "no JSON")
 
 # KEYS 1 stream. ARGV 1 an entry  2 the line that takes its place, at the end
 # Returns 1 when it was still unclaimed.
@@ -65,5 +65,5 @@ def _unclaimed(client: "redis.Redis", streams: list[str]) -> Iterator[tuple[str,
 def _spoilt(line: str, way: str) -> str:
     if way == DISPATCH:
         return f"{line}}}"
-    changes = {"price": "99999999999999.00"} if way == CREATE else {"units": 0}
+    changes = {"digest": "x" * 65} if way == CREATE else {"units": 0}
     return json.dumps(json.loads(line) | changes)

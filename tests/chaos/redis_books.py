@@ -12,7 +12,7 @@ from flashsale.core.redis_client import gate_client
 from inventory.admission import keys
 from tests.chaos.rows import Books, Gate, Message
 
-_EXPIRING = ("token", "spent", "receipt", "woken", "held_back", "staged")
+_EXPIRING = ("token", "tokens", "spent", "receipt", "woken", "held_back", "staged")
 
 
 def read(books: Books, items: Iterable[int]) -> None:

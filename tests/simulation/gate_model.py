@@ -3,6 +3,7 @@
 from tests.simulation.values import Admitted, Clock, Terms, View
 
 TOKEN_TTL_S = 300
+MOST_TOKENS = 10
 LOCK_TTL_S = 30
 STEAL_AFTER_S = 3
 STAGE_TTL_S = 120
@@ -42,6 +43,8 @@ class GateModel:
             return "paused"
         if self.stock <= 0:
             return "sold_out"
+        if sum(self._live(self.tokens, other) == customer for other in self.tokens) >= MOST_TOKENS:
+            return "rate_limited"
         self.tokens[token] = customer, self.clock.now + TOKEN_TTL_S
         return "ok"
 

@@ -12,7 +12,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 
 from flashsale.core.clock import now
-from flashsale.core.errors import FlashsaleError
+from flashsale.core.errors import FlashsaleError, RateLimited
 from flashsale.core.lock import FencedLock
 from flashsale.core.redis_client import gate_client
 from inventory import errors
@@ -42,6 +42,7 @@ _ADMISSION = {
     errors.LimitPerCustomer: "limit_per_customer",
     errors.IdempotencyMismatch: "mismatch",
     errors.SeqTaken: "seq_taken",
+    RateLimited: "rate_limited",
 }
 
 

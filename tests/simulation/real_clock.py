@@ -67,6 +67,10 @@ class RealClock:
             left = client.pttl(name)
             if left > 0:
                 client.pexpire(name, max(0, left - milliseconds))
+        for name in client.scan_iter(f"fs:*{self.item}}}:tokens:*"):
+            for token, pinned in client.hgetall(name).items():
+                expiry, _, terms = str(pinned).partition(" ")
+                client.hset(name, token, f"{int(expiry) - milliseconds * 1000} {terms}")
         awake = client.hget(keys.meta(self.item), "awake_until")
         if awake:
             client.hset(keys.meta(self.item), "awake_until", int(awake) - milliseconds * 1000)

@@ -3,8 +3,8 @@
 Every function raises ``GateUnavailable`` when Redis cannot be reached or cannot write, and may run twice.
 """
 
-from inventory.admission.gate.admission import Admission, IssuedToken, admit, issue_token, learn_token
-from inventory.admission.gate.calls import CLOSED, LUA, guarded, refuse
+from inventory.admission.gate.admission import Admission, IssuedToken, admit, issue_token, learn_token, plain
+from inventory.admission.gate.calls import CLOSED, LUA, TERMS, guarded, refuse
 from inventory.admission.gate.decided import configure, fields, forget, release, settle, withhold
 from inventory.admission.gate.sight import (
     GateSnapshot,
@@ -16,6 +16,7 @@ from inventory.admission.gate.sight import (
     snapshot,
     stocks,
     versions,
+    wrong_terms,
 )
 from inventory.admission.gate.stream import (
     Claim,
@@ -36,6 +37,7 @@ from inventory.admission.gate.stream import (
 __all__ = [
     "CLOSED",
     "LUA",
+    "TERMS",
     "Admission",
     "Claim",
     "Entry",
@@ -58,6 +60,7 @@ __all__ = [
     "look_for",
     "may_be_claimed",
     "open_stocks",
+    "plain",
     "queued_of",
     "refuse",
     "release",
@@ -71,4 +74,5 @@ __all__ = [
     "waiting",
     "wake_once",
     "withhold",
+    "wrong_terms",
 ]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from django.conf import settings
@@ -14,10 +15,11 @@ from flashsale.core.redis_client import gate_client
 from flashsale.ratelimit.redis_store import TOKEN_BUCKET
 from inventory.admission import keys
 from inventory.admission.codes import AdmitCode
-from inventory.admission.gate.calls import CLOSED, LUA, guarded, refuse
+from inventory.admission.gate.calls import CLOSED, LUA, TERMS, guarded, refuse
+from inventory.errors import PriceChanged
 
-_ISSUE = Script(LUA / "issue-3.lua", parts=[CLOSED])
-_ADMIT = Script(LUA / "admit-12.lua", parts=[CLOSED, TOKEN_BUCKET])
+_ISSUE = Script(LUA / "issue-4.lua", parts=[CLOSED, TERMS])
+_ADMIT = Script(LUA / "admit-13.lua", parts=[CLOSED, TERMS, TOKEN_BUCKET])
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +38,28 @@ class Admission:
     shadowed: bool = False
 
 
+def plain(number: Decimal) -> str:
+    """Without exponent and trailing zeros, so that equal numbers are equal texts; as ``terms.lua`` makes them."""
+    return f"{number.normalize():f}"
+
+
 @guarded
 def issue_token(item: int, customer: int) -> IssuedToken:
-    """A purchase token for this customer and item, good for ``PURCHASE_TOKEN_TTL_S`` seconds.
+    """A purchase token for this customer and item, good for ``PURCHASE_TOKEN_TTL_S`` seconds, at the price of this moment.
 
     Raises:
         NotOpen, Paused, Ended, SoldOut, GateMissing: nothing was issued.
+        RateLimited: the customer has ``PURCHASE_TOKENS_PER_CUSTOMER`` unused ones.
     """
     token = new_purchase_token(item)
     answer = _ISSUE(
         gate_client(),
-        [keys.meta(item), keys.stock(item), keys.token(item, token)],
-        [customer, settings.PURCHASE_TOKEN_TTL_S],
+        [keys.meta(item), keys.stock(item), keys.token(item, token), keys.tokens(item, customer)],
+        [customer, settings.PURCHASE_TOKEN_TTL_S, token, settings.PURCHASE_TOKENS_PER_CUSTOMER],
     )
     code = AdmitCode(answer[0])
+    if code is AdmitCode.RATE_LIMITED:
+        raise RateLimited("You have too many unused permissions to buy this.", retry_after=int(answer[1]) / 1_000_000)
     if code is not AdmitCode.ADMITTED:
         refuse(code)
     return IssuedToken(token, from_us(int(answer[1])))
@@ -78,6 +88,7 @@ def admit(
     method: str,
     limit: str = "",
     rule: str = "",
+    unit_price: Decimal | None = None,
 ) -> Admission:
     """Give or deny units in one round trip; a refusal changes nothing.
 
@@ -87,8 +98,10 @@ def admit(
         limit: the item's rate as ``redis_store.encoded`` writes a token bucket; empty for none. In units; an order of more
             than the burst is charged the whole burst.
         rule: the name of the rule that the limit belongs to.
+        unit_price: the price that the customer was shown, where it is known.
 
     Raises:
+        PriceChanged: an order under this token costs something else than ``unit_price``.
         Refused, Invalid: one class for each code of ``AdmitCode``.
     """
     answer = _ADMIT(
@@ -106,6 +119,7 @@ def admit(
             keys.rate(item, rule),
             keys.called(item),
             keys.tickets(item),
+            keys.tokens(item, customer),
         ],
         [
             customer,
@@ -120,11 +134,15 @@ def admit(
             settings.PURCHASE_TOKEN_TTL_S,
             item,
             limit,
+            token,
+            "" if unit_price is None else plain(unit_price),
         ],
     )
     code = AdmitCode(answer[0])
     if code is AdmitCode.RATE_LIMITED:
         raise RateLimited(retry_after=int(answer[1]) / 1_000_000)
+    if code is AdmitCode.PRICE_CHANGED:
+        raise PriceChanged(unit_price=answer[1])
     if code not in (AdmitCode.ADMITTED, AdmitCode.REPLAYED):
         refuse(code)
     return Admission(UUID(answer[1]), code is AdmitCode.REPLAYED, bool(answer[2]), shadowed=bool(answer[3]))

@@ -68,6 +68,8 @@ def fields(terms: ItemTerms) -> list[str | int]:
         terms.pace_us,
         "life",
         terms.life,
+        "terms",  # with the version of the gate: whoever changes the gate and does not know this field makes it void
+        f"{terms.version} {terms.terms_version}",
     ]
 
 

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from flashsale.core.redis_client import gate_client
 from inventory.admission import keys
-from inventory.admission.admitted import AdmittedOrder
+from inventory.admission.admitted import AdmittedOrder, ItemTerms
 from inventory.admission.gate.calls import guarded
+from inventory.admission.gate.decided import fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,21 @@ def versions(items: Sequence[int]) -> dict[int, tuple[int, int] | None]:
         item: None if meta[1] is None or meta[2] else (int(meta[0]), int(meta[1]))
         for item, meta in zip(items, answers, strict=True)
     }
+
+
+@guarded
+def wrong_terms(terms: ItemTerms) -> list[str]:
+    """The fields in which the gate has other terms than these, although it says that it has this version of them."""
+    values = fields(terms)
+    wanted = dict(zip(map(str, values[::2]), map(str, values[1::2]), strict=True))
+    del wanted["backlog"]  # a setting of whoever told the gate
+    version, rebuilding, *seen = gate_client().hmget(keys.meta(terms.item), "version", "rebuilding", *wanted)
+    if version != str(terms.version) or rebuilding:
+        return []
+    found = dict(zip(wanted, seen, strict=True))
+    if not str(found["terms"]).startswith(f"{version} "):  # told by a process that numbers no terms
+        del found["terms"]
+    return [name for name, value in found.items() if value != wanted[name]]
 
 
 @guarded

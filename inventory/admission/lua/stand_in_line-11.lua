@@ -1,7 +1,7 @@
 -- The waiting room: a place in the item's line, and the purchase token of whoever is called up. One trip, O(log line).
--- KEYS  1 meta  2 stock  3 held  4 buyers  5 line  6 seen  7 called  8 tickets  9 turns  10 token
+-- KEYS  1 meta  2 stock  3 held  4 buyers  5 line  6 seen  7 called  8 tickets  9 turns  10 token  11 tokens
 -- ARGV  1 customer  2 ticket: a new one to join with, or the one that is asked about  3 'join' or 'ask'
---       4 how long a turn lasts, s  5 lapse us  6 now in us, '' for the server's clock
+--       4 how long a turn lasts, s  5 lapse us  6 now in us, '' for the server's clock  7 token
 -- Returns {0 ADMITTED, expiry us}  {15 WAITING, ahead, units left, pace us, ticket, all who wait, called up, units per customer}
 --       {17 CALLED_UP, ticket: an earlier one, to be asked about}  {16 TICKET_LAPSED}
 --       {4 GATE_MISSING}  {5 NOT_OPEN}  {6 PAUSED}  {7 ENDED}  {11 LIMIT_PER_CUSTOMER}  {13 SOLD_OUT}
@@ -52,6 +52,7 @@ until_us = tonumber(redis.call('ZSCORE', KEYS[7], customer))
 if redis.call('ZSCORE', KEYS[6], customer) then
   until_us = now + ARGV[4] * 1000000
   redis.call('SET', KEYS[10], customer, 'EX', ARGV[4])
+  pin(KEYS[11], ARGV[7], ARGV[4], now, present_terms(KEYS[1]))
   redis.call('ZADD', KEYS[7], string.format('%.0f', until_us), customer)
   redis.call('ZREM', KEYS[6], customer)
 end

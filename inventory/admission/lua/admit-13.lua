@@ -1,9 +1,10 @@
 -- Gives or denies units: all checks, then all effects. One trip, O(1) but for O(log called up) in a waiting room.
--- KEYS  1 meta  2 stock  3 token  4 spent  5 receipt  6 buyers  7 held  8 queued  9 admitted  10 rate  11 called  12 tickets
+-- KEYS  1 meta  2 stock  3 token  4 spent  5 receipt  6 buyers  7 held  8 queued  9 admitted  10 rate  11 called  12 tickets  13 tokens
 -- ARGV  1 customer  2 sku  3 units  4 order id  5 digest  6 source  7 seq  8 payment method
 --       9 receipt ttl s  10 spent ttl s  11 item  12 the item's rate as the limiter writes a token bucket, '' for none
--- Returns {code, order id or microseconds to retry after, wake, shadowed}; codes: 0 ADMITTED  1 REPLAYED  2 MISMATCH  3 SEQ_TAKEN  4 GATE_MISSING  5 NOT_OPEN
---       6 PAUSED  7 ENDED  8 TOKEN_INVALID  9 TOKEN_USED  10 QUANTITY_OVER  11 LIMIT_PER_CUSTOMER  12 BUSY  13 SOLD_OUT  14 RATE_LIMITED
+--       13 token  14 the price that the customer was shown, without trailing zeros, '' for none
+-- Returns {code, order id, microseconds to retry after or price, wake, shadowed}; codes: 0 ADMITTED  1 REPLAYED  2 MISMATCH  3 SEQ_TAKEN  4 GATE_MISSING  5 NOT_OPEN
+--       6 PAUSED  7 ENDED  8 TOKEN_INVALID  9 TOKEN_USED  10 QUANTITY_OVER  11 LIMIT_PER_CUSTOMER  12 BUSY  13 SOLD_OUT  14 RATE_LIMITED  18 PRICE_CHANGED
 local customer, units = ARGV[1], tonumber(ARGV[3])
 local receipt = redis.call('GET', KEYS[5])
 if receipt then
@@ -13,7 +14,7 @@ if receipt then
   return {1, order, 0, 0}
 end
 local meta = redis.call('HMGET', KEYS[1], 'state', 'opens_at', 'closes_at', 'rebuilding', 'sku', 'per_customer',
-  'backlog', 'price', 'currency', 'awake_until', 'life')
+  'backlog', 'awake_until', 'life')
 if not meta[1] then return {4} end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -25,22 +26,25 @@ if owner ~= customer or meta[5] ~= ARGV[2] then return {8} end
 local per_customer = tonumber(meta[6])
 if units > per_customer then return {10} end
 if units + tonumber(redis.call('HGET', KEYS[6], customer) or '0') > per_customer then return {11} end
-local charge, shadowed
+local charge, shadowed, reading
 if ARGV[12] ~= '' then
   local limit = cjson.decode(ARGV[12])
-  local reading
   reading, charge = token_bucket(KEYS[10], limit, math.min(units, limit[4] / limit[3]), now)
   shadowed = reading[1] == 0
   if shadowed and limit[2] == 1 then return {14, reading[4]} end
 end
 if redis.call('XLEN', KEYS[9]) >= tonumber(meta[7]) or redis.call('HEXISTS', KEYS[7], ARGV[4]) == 1 then return {12} end -- or the id is in use
 if tonumber(redis.call('GET', KEYS[2]) or '0') < units then return {13} end
+local present = present_terms(KEYS[1])
+local version, price, currency = terms_of(KEYS[13], ARGV[13], present)
+if ARGV[14] ~= '' and plain(price) ~= ARGV[14] then return {18, price} end
 
 local line = cjson.encode({id = ARGV[4], item = ARGV[11], customer = customer, sku = ARGV[2], units = units,
-  price = meta[8], currency = meta[9], source = ARGV[6], seq = ARGV[7], digest = ARGV[5], method = ARGV[8],
-  at = string.format('%.0f', now), life = meta[11]})
+  price = price, currency = currency, source = ARGV[6], seq = ARGV[7], digest = ARGV[5], method = ARGV[8],
+  at = string.format('%.0f', now), life = meta[9], terms_version = version, limit_version = present.version})
 if charge then redis.call(unpack(charge)) end
 redis.call('DEL', KEYS[3])
+redis.call('HDEL', KEYS[13], ARGV[13])
 if redis.call('ZREM', KEYS[11], customer) == 1 then redis.call('HDEL', KEYS[12], customer) end
 redis.call('SET', KEYS[4], customer, 'EX', ARGV[10])
 redis.call('SET', KEYS[5], customer .. ' ' .. ARGV[5] .. ' ' .. ARGV[4], 'EX', ARGV[9])
@@ -50,9 +54,6 @@ redis.call('HSET', KEYS[7], ARGV[4], customer .. ':' .. units)
 local lines = redis.call('HGET', KEYS[8], customer)
 redis.call('HSET', KEYS[8], customer, lines and (lines .. '\n' .. line) or line)
 redis.call('XADD', KEYS[9], '*', 'o', line)
-local wake = 0
-if tonumber(meta[10] or '0') < now then
-  wake = 1
-  redis.call('HSET', KEYS[1], 'awake_until', string.format('%.0f', now + 1000000))
-end
+local wake = tonumber(meta[8] or '0') < now and 1 or 0
+if wake == 1 then redis.call('HSET', KEYS[1], 'awake_until', string.format('%.0f', now + 1000000)) end
 return {0, ARGV[4], wake, shadowed and 1 or 0}

@@ -1,0 +1,17 @@
+-- Issues a purchase token, which pins the terms of the moment. One trip, O(1); O(tokens a customer may have) when they have them.
+-- KEYS  1 meta  2 stock  3 token  4 the customer's tokens
+-- ARGV  1 customer  2 ttl in seconds  3 token  4 most tokens of this item that a customer may have
+-- Returns {0 ADMITTED, expiry in microseconds}, {14 RATE_LIMITED, microseconds to retry after}
+--       or {4 GATE_MISSING | 5 NOT_OPEN | 6 PAUSED | 7 ENDED | 13 SOLD_OUT}
+local meta = redis.call('HMGET', KEYS[1], 'state', 'opens_at', 'closes_at', 'rebuilding')
+if not meta[1] then return {4} end
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local refusal = closed(meta, now)
+if refusal then return {refusal} end
+if tonumber(redis.call('GET', KEYS[2]) or '0') <= 0 then return {13} end
+local wait = wait_for_place(KEYS[4], tonumber(ARGV[4]), now)
+if wait > 0 then return {14, wait} end
+redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[2])
+pin(KEYS[4], ARGV[3], ARGV[2], now, present_terms(KEYS[1]))
+return {0, string.format('%.0f', now + tonumber(ARGV[2]) * 1000000)}
