@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STACK := $(BIN)/python -m flashsale.stack
 # For what reads the settings and connects to nothing.
-NOWHERE := DATABASE_URL=postgresql://localhost/none REDIS_URL=redis:// CELERY_BROKER_URL=redis://
+NOWHERE := DJANGO_SETTINGS_MODULE=flashsale.settings.dev DATABASE_URL=postgresql://localhost/none REDIS_URL=redis:// CELERY_BROKER_URL=redis://
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 

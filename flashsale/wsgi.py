@@ -4,7 +4,7 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flashsale.settings.dev")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flashsale.settings.production")
 application = get_wsgi_application()
 
 from flashsale.ratelimit.in_process import ruleset  # noqa: E402 - settings first

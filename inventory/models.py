@@ -1,6 +1,6 @@
 """Stock: what is sold, when, and the ledger of every unit."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from django.core.exceptions import ValidationError
@@ -16,7 +16,7 @@ class Product(models.Model):
     sku = models.CharField(
         max_length=64,
         unique=True,
-        validators=[RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._-]*$", "Letters, digits, . _ -")],
+        validators=[RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", "Letters, digits, . _ -")],
     )
     name = models.CharField(max_length=200)
     description = models.TextField(blank=True)
@@ -29,6 +29,9 @@ class Product(models.Model):
 LONGEST_PAYMENT_WINDOW = timedelta(days=30)
 LARGEST_AMOUNT = Decimal("9999999999.99")  # of a payment, whose column has 12 digits
 MOST_UNITS = 1_000_000_000  # of an item; PostgreSQL's integer ends at twice that
+MOST_PER_CUSTOMER = 1_000_000
+# Of a sale. Python's years end at 9999: a time near it, seen from another zone, is one that nobody can read any more.
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 
 class Sale(models.Model):
@@ -65,7 +68,12 @@ class Sale(models.Model):
                 name="sale_closes_after_it_opens",
                 condition=Q(closes_at__gt=F("opens_at")),
                 violation_error_message="A sale closes after it opens.",
-            )
+            ),
+            models.CheckConstraint(
+                name="sale_times_within_reach",
+                condition=Q(opens_at__gte=EARLIEST, closes_at__lte=LATEST),
+                violation_error_message="The times of a sale lie in the years 2000 to 2099, in UTC.",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -74,8 +82,12 @@ class Sale(models.Model):
     def clean(self) -> None:
         """
         Raises:
-            ValidationError: a time to pay that no order could live by.
+            ValidationError: a time out of reach, or a time to pay that no order could live by.
         """
+        moments = {"opens_at": self.opens_at, "closes_at": self.closes_at}
+        far = [name for name, moment in moments.items() if moment is not None and not EARLIEST <= moment <= LATEST]
+        if far:
+            raise ValidationError(dict.fromkeys(far, "Within the years 2000 to 2099, in UTC."))
         if self.payment_window is not None and not timedelta(0) < self.payment_window <= LONGEST_PAYMENT_WINDOW:
             raise ValidationError({"payment_window": f"More than nothing, {LONGEST_PAYMENT_WINDOW.days} days at most."})
 
@@ -87,8 +99,10 @@ class SaleItem(models.Model):
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="items")
     price = models.DecimalField(max_digits=12, decimal_places=2, validators=[MinValueValidator(0)])
     list_price = models.DecimalField(max_digits=12, decimal_places=2, null=True, blank=True, validators=[MinValueValidator(0)])
-    currency = models.CharField(max_length=3, default="EUR", validators=[RegexValidator(r"^[A-Z]{3}$", "ISO 4217")])
-    per_customer = models.PositiveIntegerField(default=1, validators=[MinValueValidator(1)])
+    currency = models.CharField(max_length=3, default="EUR", validators=[RegexValidator(r"^[A-Z]{3}\Z", "ISO 4217")])
+    per_customer = models.PositiveIntegerField(
+        default=1, validators=[MinValueValidator(1), MaxValueValidator(MOST_PER_CUSTOMER)]
+    )
     allocated = models.PositiveIntegerField(default=0, editable=False)
     available = models.PositiveIntegerField(default=0, editable=False)
     reserved = models.PositiveIntegerField(default=0, editable=False)
@@ -110,6 +124,9 @@ class SaleItem(models.Model):
             models.CheckConstraint(name="item_units_add_up", condition=Q(allocated=F("available") + F("reserved") + F("sold"))),
             models.CheckConstraint(name="item_per_customer_positive", condition=Q(per_customer__gte=1)),
             models.CheckConstraint(name="item_price_not_negative", condition=Q(price__gte=0)),
+            # PostgreSQL's NaN is greater than every number.
+            models.CheckConstraint(name="item_price_is_a_number", condition=Q(price__lte=LARGEST_AMOUNT)),
+            models.CheckConstraint(name="item_list_price_is_a_number", condition=Q(list_price__lte=LARGEST_AMOUNT)),
         ]
 
     def __str__(self) -> str:

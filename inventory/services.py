@@ -1,8 +1,8 @@
 """Writes of sales and of the ledger. Every function of an order is idempotent and runs in its caller's transaction."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
@@ -14,9 +14,10 @@ from django.db.models import F
 from flashsale.core import bulk
 from flashsale.core.errors import Invalid
 from inventory.errors import ConcurrentReservation, NotEnoughStock, TermsChanged, UnknownItem, UnknownSale
-from inventory.models import Product, Sale, SaleItem, StockMovement
+from inventory.models import EARLIEST, LATEST, MOST_UNITS, Product, Sale, SaleItem, StockMovement
 
 Kind = StockMovement.Kind
+REACH = f"from {EARLIEST:%Y} to the end of {LATEST.year - 1}, in UTC"
 
 
 class Line(NamedTuple):
@@ -72,9 +73,14 @@ def add_item(
     """Put a product, made when it is new, into a sale with its first units.
 
     Raises:
-        Invalid: the values break a rule of the model.
+        Invalid: the values break a rule of the model; nothing is written.
     """
-    product = Product.objects.filter(sku=sku).first() or Product(sku=sku, name=name)
+    _require_amounts(price=price, list_price=list_price)
+    if not 0 <= units <= MOST_UNITS:
+        raise Invalid(f"An item has 0 to {MOST_UNITS} units.")
+    product = Product(sku=sku, name=name)
+    _checked(product.clean_fields)  # before it is looked for: PostgreSQL is asked for no NUL
+    product = Product.objects.filter(sku=sku).first() or product
     _validated(product)
     product.save()
     item = SaleItem(
@@ -88,9 +94,32 @@ def add_item(
     return item
 
 
+def within_reach(moment: datetime) -> datetime:
+    """The same moment in UTC.
+
+    Raises:
+        ValueError: no time that a sale may have.
+    """
+    if not EARLIEST <= moment <= LATEST:
+        raise ValueError(f"a sale's times are {REACH}")
+    return moment.astimezone(UTC)
+
+
+def _require_amounts(**amounts: Decimal | None) -> None:
+    """NaN and infinity compare with nothing: they are refused before a validator compares them."""
+    wrong = [name for name, amount in amounts.items() if amount is not None and not amount.is_finite()]
+    if wrong:
+        raise Invalid(f"{', '.join(wrong)}: not an amount of money.", errors={name: ["Not an amount."] for name in wrong})
+
+
 def _validated(row: Product | Sale | SaleItem) -> None:
+    _checked(row.clean_fields)  # before the checks that ask PostgreSQL: it takes no NUL
+    _checked(row.full_clean)
+
+
+def _checked(check: Callable[[], None]) -> None:
     try:
-        row.full_clean()
+        check()
     except ValidationError as error:
         raise Invalid("; ".join(error.messages), errors=getattr(error, "message_dict", {})) from error
 

@@ -12,7 +12,7 @@ from django.db import Error
 from flashsale.core.clock import now
 from flashsale.core.database.patience import patience
 from flashsale.core.errors import FlashsaleError, RateLimited
-from flashsale.core.ids import item_of_order, item_of_token, made_at
+from flashsale.core.ids import MAX_ITEM, item_of_order, item_of_token, made_at
 from flashsale.core.metrics import ADMISSIONS, LIMIT_DECISIONS
 from flashsale.ratelimit.headers import headers
 from flashsale.ratelimit.in_process import rules_at
@@ -75,6 +75,8 @@ def _admit(customer: int, request: OrderRequest) -> gate.Admission:
     rule = _admission_rule()
     # Item 0 has no gate: the receipt is looked at all the same, so a replay is told from a token that is no token.
     item = item_of_token(request.token) or 0
+    if item > MAX_ITEM:  # no order id could carry it
+        item = 0
     if mirror.is_mirror():
         gate.learn_token(item, customer, request.token)
     try:

@@ -19,7 +19,7 @@ _TAIL_BITS = 62 - _ITEM_BITS
 _SEAL_BITS = 28
 MAX_ITEM = (1 << _ITEM_BITS) - 1
 _TOKEN_RANDOM_BYTES = 24
-_TOKEN = re.compile(r"^(?P<item>[1-9][0-9]{0,8})\.(?P<secret>[A-Za-z0-9_-]{32})$")
+_TOKEN = re.compile(r"(?P<item>[1-9][0-9]{0,8})\.(?P<secret>[A-Za-z0-9_-]{32})")
 
 
 def _uuid7(tail: int) -> UUID:
@@ -79,5 +79,5 @@ def new_purchase_token(item: int) -> str:
 
 def item_of_token(token: str) -> int | None:
     """The item a purchase token was issued for, or None when it cannot be one of ours."""
-    match = _TOKEN.match(token)
+    match = _TOKEN.fullmatch(token)
     return int(match["item"]) if match else None

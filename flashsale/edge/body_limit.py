@@ -16,6 +16,11 @@ class BodyLimit:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         announced = request.META.get("CONTENT_LENGTH") or "0"
-        if request.path.startswith("/api/") and announced.isdigit() and int(announced) > settings.MAX_BODY_BYTES:
+        if (
+            request.path.startswith("/api/")
+            and announced.isascii()
+            and announced.isdigit()
+            and int(announced[:20]) > settings.MAX_BODY_BYTES
+        ):
             return problem(413, "too_large", f"The body is over {settings.MAX_BODY_BYTES} bytes.")
         return self._get_response(request)

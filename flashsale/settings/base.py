@@ -1,6 +1,6 @@
 """What every deployment shares."""
 
-import dj_database_url
+import os
 
 from flashsale.settings import env
 from flashsale.settings.admin import *  # noqa: F403
@@ -12,7 +12,7 @@ from flashsale.settings.ratelimit import *  # noqa: F403
 from flashsale.settings.redis import *  # noqa: F403
 
 BASE_DIR = env.BASE_DIR
-WEB_URL = env.text("WEB_URL", "http://127.0.0.1:8000")
+WEB_URL = env.url("WEB_URL", "http://127.0.0.1:8000", schemes=("http", "https"))
 
 INSTALLED_APPS = [
     "unfold",
@@ -81,18 +81,20 @@ LOGOUT_REDIRECT_URL = "/"
 # How long to wait for PostgreSQL to say something, in seconds; see flashsale.core.database.patience. A task waits longer than
 # the server lets a statement run, a customer as long as a person likes to wait.
 DATABASE_CONNECT_S = 3
-DATABASE_PATIENCE_S = env.number("DATABASE_PATIENCE_S", 35.0)
-DATABASE_REQUEST_PATIENCE_S = env.number("DATABASE_REQUEST_PATIENCE_S", 3.0)
+DATABASE_PATIENCE_S = env.number("DATABASE_PATIENCE_S", 35.0, low=0.1, high=600)
+DATABASE_REQUEST_PATIENCE_S = env.number("DATABASE_REQUEST_PATIENCE_S", 3.0, low=0.1, high=60)
 DATABASES = {
     "default": {
-        **dj_database_url.parse(env.text("DATABASE_URL"), conn_max_age=600, conn_health_checks=True),
+        # A statement or lock that waits longer than this is a fault; the task is retried, the request answered 503.
+        **env.database(
+            "DATABASE_URL", options="-c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s"
+        ),
         "ENGINE": "flashsale.core.database",
-        "OPTIONS": {
-            # A statement or lock that waits longer than this is a fault; the task is retried, the request answered 503.
-            "options": "-c statement_timeout=30s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s",
-        },
     }
 }
+# Demo data, with its weak passwords, is for the embedded server alone.
+DATABASE_IS_EMBEDDED = env.is_embedded(os.environ)
+ALLOW_DEMO_DATA = env.choice("ALLOW_DEMO_DATA", "0", of=("0", "1")) == "1"
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -110,7 +112,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
 
 # How long a request may have waited for a thread, in seconds since the gateway had it, before it is refused instead of served:
 # less than clients wait, more than a crowd that comes at once needs; 0: never.
-REQUEST_WAIT_S = env.number("REQUEST_WAIT_S", 5.0)
+REQUEST_WAIT_S = env.number("REQUEST_WAIT_S", 5.0, low=0, high=300)
 
 # How long the catalog of sales and items may be served from a process's memory.
 CATALOG_TTL_S = 1.0

@@ -1,11 +1,33 @@
 """Celery: what the settings are for is in docs/architecture.md, what each prevents is said here."""
 
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
 from kombu import Exchange, Queue
+from redis.connection import URL_QUERY_ARGUMENT_PARSERS
 
 from flashsale.settings import env
 from flashsale.settings.redis import GATE_RETENTION_S
 
-CELERY_BROKER_URL = env.text("CELERY_BROKER_URL")
+
+def _broker(url: str) -> tuple[str, dict[str, Any]]:
+    """The URL as kombu takes it, and the transport's options: of a Redis URL's query kombu itself takes only those of TLS."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss") or not parts.query:
+        return url, {}
+    given = dict(parse_qsl(parts.query))
+    tls = {name: given.pop(name) for name in list(given) if name.startswith("ssl_")}
+    path = f"/{given.pop('db')}" if "db" in given else parts.path
+    types: Mapping[str, Any] = URL_QUERY_ARGUMENT_PARSERS
+    try:
+        options = {name: types.get(name, str)(value) for name, value in given.items()}
+    except ValueError as error:
+        raise env.InvalidSetting("CELERY_BROKER_URL: an option of its query is no number") from error
+    return parts._replace(path=path, query=urlencode(tls)).geturl(), options
+
+
+CELERY_BROKER_URL, _broker_options = _broker(env.text("CELERY_BROKER_URL"))
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -43,9 +65,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 10.0,
     "socket_keepalive": True,
     "health_check_interval": 25,
-}
+} | _broker_options
 
-BATCH_SIZE = env.integer("BATCH_SIZE", 500)  # orders in one chain
+BATCH_SIZE = env.integer("BATCH_SIZE", 500, low=1, high=10_000)  # orders in one chain
 BATCHES_IN_FLIGHT = 2  # per item, between claim and commit
 
 

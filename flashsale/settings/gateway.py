@@ -4,20 +4,21 @@ from flashsale.settings import env
 
 GATEWAY_DIR = env.text("GATEWAY_DIR", str(env.VAR_DIR / "gateway"))
 GATEWAY_LISTEN = env.address("GATEWAY_LISTEN", "127.0.0.1:8000")
-GATEWAY_ADMIN_PORT = env.integer("GATEWAY_ADMIN_PORT", 9901)  # on loopback: metrics, draining
+GATEWAY_ADMIN_PORT = env.port("GATEWAY_ADMIN_PORT", 9901)  # on loopback: metrics, draining
 # Of each fleet: host:port, or several of them with commas between. A name that stands for several hosts gives them all.
 GATEWAY_WEB = env.addresses("GATEWAY_WEB", "127.0.0.1:8001")
 GATEWAY_CANARY = env.addresses("GATEWAY_CANARY", "127.0.0.1:8002")
 GATEWAY_MIRROR = env.addresses("GATEWAY_MIRROR", "127.0.0.1:8003")
 MIRROR_PASSWORD = env.text("MIRROR_PASSWORD", "")  # of the role that `manage.py mirror_role` makes
 GATEWAY_RATELIMIT = env.address("GATEWAY_RATELIMIT", "127.0.0.1:8081")
-GATEWAY_TRUSTED_HOPS = env.integer("GATEWAY_TRUSTED_HOPS", 0)  # proxies of our own in front of it
-GATEWAY_CONNECTIONS = env.integer("GATEWAY_CONNECTIONS", 8_000)
+GATEWAY_TRUSTED_HOPS = env.integer("GATEWAY_TRUSTED_HOPS", 0, low=0, high=20)  # proxies of our own in front of it
+GATEWAY_CONNECTIONS = env.integer("GATEWAY_CONNECTIONS", 8_000, low=1, high=1_000_000)
 
 # The local bucket of each client address: what costs us no more than a look is refused here. Units per second.
-GATEWAY_ADDRESS_RATE = env.integer("GATEWAY_ADDRESS_RATE", 5_000)
-GATEWAY_ADDRESS_BURST = env.integer("GATEWAY_ADDRESS_BURST", 10_000)
-GATEWAY_ADDRESSES = env.integer("GATEWAY_ADDRESSES", 50_000)  # buckets kept; the one unused for longest makes room
+GATEWAY_ADDRESS_RATE = env.integer("GATEWAY_ADDRESS_RATE", 5_000, low=1, high=1_000_000)
+GATEWAY_ADDRESS_BURST = env.integer("GATEWAY_ADDRESS_BURST", 10_000, low=1, high=10_000_000)
+# Buckets kept; the one unused for longest makes room.
+GATEWAY_ADDRESSES = env.integer("GATEWAY_ADDRESSES", 50_000, low=1, high=10_000_000)
 
 # A body over this is refused everywhere; for the API, MAX_BODY_BYTES holds. The admin's forms may be larger.
 GATEWAY_BODY_BYTES = 4 * 1024 * 1024

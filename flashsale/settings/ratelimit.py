@@ -7,14 +7,16 @@ _broker = env.text("CELERY_BROKER_URL")
 RATELIMIT_REDIS_URL = env.text("RATELIMIT_REDIS_URL", _broker if _broker.startswith("redis") else env.text("REDIS_URL"))
 # Where the published rules are read; a mirror counts in a Redis of its own and goes by the rules of all.
 RATELIMIT_RULES_URL = env.text("RATELIMIT_RULES_URL", RATELIMIT_REDIS_URL)
-RATELIMIT_TIMEOUT_S = env.number("RATELIMIT_TIMEOUT_S", 0.25)
-RATELIMIT_OPEN_S = env.number("RATELIMIT_OPEN_S", 1.0)  # how long the breaker stays open before it probes
+RATELIMIT_TIMEOUT_S = env.number("RATELIMIT_TIMEOUT_S", 0.25, low=0.01, high=10)
+# How long the breaker stays open before it probes.
+RATELIMIT_OPEN_S = env.number("RATELIMIT_OPEN_S", 1.0, low=0.1, high=300)
 RATELIMIT_RULES_SOURCE = "flashsale.limits.publish.load"
-RATELIMIT_WAITERS = env.integer("RATELIMIT_WAITERS", 2)  # requests of a process that may wait for their turn at once
+# Requests of a process that may wait for their turn at once.
+RATELIMIT_WAITERS = env.integer("RATELIMIT_WAITERS", 2, low=0, high=1_000)
 
 # The web processes this one belongs to: rules may be for one fleet only. A mirror tries the canary's.
-FLEET = env.text("FLEET", "main")
+FLEET = env.choice("FLEET", "main", of=("main", "canary", "mirror"))
 RATELIMIT_FLEET = "canary" if FLEET == "mirror" else FLEET
 
 # Proxies whose X-Forwarded-For is believed, as networks; from anybody else the header is ignored.
-TRUSTED_PROXIES = env.names("TRUSTED_PROXIES")
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flashsale.settings.env import BASE_DIR, VAR_DIR
-from flashsale.stack.embedded import Embedded
+from flashsale.stack.embedded import DEVELOPMENT, Embedded
 from flashsale.stack.errors import StackError
 from flashsale.stack.gateway import gateway
 from flashsale.stack.keep import keep
@@ -53,7 +53,8 @@ def _servers(command: Sequence[str]) -> int:
         Path(home).chmod(0o755)
         servers = Embedded(Path(home), {})
         with servers:
-            environment = os.environ | servers.test_addresses | {"FLASHSALE_VAR": home, "FLOWER_BASIC_AUTH": "operator:local"}
+            own = {"FLASHSALE_VAR": home, "FLOWER_BASIC_AUTH": "operator:local"}
+            environment = DEVELOPMENT | os.environ | servers.test_addresses | own
             return subprocess.run(command, cwd=BASE_DIR, env=environment, check=False).returncode
 
 

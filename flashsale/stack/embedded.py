@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+from flashsale.settings.env import EMBEDDED_DATABASE_URL
 from flashsale.stack import valkey_users
 from flashsale.stack.places import PROJECT, own_folder
 from flashsale.stack.servers import PostgreSQL, Valkey
+
+DEVELOPMENT = {"DJANGO_SETTINGS_MODULE": "flashsale.settings.dev"}  # what a stack of our own runs with, unless told otherwise
 
 
 class Embedded:
@@ -62,7 +65,10 @@ class Embedded:
         except BaseException:
             self.__exit__(None, None, None)
             raise
-        return {name: server.url for name, server in self.servers.items()}
+        addresses = {name: server.url for name, server in self.servers.items()}
+        if "DATABASE_URL" in addresses:  # for every process that we start: this database is ours to fill
+            os.environ[EMBEDDED_DATABASE_URL] = addresses["DATABASE_URL"]
+        return addresses
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for server in reversed(self.servers.values()):

@@ -19,9 +19,9 @@ from pathlib import Path
 import honcho.manager
 from honcho.environ import parse_procfile
 
-from flashsale.settings.env import BASE_DIR, STACK_ENV_FILE, VAR_DIR
+from flashsale.settings.env import BASE_DIR, EMBEDDED_DATABASE_URL, STACK_ENV_FILE, VAR_DIR, is_embedded
 from flashsale.stack import mirror
-from flashsale.stack.embedded import Embedded
+from flashsale.stack.embedded import DEVELOPMENT, Embedded
 from flashsale.stack.errors import StackError
 from flashsale.stack.keep import LAUNCHER_PID
 from flashsale.stack.places import own_folder, write_secret
@@ -31,9 +31,9 @@ _READY_S = 90.0
 _PREPARE = (
     ["migrate", "--no-input", "-v", "0"],
     ["collectstatic", "--no-input", "-v", "0"],
-    ["seed_demo"],
     ["gateway_config"],
 )
+_NAMED = ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", EMBEDDED_DATABASE_URL)
 _PORTS = {"WEB_PORT": "8000", "FLOWER_PORT": "5555", "RATELIMIT_PORT": "8081"}
 _INNER_PORTS = (
     "APP_PORT",
@@ -55,7 +55,20 @@ def up(command: Sequence[str] = ()) -> int:
         _say("servers answer; preparing the database")
         for arguments in _PREPARE:
             _manage(arguments, environment)
+        _seed(environment)
         return _run_processes(environment, _of_mirror(environment, embedded), command)
+
+
+def _has_demo_data(environment: dict[str, str]) -> bool:
+    return is_embedded(environment) or environment.get("ALLOW_DEMO_DATA") == "1"
+
+
+def _seed(environment: dict[str, str]) -> None:
+    """Demo data has passwords that everybody knows: it is for our own server, or for whoever asks for it."""
+    if _has_demo_data(environment):
+        _manage(["seed_demo"], environment)
+    else:
+        _say("DATABASE_URL is not ours: no demo data, no staff/staff; `manage.py createsuperuser` makes the first account")
 
 
 @contextmanager
@@ -92,10 +105,11 @@ def _environment(addresses: dict[str, str]) -> dict[str, str]:
         "FLOWER_BASIC_AUTH": f"operator:{secrets.token_hex(8)}",
         "MIRROR_PASSWORD": secrets.token_hex(16),
     }
+    module = {name: os.environ.get(name) or value for name, value in DEVELOPMENT.items()}
     kept = {name: os.environ.get(name) or remembered.get(name) or value for name, value in defaults.items()}
-    named = {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL") if os.environ.get(name)}
+    named = {name: os.environ[name] for name in _NAMED if os.environ.get(name)}
     ports = _ports()
-    values = kept | ports | named | addresses | _gateway(ports)
+    values = module | kept | ports | named | addresses | _gateway(ports)
     write_secret(STACK_ENV_FILE, "".join(f"{name}={value}\n" for name, value in values.items()))
     return os.environ | values | {"PYTHONUNBUFFERED": "1", "PROMETHEUS_MULTIPROC_DIR": _metrics_folder("metrics")}
 
@@ -224,12 +238,16 @@ def _say_addresses(environment: dict[str, str]) -> None:
     url = environment["WEB_URL"]
     _say(
         "everything answers\n"
-        f"  shop      {url}/            customer / customer\n"
+        f"  shop      {url}/{_who(environment, 'customer')}\n"
         f"  API       {url}/api/docs/\n"
-        f"  admin     {url}/admin/      staff / staff\n"
+        f"  admin     {url}/admin/{_who(environment, 'staff')}\n"
         f"  Flower    http://127.0.0.1:{environment['FLOWER_PORT']}/   {environment['FLOWER_BASIC_AUTH']}\n"
         "  Ctrl-C stops all of it; `make up` continues with the same data"
     )
+
+
+def _who(environment: dict[str, str], name: str) -> str:
+    return f"   {name} / {name}" if _has_demo_data(environment) else ""
 
 
 def _say(text: str) -> None:

@@ -1,7 +1,7 @@
 """The environment of a mirror: it names nothing real that could be written to."""
 
 from collections.abc import Mapping
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from flashsale.stack.errors import StackError
 
@@ -39,7 +39,8 @@ def _beside_the_broker(url: str) -> str:
     broker = urlsplit(url)
     if broker.scheme not in ("redis", "rediss") or broker.path.strip("/") not in ("", "0"):
         raise StackError("CELERY_BROKER_URL names no Redis whose database 1 is free")
-    return broker._replace(path=f"/{_DATABASE}").geturl()
+    query = urlencode([(name, value) for name, value in parse_qsl(broker.query) if name != "db"])  # it would win over the path
+    return broker._replace(path=f"/{_DATABASE}", query=query).geturl()
 
 
 def _rules_url(real: Mapping[str, str], own: str) -> str:

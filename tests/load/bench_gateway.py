@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flashsale.settings.test")
+os.environ["DJANGO_SETTINGS_MODULE"] = "flashsale.settings.test"
 import django
 
 django.setup()

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flashsale.settings.test")
+os.environ["DJANGO_SETTINGS_MODULE"] = "flashsale.settings.test"
 import django
 
 django.setup()

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flashsale.settings.test")
+os.environ["DJANGO_SETTINGS_MODULE"] = "flashsale.settings.test"
 import django
 
 django.setup()

@@ -7,9 +7,11 @@ from django.conf import settings
 from django.db.backends.postgresql import base
 from psycopg2.extensions import set_wait_callback
 
+from flashsale.core.database import dates
 from flashsale.core.database.patience import NoAnswer, patience, silence, wait
 
 set_wait_callback(wait)
+dates.register()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):

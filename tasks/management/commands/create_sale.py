@@ -1,4 +1,5 @@
 from argparse import ArgumentParser
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -8,31 +9,66 @@ from django.db import transaction
 from django.utils.dateparse import parse_datetime
 
 from flashsale.core.clock import now
-from flashsale.core.errors import Invalid
+from flashsale.core.errors import FlashsaleError, Invalid
 from inventory import services
-from inventory.models import MOST_UNITS, SaleItem
+from inventory.models import MOST_PER_CUSTOMER, MOST_UNITS, SaleItem
 from tasks import gate_sync
 
 
-def _money(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation as error:
-        raise ValueError(text) from error
+def _whole(low: int, high: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        found = int(str(value))
+        if not low <= found <= high:
+            raise ValueError
+        return found
+
+    return read
 
 
-def _moment(text: str) -> datetime:
-    moment = parse_datetime(text)
+def _money(value: Any) -> Decimal:
+    amount = Decimal(str(value))
+    if not amount.is_finite():
+        raise ValueError
+    return amount
+
+
+def _moment(value: Any) -> datetime:
+    moment = parse_datetime(str(value))
     if moment is None:
-        raise ValueError(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        raise ValueError
+    return services.within_reach(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
-def _seconds(text: str) -> timedelta:
-    try:
-        return timedelta(seconds=float(text))
-    except OverflowError as error:
-        raise ValueError(text) from error
+def _seconds(value: Any) -> timedelta:
+    return value if isinstance(value, timedelta) else timedelta(seconds=float(str(value)))
+
+
+# option -> how it is read, and what it may be
+_READ: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "units": (_whole(0, MOST_UNITS), f"is a whole number from 0 to {MOST_UNITS}"),
+    "price": (_money, "is an amount of money, like 9.90"),
+    "per_customer": (
+        _whole(1, MOST_PER_CUSTOMER),
+        f"is a whole number from 1 to {MOST_PER_CUSTOMER}: it has to be greater than nothing",
+    ),
+    "opens_at": (_moment, f"is a time as in RFC 3339, {services.REACH}"),
+    "closes_at": (_moment, f"is a time as in RFC 3339, {services.REACH}"),
+    "payment_window": (_seconds, "is a number of seconds"),
+    "waiting_room": (_whole(1, 10_000), "is a whole number of customers per second, from 1 to 10000"),
+}
+
+
+def _read(options: dict[str, Any]) -> dict[str, Any]:
+    """Every value as its type, or none: nothing is written before."""
+    values = dict(options)
+    for name, (read, wanted) in _READ.items():
+        if options[name] is None:
+            continue
+        try:
+            values[name] = read(options[name])
+        except (ValueError, ArithmeticError, InvalidOperation) as error:
+            raise CommandError(f"--{name.replace('_', '-')} {wanted}, not {str(options[name])[:60]!r}") from error
+    return values
 
 
 class Command(BaseCommand):
@@ -41,42 +77,44 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("slug")
         parser.add_argument("--sku", required=True)
-        parser.add_argument("--units", type=int, required=True)
-        parser.add_argument("--price", type=_money, required=True)
+        parser.add_argument("--units", required=True)
+        parser.add_argument("--price", required=True)
         parser.add_argument("--currency", default="EUR")
-        parser.add_argument("--per-customer", type=int, default=1)
-        parser.add_argument("--opens-at", type=_moment, default=None, help="RFC 3339; now when left out")
-        parser.add_argument("--closes-at", type=_moment, default=None, help="RFC 3339; a week after it opens when left out")
-        parser.add_argument("--payment-window", type=_seconds, default=timedelta(minutes=10), help="seconds")
-        parser.add_argument("--waiting-room", type=int, default=None, metavar="RATE", help="customers called up per second")
+        parser.add_argument("--per-customer", default="1")
+        parser.add_argument("--opens-at", default=None, help="RFC 3339; now when left out")
+        parser.add_argument("--closes-at", default=None, help="RFC 3339; a week after it opens when left out")
+        parser.add_argument("--payment-window", default="600", help="seconds")
+        parser.add_argument("--waiting-room", default=None, metavar="RATE", help="customers called up per second")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if not 0 <= options["units"] <= MOST_UNITS:
-            raise CommandError(f"--units is 0 to {MOST_UNITS}")
+        values = _read(options)
         try:
-            item = self._create(options)
+            item = self._create(values)
         except Invalid as error:
             raise CommandError(error.detail) from error
-        gate_sync.refresh_gates([item.pk])
-        self.stdout.write(f"sale {options['slug']}: item {item.pk}, {options['units']} x {options['sku']}")
+        self.stdout.write(f"sale {values['slug']}: item {item.pk}, {values['units']} x {values['sku']}")
+        try:
+            gate_sync.refresh_gates([item.pk])
+        except FlashsaleError as error:
+            self.stderr.write(f"The sale is made, but not open yet: {error.detail} A sweep will open it.")
 
     @transaction.atomic
-    def _create(self, options: dict[str, Any]) -> SaleItem:
-        opens_at = options["opens_at"] or now()
+    def _create(self, values: dict[str, Any]) -> SaleItem:
+        opens_at = values["opens_at"] or now()
         sale = services.create_sale(
-            slug=options["slug"],
-            name=options["slug"],
+            slug=values["slug"],
+            name=values["slug"],
             opens_at=opens_at,
-            closes_at=options["closes_at"] or opens_at + timedelta(days=7),
-            payment_window=options["payment_window"],
-            waiting_room_rate=options["waiting_room"],
+            closes_at=values["closes_at"] or opens_at + timedelta(days=7),
+            payment_window=values["payment_window"],
+            waiting_room_rate=values["waiting_room"],
         )
         return services.add_item(
             sale=sale,
-            sku=options["sku"],
-            name=options["sku"],
-            units=options["units"],
-            price=options["price"],
-            currency=options["currency"],
-            per_customer=options["per_customer"],
+            sku=values["sku"],
+            name=values["sku"],
+            units=values["units"],
+            price=values["price"],
+            currency=values["currency"],
+            per_customer=values["per_customer"],
         )

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from flashsale.edge import customers
 
 PREFIX = re.compile(r"[\w@+.-]{0,100}")  # what a user name may hold, with room for the number
+MOST = 10_000_000
 
 
 class Command(BaseCommand):
@@ -17,8 +18,8 @@ class Command(BaseCommand):
         parser.add_argument("--prefix", default="buyer-")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["count"] < 1:
-            raise CommandError("--count must be at least 1")
+        if not 1 <= options["count"] <= MOST:
+            raise CommandError(f"--count is 1 to {MOST}, not {options['count']}: it must be at least 1")
         if not PREFIX.fullmatch(options["prefix"]):
             raise CommandError("--prefix is up to 100 letters, digits and _ @ + . -")
         for name, token in customers.issue(options["prefix"], options["count"]):

@@ -1,9 +1,11 @@
+from argparse import ArgumentParser
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from flashsale.core.clock import now
 from inventory import selectors, services
@@ -20,7 +22,15 @@ _ITEMS = (
 class Command(BaseCommand):
     help = "A staff user (staff/staff), a customer (customer/customer) and the sale `demo`; may be repeated."
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--force", action="store_true", help="On a database that is not the embedded one as well.")
+
     def handle(self, *args: Any, **options: Any) -> None:
+        if not (settings.DATABASE_IS_EMBEDDED or settings.ALLOW_DEMO_DATA or options["force"]):
+            raise CommandError(
+                "DATABASE_URL names a server that is not ours, and the demo's passwords (staff/staff) are known to everybody. "
+                "`manage.py createsuperuser` makes an account; --force or ALLOW_DEMO_DATA=1 makes the demo all the same."
+            )
         users = get_user_model().objects
         if not users.filter(username="staff").exists():
             users.create_superuser("staff", "staff@example.com", "staff")

@@ -1,0 +1,35 @@
+"""Times that PostgreSQL holds and Python cannot: read as the nearest that it can.
+
+One row with a time past the year 9999, or before the year 1, would else fail every query that reads it, and with it every
+list that it is in.
+"""
+
+import logging
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from psycopg2.extensions import PYDATETIMETZ, new_type, register_type
+
+logger = logging.getLogger(__name__)
+_TIMESTAMPTZ = 1184  # PostgreSQL's number of the type
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+def _moment(value: str | None, cursor: Any) -> Any:
+    try:
+        found = PYDATETIMETZ(value, cursor)
+    except (ValueError, OverflowError):
+        return _nearest(str(value))
+    return _nearest(str(value)) if value and value.endswith("infinity") else found
+
+
+@lru_cache(maxsize=100)  # told once, not at every read
+def _nearest(value: str) -> datetime:
+    logger.error("time out of reach", extra={"event": "time_out_of_reach", "value": value[:60]})
+    return _FIRST if value.startswith("-") or value.endswith("BC") else _LAST
+
+
+def register() -> None:
+    """Read times this way on every connection of the process."""
+    register_type(new_type((_TIMESTAMPTZ,), "TIMESTAMPTZ", _moment))
