@@ -205,7 +205,7 @@ def test_the_migration_brings_the_times_of_old_sales_within_reach(make_item, unc
         before = dict(SaleItem.objects.values_list("pk", "gate_version"))
         cursor.execute("UPDATE inventory_sale SET closes_at = 'infinity' WHERE slug = 'far'")
         cursor.execute("UPDATE inventory_sale SET opens_at = '0001-01-01', closes_at = '0002-01-01' WHERE slug = 'old'")
-        cursor.execute(import_module("inventory.migrations.0005_times_within_reach").BRING_WITHIN_REACH)
+        cursor.execute(import_module("inventory.migrations.0006_times_within_reach").BRING_WITHIN_REACH)
 
     years = dict(Sale.objects.values_list("slug", "closes_at__year"))
     assert (years["far"], years["old"]) == (2100, 2000)

@@ -22,7 +22,7 @@ UPDATE inventory_saleitem SET gate_version = gate_version + 1 WHERE sale_id IN (
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inventory", "0004_gate_life"),
+        ("inventory", "0005_terms"),
     ]
 
     operations = [
