@@ -38,7 +38,7 @@ class Orders(APIView):
     )
     def get(self, request: Request) -> Response:
         """The customer's orders, newest first."""
-        customer, query = customer_id(request), serializers.PageSerializer(data=request.query_params)
+        customer, query = customer_id(request), serializers.PageSerializer(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         limit = query.validated_data.get("limit", LONGEST_PAGE)
         sent = query.validated_data.get("cursor")

@@ -37,9 +37,14 @@ class PageSerializer(serializers.Serializer[Any]):
     """The query of ``GET orders/``."""
 
     limit = serializers.RegexField(
-        r"^[0-9]{1,3}\Z", required=False, help_text=f"Orders on a page, 1 to {LONGEST_PAGE}; {LONGEST_PAGE} when left out."
+        r"^[0-9]{1,3}\Z",
+        required=False,
+        trim_whitespace=False,
+        help_text=f"Orders on a page, 1 to {LONGEST_PAGE}; {LONGEST_PAGE} when left out.",
     )
-    cursor = serializers.CharField(required=False, max_length=256, help_text="From the `Link` of the page before.")
+    cursor = serializers.CharField(
+        required=False, trim_whitespace=False, max_length=256, help_text="From the `Link` of the page before."
+    )
 
     def validate_limit(self, value: str) -> int:
         """

@@ -13,7 +13,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 from flashsale.core.redis_client import gate_client
 from inventory.admission import gate, keys
 from orders.models import Order
-from tests.conftest import Process, eventually, running
+from tests.conftest import Process, eventually, keep_asleep, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -131,7 +131,68 @@ def test_a_replay_is_known_after_the_gate_has_forgotten(http, make_item, buy, cu
 
     again = http("POST", "orders/", body, customer)
 
-    assert (again.status, again.json) == (202, first.json)
+    assert (again.status, again.json["id"]) == (202, first.json["id"])
+
+
+def test_a_replay_tells_the_present_status_of_its_order(http, make_item, buy, customer, workers):
+    make_item(units=3)
+    body, first = buy(payment_method="pm_ok")
+    url = first.json["status_url"]
+    eventually(lambda: http("GET", url, user=customer).json["status"] == "paid")
+
+    again = http("POST", "orders/", body, customer)
+
+    assert (again.status, again.json) == (202, {"id": first.json["id"], "status": "paid", "status_url": url})
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+def test_with_postgresql_away_a_replay_is_answered_and_calls_no_order_queued_that_may_be_further_on(
+    http, make_item, buy, customer, stack
+):
+    from django.db import connection
+
+    item = make_item(units=3, per_customer=2)
+    keep_asleep(item)
+    waits, _ = buy(seq="waits")
+    claimed, _ = buy(seq="claimed")
+    connection.close()
+    stack.servers["DATABASE_URL"].kill()
+    try:
+        first = http("POST", "orders/", waits, customer)
+        gate.claim(item.pk, consumer="test", limit=10, in_flight=100)
+        second = http("POST", "orders/", claimed, customer)
+    finally:
+        stack.servers["DATABASE_URL"].start()
+
+    assert (first.status, first.json["status"]) == (202, "queued")
+    assert (second.status, sorted(second.json)) == (202, ["id", "status_url"])
+
+
+def test_a_price_that_was_not_shown_is_not_charged(http, make_item, buy, customer):
+    item = make_item(units=3, price="199.00")
+    body, refused = buy(unit_price="129.00")
+
+    assert (refused.status, refused.json["code"], refused.json["unit_price"]) == (409, "price_changed", "199.00")
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert gate.stocks([item.pk]) == {item.pk: 3}
+    accepted = http("POST", "orders/", body | {"unit_price": "199"}, customer)
+    assert (accepted.status, accepted.headers.get("Idempotency-Replayed")) == (202, None)
+    assert http("GET", accepted.json["status_url"], user=customer).json["unit_price"] == "199.00"
+    again = http("POST", "orders/", body | {"unit_price": "199.00"}, customer)
+    assert (again.status, again.json["id"]) == (202, accepted.json["id"])
+    assert http("POST", "orders/", body, customer).status == 422
+
+
+def test_unused_purchase_tokens_of_a_customer_are_capped(http, make_item, customers):
+    item = make_item(units=3)
+    hoarder, other = customers(2)
+
+    answers = [http("POST", "sales/drop/items/thing/purchase-tokens/", {}, hoarder) for _ in range(12)]
+
+    assert [answer.status for answer in answers] == [201] * 10 + [429] * 2
+    assert (answers[-1].json["code"], 290 < int(answers[-1].headers["Retry-After"]) <= 300) == ("rate_limited", True)
+    assert len(gate_client().keys(f"fs:{{{item.pk}}}:token:*")) == 10
+    assert http("POST", "sales/drop/items/thing/purchase-tokens/", {}, other).status == 201
 
 
 def test_the_same_seq_with_another_body_is_a_mismatch(http, make_item, buy, customer):
@@ -291,6 +352,11 @@ BAD_BODIES = [
     *(GOOD | {"sku": value} for value in ("", "a/b", 5, None, "\x00")),
     *(GOOD | {"token": value} for value in ("", " ", 5, None, "a" * 129, "ключ")),
     *(GOOD | {"payment_method": value} for value in ("", "pm_unheard", 1, None, [], "PM_OK")),
+    *(
+        GOOD | {"unit_price": value}
+        for value in ("", " 1", "-1", "+1", "1e2", "1.", ".5", "1,5", "NaN", "1" * 13, 1, 1.5, None)
+    ),
+    *(GOOD | {"unit_price": value} for value in ("1.00000", "\u0661", "1\n", [], True)),
     GOOD | {"extra": 1},
     [],
     None,
@@ -442,6 +508,17 @@ def test_the_schema_tells_the_shape_of_errors_and_of_sign_in(http):
     assert all("application/problem+json" in call["responses"]["default"]["content"] for call in calls)
     assert set(schema["components"]["schemas"]["SignIn"]["properties"]) == {"username", "password"}
     assert set(schema["components"]["schemas"]["Tokens"]["properties"]) == {"access", "refresh"}
+
+
+def test_the_schema_tells_of_pages_and_prices(http):
+    schema = http("GET", "/api/schema/?format=json").json
+
+    listed = schema["paths"]["/api/v1/orders/"]["get"]
+    assert {each["name"]: each["in"] for each in listed["parameters"]} == {"limit": "query", "cursor": "query"}
+    assert listed["responses"]["200"]["content"]["application/json"]["schema"]["type"] == "array"
+    sent = schema["components"]["schemas"]["OrderRequest"]
+    assert sent["properties"]["unit_price"]["type"] == "string"
+    assert "unit_price" not in sent["required"]
 
 
 def test_the_schema_the_docs_and_the_health_answer(http, workers):
