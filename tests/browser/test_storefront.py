@@ -3,11 +3,15 @@
 import os
 import re
 import shutil
+from decimal import Decimal
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from inventory.admission import gate
+from inventory.models import SaleItem
 from orders.models import Order
+from tasks import gate_sync
 
 # Playwright's sync API runs an event loop in this thread, which Django takes for async code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -201,6 +205,43 @@ def test_a_refusal_is_a_plain_sentence_and_the_next_click_is_a_new_purchase(work
     expect(buy_button(shopper)).to_be_enabled()
     assert shopper.evaluate("sessionStorage.length") == 0
     assert Order.objects.count() == 1
+
+
+def test_a_price_that_changed_after_it_was_shown_is_shown_and_asked_for_again(workers, make_item, shopper):
+    item = make_item(units=10, price="99.00")
+    open_sale(shopper, left=10)
+    shown = shopper.get_by_text("€99.00", exact=True)
+    expect(shown).to_be_visible()
+    shopper.route("**/api/v1/sales/drop/", lambda route: route.abort())  # the page does not hear of the new one
+    SaleItem.objects.filter(pk=item.pk).update(price=Decimal("990.00"))
+    gate_sync.refresh_gates([item.pk])
+
+    buy_button(shopper).click()
+
+    told = "The price is €990.00 now. Nothing was ordered. Press Buy to order at this price."
+    expect(shopper.get_by_text(told)).to_be_visible()
+    expect(shopper.get_by_text("€990.00", exact=True)).to_be_visible()
+    expect(shown).to_have_count(0)
+    assert (gate.stocks([item.pk]), Order.objects.count()) == ({item.pk: 10}, 0)
+    buy_button(shopper).click()
+    expect_order(shopper, "Paid")
+    assert [str(price) for price in Order.objects.values_list("unit_price", flat=True)] == ["990.00"]
+
+
+def test_a_price_that_changes_between_the_permission_and_the_order_is_the_one_that_was_shown(workers, make_item, shopper):
+    item = make_item(units=10, price="99.00")
+    open_sale(shopper, left=10)
+
+    def change_then_order(route):
+        SaleItem.objects.filter(pk=item.pk).update(price=Decimal("990.00"))
+        gate_sync.refresh_gates([item.pk])
+        route.continue_()
+
+    shopper.route("**/api/v1/orders/", change_then_order)
+    buy_button(shopper).click()
+
+    expect_order(shopper, "Paid")
+    assert [str(price) for price in Order.objects.values_list("unit_price", flat=True)] == ["99.00"]
 
 
 def test_the_countdown_goes_by_the_servers_clock_and_the_button_waits_for_the_opening(make_item, shopper):

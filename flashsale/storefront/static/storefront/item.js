@@ -21,6 +21,8 @@ export class Item {
     this.method = label(this.node, "method");
     this.button = part(this.node, "buy"); // null for a visitor
     this.answer = part(this.node, "answer");
+    this.price = null; // as it is shown
+    this.outdated = null; // a price that the sale still tells, and the shop does not sell at any more
     this.isBuyable = false;
     this.isBusy = false;
     part(this.node, "form").addEventListener("submit", (event) => this.submit(event));
@@ -31,7 +33,8 @@ export class Item {
 
   show(item, isLive) {
     say(part(this.node, "name"), item.name);
-    say(part(this.node, "price"), money(item.price, item.currency));
+    this.currency = item.currency;
+    if (item.price !== this.outdated) this.showPrice(item.price);
     say(part(this.node, "list-price"), item.list_price ? money(item.list_price, item.currency) : "");
     say(part(this.node, "stock"), item.sold_out ? "Sold out" : `${item.remaining} left`);
     say(part(this.node, "limit"), `At most ${item.per_customer} for each customer`);
@@ -40,6 +43,20 @@ export class Item {
     if (this.button) this.button.setAttribute("aria-label", `Buy ${item.name}`);
     this.isBuyable = isLive && !item.sold_out;
     this.refresh();
+  }
+
+  showPrice(price) {
+    this.price = price;
+    this.outdated = null;
+    say(part(this.node, "price"), money(price, this.currency));
+  }
+
+  // The sale may tell the old price for a second more.
+  learnPrice(price) {
+    const old = this.price;
+    this.showPrice(price);
+    this.outdated = old;
+    return `The price is ${money(price, this.currency)} now. Nothing was ordered. Press Buy to order at this price.`;
   }
 
   // A request without an answer is sent again as it was, so its choices are fixed; it may be asked about after the sale, too.
@@ -56,17 +73,19 @@ export class Item {
   async submit(event) {
     event.preventDefault();
     if (this.isBusy || !this.button || this.button.disabled) return;
-    const choice = { quantity: this.quantity.valueAsNumber, method: this.method.value };
+    const choice = { quantity: this.quantity.valueAsNumber, method: this.method.value, price: this.price };
     this.isBusy = true;
     this.refresh();
     tell(this.answer, "Ordering…");
-    const { order, sentence, isSignedOut } = await buy(this.where, choice, (text) => tell(this.answer, text));
+    const { order, sentence, isSignedOut, price } = await buy(this.where, choice, (text) => tell(this.answer, text));
     if (order) {
       // The button stays off: the page is being left.
       tell(this.answer, "Your order is in. One moment…");
       location.assign(`/orders/${order}/`);
     } else if (isSignedOut) {
       location.assign(`/login/?next=${encodeURIComponent(location.pathname)}`);
+    } else if (price) {
+      this.done(this.learnPrice(price));
     } else {
       this.done(unanswered(this.where) ? `${sentence} ${UNANSWERED}` : sentence);
     }

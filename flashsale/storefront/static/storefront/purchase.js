@@ -55,11 +55,13 @@ function isFinal(answer) {
 
 function refused(item, answer) {
   if (isFinal(answer)) forget(item);
-  return { order: null, sentence: refusal(answer), isSignedOut: answer?.status === 401 };
+  const price = answer?.data.code === "price_changed" ? answer.data.unit_price : null;
+  return { order: null, sentence: refusal(answer), isSignedOut: answer?.status === 401, price };
 }
 
-// Returns {order} with the id of the order, or why there is none in {sentence, isSignedOut}.
-export async function buy(item, { quantity, method }, onWait) {
+// Returns {order} with the id of the order, or why there is none in {sentence, isSignedOut, price}; price is what a unit costs
+// where that is not the price that was shown.
+export async function buy(item, { quantity, method, price }, onWait) {
   const wish = kept(item) ?? { seq: newSeq(), body: null };
   keep(item, wish);
   if (!wish.body) {
@@ -67,6 +69,7 @@ export async function buy(item, { quantity, method }, onWait) {
     if (!permission?.data.token) return refused(item, permission);
     wish.body = { token: permission.data.token, sku: item.sku, quantity, source: "storefront", seq: wish.seq };
     if (method) wish.body.payment_method = method;
+    if (price) wish.body.unit_price = price;
     keep(item, wish);
   }
   const answer = await insist("POST", "orders/", wish.body, onWait);

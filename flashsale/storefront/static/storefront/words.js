@@ -6,6 +6,7 @@ const REFUSALS = {
   paused: "The sale is paused. Please try again in a moment.",
   ended: "The sale has ended.",
   limit_per_customer: "You have already ordered as many of these as one customer may buy.",
+  price_changed: "The price has changed, and nothing was ordered.",
   token_used: "This permission to buy has been used. Look at your orders before you buy again.",
   token_invalid: "The permission to buy ran out, and nothing was ordered. Please press Buy again.",
   rate_limited: "That was too many requests. Please wait a little and try again.",
@@ -43,6 +44,7 @@ const REASONS = {
   payment_timeout: "not paid in time",
   sold_out: "sold out",
   seq_taken: "sent twice",
+  price_mismatch: "its price was wrong by a fault of the shop; nothing was charged",
   poisoned: "it could not be taken as it was; nothing was charged",
   lost: "lost by a fault of the shop; nothing was charged",
 };
