@@ -9,12 +9,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from flashsale.core.errors import FlashsaleError
+from flashsale.core.ids import item_of_token
 from flashsale.core.metrics import PURCHASE_TOKENS
 from flashsale.edge import catalog
 from flashsale.edge.customer import customer_id
 from flashsale.edge.strict import StrictSerializer
 from inventory import serializers
 from inventory.admission import gate, waiting_room
+from inventory.errors import GateMissing, TicketLapsed
 
 _FOR_A_SECOND = {"Cache-Control": "public, max-age=1"}
 
@@ -61,7 +63,17 @@ class WaitingRoom(APIView):
     @extend_schema(responses={200: serializers.TurnSerializer})
     def get(self, request: Request, ticket: str) -> Response:
         """Where you stand; once called up, your purchase token."""
-        return _answer(lambda: waiting_room.ask(ticket, customer_id(request)), issued=200, waiting=200)
+        return _answer(lambda: _ask(ticket, customer_id(request)), issued=200, waiting=200)
+
+
+def _ask(ticket: str, customer: int) -> gate.IssuedToken | waiting_room.Place:
+    """Where there is no gate, ``paused`` for as long as there should be one: the line outlives it. Else there is no line."""
+    try:
+        return waiting_room.ask(ticket, customer)
+    except GateMissing as missing:
+        if item_of_token(ticket) not in catalog.item_ids():
+            raise TicketLapsed from missing
+        raise
 
 
 def _answer(enter: Callable[[], gate.IssuedToken | waiting_room.Place], *, issued: int, waiting: int) -> Response:

@@ -7,10 +7,6 @@ REDIS_CONNECT_TIMEOUT_S = 0.5
 REDIS_TIMEOUT_S = env.number("REDIS_TIMEOUT_S", 2.0, low=0.01, high=60)
 REDIS_HEALTH_CHECK_INTERVAL_S = 15
 
-# One key per (source, seq) over all items needs one slot map; a cluster keeps receipts with their item instead
-# and leaves the clash of two items to the unique index in PostgreSQL.
-REDIS_CLUSTER = env.text("REDIS_CLUSTER", "0") == "1"
-
 # Long enough for a slow form, short enough that a hoarded token dies.
 PURCHASE_TOKEN_TTL_S = env.integer("PURCHASE_TOKEN_TTL_S", 300, low=1, high=86_400)
 # Unused ones of one item that a customer may have at a time, so that nobody fills the gate's memory.

@@ -26,7 +26,6 @@ def environment(real: Mapping[str, str]) -> dict[str, str]:
         "FLEET": "mirror",
         "DATABASE_URL": database._replace(netloc=f"{ROLE}:{quote(real['MIRROR_PASSWORD'], safe='')}@{host}").geturl(),
         "REDIS_URL": own,
-        "REDIS_CLUSTER": "0",
         "CELERY_BROKER_URL": "memory://",
         # The gateway puts its own address behind the client's in a copy. Nobody but the gateway sends here.
         "TRUSTED_PROXIES": "0.0.0.0/0,::/0",

@@ -1,6 +1,4 @@
-"""The gate's keys. All keys of an item carry its hash tag, so one script may touch them on a Redis Cluster."""
-
-from django.conf import settings
+"""The gate's keys. All keys of an item carry its hash tag; a receipt is one key per (source, seq) over all items."""
 
 
 def meta(item: int) -> str:
@@ -88,8 +86,6 @@ def spent(item: int, purchase_token: str) -> str:
     return f"fs:{{{item}}}:spent:{purchase_token}"
 
 
-def receipt(item: int, source: str, seq: str) -> str:
-    """string: customer, digest, order id; over all items on one server, per item on a cluster"""
-    if settings.REDIS_CLUSTER:
-        return f"fs:{{{item}}}:receipt:{source}:{seq}"
+def receipt(source: str, seq: str) -> str:
+    """string: customer, digest, order id; over all items"""
     return f"fs:receipt:{source}:{seq}"

@@ -111,7 +111,7 @@ def admit(
             keys.stock(item),
             keys.token(item, token),
             keys.spent(item, token),
-            keys.receipt(item, source, seq),
+            keys.receipt(source, seq),
             keys.buyers(item),
             keys.held(item),
             keys.queued(item),

@@ -1,6 +1,7 @@
 """What the gate has at this moment: of an order, of an item."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from json import loads
 from uuid import UUID
@@ -45,8 +46,16 @@ def queued_of(items: Sequence[int], customer: int) -> list[AdmittedOrder]:
     pipe = gate_client().pipeline(transaction=False)
     for item in items:
         pipe.hget(keys.queued(item), str(customer))
-    found = [lines for lines in pipe.execute() if lines]
-    return [AdmittedOrder.from_payload(loads(line)) for lines in found for line in lines.split("\n")]
+    return [order for lines in pipe.execute() for order in _readable(lines)]
+
+
+def _readable(lines: str | None) -> list[AdmittedOrder]:
+    """A line that this version cannot read hides no other."""
+    found = []
+    for line in filter(None, (lines or "").split("\n")):
+        with suppress(KeyError, TypeError, ValueError):
+            found.append(AdmittedOrder.from_payload(loads(line)))
+    return found
 
 
 @guarded
@@ -57,8 +66,7 @@ def look_for(item: int, customer: int, order_id: UUID) -> Sight:
     pipe.hexists(keys.held(item), str(order_id))
     pipe.hmget(keys.meta(item), "allocated", "rebuilding")
     lines, is_held, (allocated, rebuilding) = pipe.execute()
-    orders = [AdmittedOrder.from_payload(loads(line)) for line in (lines or "").split("\n") if line]
-    queued = next((order for order in orders if order.id == order_id), None)
+    queued = next((order for order in _readable(lines) if order.id == order_id), None)
     return Sight(queued, bool(is_held), is_whole=allocated is not None and rebuilding is None)
 
 
