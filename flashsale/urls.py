@@ -5,7 +5,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from flashsale.edge import health
-from flashsale.edge.sign_in import Refresh, SignIn
+from flashsale.edge.sign_in import Refresh, Revoke, SignIn
 
 handler400 = "flashsale.edge.error_handler.bad_request"
 handler404 = "flashsale.edge.error_handler.not_found"
@@ -14,6 +14,7 @@ handler500 = "flashsale.edge.error_handler.server_error"
 api: list[URLPattern | URLResolver] = [
     path("auth/token/", SignIn.as_view(), name="auth-token"),
     path("auth/token/refresh/", Refresh.as_view(), name="auth-token-refresh"),
+    path("auth/token/revoke/", Revoke.as_view(), name="auth-token-revoke"),
     path("", include("inventory.urls")),
     path("", include("orders.urls")),
     path("", include("payments.urls")),

@@ -21,6 +21,7 @@ from unfold.contrib.filters.admin import AllValuesCheckboxFilter, RangeDateTimeF
 from unfold.decorators import action
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from flashsale.accounts.forms import OneName
 from flashsale.core.errors import FlashsaleError
 from flashsale.edge.selection import CheckedSelection
 from tasks import dead_letters, gate_effects, poison
@@ -191,10 +192,18 @@ admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
+class _UserForm(OneName, UserChangeForm):
+    pass
+
+
+class _NewUserForm(OneName, UserCreationForm):
+    pass
+
+
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin, StaffAdmin):  # type: ignore[type-arg]
-    form = UserChangeForm
-    add_form = UserCreationForm
+    form = _UserForm
+    add_form = _NewUserForm
     change_password_form = AdminPasswordChangeForm
 
 

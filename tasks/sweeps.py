@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from celery import shared_task
 from django.conf import settings
 
+from flashsale.accounts import publish as revocations
 from flashsale.core.errors import FlashsaleError
 from flashsale.limits import publish
 from inventory import selectors as inventory
@@ -74,7 +75,14 @@ def effects() -> None:
 
 Sweep = Callable[[], object]
 GIVING_BACK: tuple[Sweep, ...] = (unpaid_orders, effects)
-DRIVING_ON: tuple[Sweep, ...] = (waiting_orders, half_made_orders, open_payments, gate_sync.refresh_gates, publish.publish)
+DRIVING_ON: tuple[Sweep, ...] = (
+    waiting_orders,
+    half_made_orders,
+    open_payments,
+    gate_sync.refresh_gates,
+    publish.publish,
+    revocations.sweep,
+)
 SWEEPS = GIVING_BACK + DRIVING_ON
 
 

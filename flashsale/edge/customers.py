@@ -1,21 +1,39 @@
 """Many customers at once, for load tools."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
-from rest_framework_simplejwt.tokens import AccessToken
+
+from flashsale.accounts import names, tokens
 
 _CHUNK = 2_000
 
 
-def issue(prefix: str, count: int) -> Iterator[tuple[str, str]]:
-    """``count`` customers named ``<prefix><number>``, made where they are missing, with an access token for each."""
-    model = get_user_model()
-    unusable = make_password(None)
+def issue(prefix: str, count: int, *, lifetime: timedelta | None = None) -> Iterator[tuple[str, str]]:
+    """``count`` customers named ``<prefix><number>``, made where they are missing, with an access token for each.
+
+    An account that has the name in other letters is that customer; a blocked one gets no token and is left out.
+
+    Args:
+        lifetime: of the tokens; as long as a customer's when left out.
+    """
     for start in range(0, count, _CHUNK):
-        names = [f"{prefix}{number}" for number in range(start, min(start + _CHUNK, count))]
-        model.objects.bulk_create([model(username=name, password=unusable) for name in names], ignore_conflicts=True)
-        users = {user.username: user for user in model.objects.filter(username__in=names)}
-        for name in names:
-            yield name, str(AccessToken.for_user(users[name]))
+        wanted = [f"{prefix}{number}" for number in range(start, min(start + _CHUNK, count))]
+        make(wanted)
+        at_us = tokens.database_now_us()
+        for account in names.named(wanted).order_by("pk"):
+            if account.is_active:
+                yield account.username, str(tokens.access_token(account.pk, at_us, lifetime=lifetime))
+
+
+def make(wanted: list[str], *, password: str | None = None) -> None:
+    """Make the customers that are missing. May run twice.
+
+    Args:
+        password: of those that are made; they have none that could be used when left out.
+    """
+    model = get_user_model()
+    hashed = make_password(password)
+    model.objects.bulk_create([model(username=name, password=hashed) for name in wanted], ignore_conflicts=True)

@@ -2,62 +2,106 @@
 
 from typing import Any
 
+from django.contrib.auth import authenticate
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework_simplejwt.serializers import TokenObtainPairSerializer, TokenRefreshSerializer
-from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
+from rest_framework.views import APIView
 
+from flashsale.accounts import tokens
+from flashsale.accounts.errors import AccountEnded, CredentialRefused
 from flashsale.edge.strict import StrictSerializer, Text
 
+_REFUSED = "No active account found with the given credentials"
 
-class SignInSerializer(StrictSerializer, TokenObtainPairSerializer):
+
+class SignInSerializer(StrictSerializer):
     """Name and password."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.fields["username"] = Text(r"^[^\x00]{1,150}\Z", write_only=True)
-        self.fields["password"] = Text(r"^[^\x00]{1,4096}\Z", write_only=True)
+    username = Text(r"^[^\x00]{1,150}\Z", write_only=True)
+    password = Text(r"^[^\x00]{1,4096}\Z", write_only=True)
 
 
-class RefreshSerializer(StrictSerializer, TokenRefreshSerializer):
+class RefreshSerializer(StrictSerializer):
     """A refresh token."""
 
-    refresh = Text(r"^[\x21-\x7e]{1,4096}\Z")
+    refresh = Text(r"^[\x21-\x7e]{1,4096}\Z", write_only=True)
 
 
 class TokensSerializer(serializers.Serializer[object]):
-    access = serializers.CharField(help_text="For `Authorization: Bearer`, good for an hour.")
-    refresh = serializers.CharField(help_text="For new access tokens, good for a day.")
+    access = serializers.CharField(help_text="For `Authorization: Bearer`, good for 15 minutes.")
+    refresh = serializers.CharField(help_text="For the next two tokens, good for one use within a day.")
 
 
-class AccessSerializer(serializers.Serializer[object]):
-    access = serializers.CharField()
+class RevokedSerializer(serializers.Serializer[object]):
+    """Nothing."""
 
 
-class SignIn(TokenObtainPairView):
+class _Open(APIView):
+    """Open to everybody: what is sent is the credential."""
+
+    authentication_classes: Any = ()
+    permission_classes: Any = ()
+
+    def get_authenticate_header(self, request: Request) -> str:
+        """A refusal is a 401, although nobody had to be signed in."""
+        return 'Bearer realm="api"'
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **options: Any) -> Any:
+        """Nothing of it is for a cache."""
+        answer = super().finalize_response(request, response, *args, **options)
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    @staticmethod
+    def valid(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]:
+        """
+        Raises:
+            ValidationError: the body is not what the serializer takes.
+        """
+        body = serializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return dict(body.validated_data)
+
+
+class SignIn(_Open):
     """Access tokens."""
 
-    serializer_class = SignInSerializer
-
     @extend_schema(request=SignInSerializer, responses=TokensSerializer)
-    def post(self, request: Request, *args: Any, **options: Any) -> Response:
+    def post(self, request: Request) -> Response:
         """Tokens for a name and its password."""
-        return _unstored(super().post(request, *args, **options))
+        user = authenticate(request._request, **self.valid(SignInSerializer, request))
+        if user is None:
+            raise AuthenticationFailed(_REFUSED)
+        try:
+            return _answer(tokens.start(user))
+        except AccountEnded as error:
+            raise AuthenticationFailed(_REFUSED) from error
 
 
-class Refresh(TokenRefreshView):
-    """A further access token."""
+class Refresh(_Open):
+    """Further tokens."""
 
-    serializer_class = RefreshSerializer
+    @extend_schema(request=RefreshSerializer, responses=TokensSerializer)
+    def post(self, request: Request) -> Response:
+        """The next tokens for a refresh token, which is used up by it."""
+        try:
+            return _answer(tokens.renew(self.valid(RefreshSerializer, request)["refresh"]))
+        except CredentialRefused as error:
+            raise AuthenticationFailed(error.detail) from error
 
-    @extend_schema(request=RefreshSerializer, responses=AccessSerializer)
-    def post(self, request: Request, *args: Any, **options: Any) -> Response:
-        """An access token for a refresh token."""
-        return _unstored(super().post(request, *args, **options))
+
+class Revoke(_Open):
+    """The end of a sign-in."""
+
+    @extend_schema(request=RefreshSerializer, responses=RevokedSerializer)
+    def post(self, request: Request) -> Response:
+        """End a refresh token, with all that descend from the same sign-in. The answer is the same for every token."""
+        tokens.end(self.valid(RefreshSerializer, request)["refresh"])
+        return Response({})
 
 
-def _unstored(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-store"
-    return response
+def _answer(found: tokens.Tokens) -> Response:
+    return Response({"access": found.access, "refresh": found.refresh})

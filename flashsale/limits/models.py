@@ -20,6 +20,7 @@ API_ENDPOINTS = (
     "order-pay",
     "order-cancel",
     "auth-token-refresh",
+    "auth-token-revoke",
     "webhook",
     "schema",
     "docs",
@@ -42,6 +43,7 @@ class LimitRule(models.Model):
         ADDRESS = "address", "each client address"
         CUSTOMER = "customer", "each customer"
         ITEM = "item", "each item"
+        ACCOUNT = "account", "each account name, at the sign-in"
 
     class Algorithm(models.TextChoices):
         TOKEN_BUCKET = "token_bucket", "token bucket"

@@ -12,13 +12,15 @@ from flashsale.ratelimit.sliding_counter import SlidingCounter
 from flashsale.ratelimit.sliding_log import SlidingLog
 from flashsale.ratelimit.token_bucket import TokenBucket
 
-KeyKind = Literal["all", "address", "customer", "item"]
+KeyKind = Literal["all", "address", "customer", "item", "account"]
 OnLimit = Literal["reject", "queue", "log"]
 OnFailure = Literal["open", "closed", "share"]
 
 _LONGEST_BLOCK_MS = 2_000  # a request that waits holds a thread
 _LONGEST_KEY = 100
-_WITHOUT_CUSTOMER = frozenset({"auth-token", "auth-token-refresh", "sales", "sale", "webhook", "schema", "docs"})
+_WITHOUT_CUSTOMER = frozenset(
+    {"auth-token", "auth-token-refresh", "auth-token-revoke", "sales", "sale", "webhook", "schema", "docs"}
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Rule:
     Args:
         name: unique; part of the limit's keys.
         applies_to: ``api``, ``api:<endpoint>``, ``admission``, ``gateway``, ``produce:<queue>`` or ``consume:<queue>``.
-        key: what is counted apart: everybody together, or each address, customer or item.
+        key: what is counted apart: everybody together, or each address, customer or item, or each account name at the
+            sign-in, whether there is such an account or not.
         algorithm: ``token_bucket``, ``leaky_bucket``, ``sliding_log`` or ``sliding_counter``.
         rate: units per ``window_ms``.
         burst: of a token bucket.
@@ -103,6 +106,8 @@ class Rule:
             raise ConfigurationError(f"{endpoint} is open to everybody, there is no customer to count")
         if self.key == "item" and endpoint not in ("", "purchase-tokens"):
             raise ConfigurationError("only the requests for purchase tokens name an item in their address")
+        if self.key == "account" and endpoint != "auth-token":
+            raise ConfigurationError("only a sign-in names an account")
 
     def _require_admission(self, _part: str) -> None:
         if self.algorithm != "token_bucket" or self.key != "item" or self.warm_up_ms:

@@ -2,13 +2,16 @@
 
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
+from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from flashsale.core.errors import RateLimited
+from flashsale.ratelimit.account_name import account_key
 from flashsale.ratelimit.client_address import address_of
 from flashsale.ratelimit.headers import headers
 from flashsale.ratelimit.in_process import limiter, rules_at
@@ -58,7 +61,18 @@ class RuleThrottle(BaseThrottle):
             return "all"
         if rule.key == "address":
             return address_of(request.META)
+        if rule.key == "account":
+            return account_key(_name_sent(request))
         if rule.key == "customer":
             return str(request.user.pk) if request.user and request.user.is_authenticated else None
         names = view.kwargs
         return f"{names['slug']}/{names['sku']}" if "sku" in names else None
+
+
+def _name_sent(request: Request) -> object:
+    """The name of a sign-in, None where there is none; what is wrong with the body is for the view to say."""
+    try:
+        body = request.data
+    except APIException:
+        return None
+    return body.get("username") if isinstance(body, Mapping) else None

@@ -26,6 +26,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "flashsale.accounts",
     "flashsale.storefront",
     "flashsale.limits",
     "inventory",
@@ -77,6 +78,18 @@ STATIC_ROOT = env.text("STATIC_ROOT", str(env.VAR_DIR / "static"))
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/"
+
+# The cookie itself says who somebody is, signed: no request of a customer waits for PostgreSQL to look that up.
+SESSION_ENGINE = "flashsale.accounts.sessions"
+SESSION_COOKIE_AGE = 7 * 24 * 3600  # seconds; revocations are kept as long
+# A password check takes about half a second of a core. Of a process's threads, so many at most are busy with sign-ins:
+# those that check, and those that wait for their turn; whoever comes beyond is refused at once.
+AUTHENTICATION_BACKENDS = ["flashsale.accounts.backend.OneAccountPerName"]
+SIGN_IN_HASHERS = env.integer("SIGN_IN_HASHERS", 1)
+SIGN_IN_WAITERS = env.integer("SIGN_IN_WAITERS", 1)
+SIGN_IN_WAIT_S = 0.5
+# Messages have a cookie of their own: in the session's, a hundred of them would exceed what browsers keep.
+MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 
 # How long to wait for PostgreSQL to say something, in seconds; see flashsale.core.database.patience. A task waits longer than
 # the server lets a statement run, a customer as long as a person likes to wait.

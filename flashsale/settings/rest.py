@@ -1,4 +1,4 @@
-"""The API: JWT checked without a query, one JSON shape for errors, OpenAPI."""
+"""The API: credentials checked without a query, one JSON shape for errors, OpenAPI."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,8 +12,8 @@ def rest_settings(signing_key: str) -> dict[str, Any]:
     return {
         "REST_FRAMEWORK": {
             "DEFAULT_AUTHENTICATION_CLASSES": [
-                "rest_framework_simplejwt.authentication.JWTStatelessUserAuthentication",
-                "rest_framework.authentication.SessionAuthentication",
+                "flashsale.edge.authentication.AccessTokens",
+                "flashsale.edge.authentication.SignedSessions",
             ],
             "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
             "DEFAULT_THROTTLE_CLASSES": ["flashsale.ratelimit.throttles.RuleThrottle"],
@@ -26,7 +26,7 @@ def rest_settings(signing_key: str) -> dict[str, Any]:
         "SIMPLE_JWT": {
             "SIGNING_KEY": signing_key,
             "ALGORITHM": "HS256",
-            "ACCESS_TOKEN_LIFETIME": timedelta(hours=1),
+            "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
             "REFRESH_TOKEN_LIFETIME": timedelta(days=1),
             "UPDATE_LAST_LOGIN": False,
         },

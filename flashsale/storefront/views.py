@@ -2,15 +2,18 @@
 
 from typing import Any
 
-from django.contrib.auth.mixins import LoginRequiredMixin
-from django.contrib.auth.views import LoginView
-from django.http import HttpRequest
+from django.conf import settings
+from django.contrib.auth.views import LoginView, redirect_to_login
+from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.cache import never_cache
-from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.csrf import csrf_protect, ensure_csrf_cookie
 from django.views.generic import TemplateView
+from django.views.generic.base import ContextMixin
+
+from flashsale.accounts.visitor import visitor_of
 
 # Scripts and styles are files of ours, so text that slipped into a page as HTML still could not run.
 _CONTENT_SECURITY_POLICY = (
@@ -19,17 +22,35 @@ _CONTENT_SECURITY_POLICY = (
 
 
 @method_decorator([never_cache, ensure_csrf_cookie], name="dispatch")
-class _Page(View):
-    """Carries the CSRF cookie that the scripts send back, and the header that forbids inline code."""
+class _Page(ContextMixin, View):
+    """Carries the CSRF cookie that the scripts send back, and the header that forbids inline code. Asks no database."""
+
+    for_customers = False
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if self.for_customers and visitor_of(request) is None:
+            return redirect_to_login(request.get_full_path())
         response = super().dispatch(request, *args, **kwargs)
         response["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
         return response
 
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**kwargs) | {"visitor": visitor_of(self.request)}
+
 
 class Login(_Page, LoginView):
     template_name = "storefront/login.html"
+
+
+@method_decorator([never_cache, csrf_protect], name="dispatch")
+class Logout(View):
+    """Ends the session, whether PostgreSQL answers or not."""
+
+    http_method_names = ["post", "options"]
+
+    def post(self, request: HttpRequest) -> HttpResponseRedirect:
+        request.session.flush()
+        return HttpResponseRedirect(settings.LOGOUT_REDIRECT_URL)
 
 
 class Sales(_Page, TemplateView):
@@ -40,9 +61,11 @@ class SalePage(_Page, TemplateView):
     template_name = "storefront/sale.html"
 
 
-class Orders(LoginRequiredMixin, _Page, TemplateView):
+class Orders(_Page, TemplateView):
     template_name = "storefront/orders.html"
+    for_customers = True
 
 
-class OrderPage(LoginRequiredMixin, _Page, TemplateView):
+class OrderPage(_Page, TemplateView):
     template_name = "storefront/order.html"
+    for_customers = True

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 WINDOW_S = 4.0
 _ITEMS = (("lamp", 40, 1, "19.90"), ("chair", 60, 2, "49.00"), ("mug", 90, 4, "7.35"))
+_TOKENS_LAST = timedelta(hours=3)  # longer than any run
 _GONE = 25  # one in so many
 _SPARE = ("pin", 5_000, 4, "1.15")  # never sold out, so that there is something to buy at the end
 
@@ -71,9 +72,13 @@ def open_sale(slug: str, *, seconds: float, customers: int, scale: float = 1.0) 
 def _gone(prefix: str, count: int) -> list[Customer]:
     from django.contrib.auth import get_user_model
 
+    from flashsale.accounts import tokens
+
     gone = _customers(prefix, count)
     get_user_model().objects.filter(pk__in=[customer.id for customer in gone]).delete()
-    return gone
+    # Issued after the deletion, as far as anybody can tell: the shop goes on taking them for good.
+    later_us = tokens.database_now_us() + int(_TOKENS_LAST / timedelta(microseconds=1))
+    return [Customer(each.id, str(tokens.access_token(each.id, later_us, lifetime=_TOKENS_LAST))) for each in gone]
 
 
 def _customers(prefix: str, count: int) -> list[Customer]:
@@ -81,6 +86,6 @@ def _customers(prefix: str, count: int) -> list[Customer]:
 
     from flashsale.edge import customers
 
-    tokens = dict(customers.issue(prefix, count))
+    tokens = dict(customers.issue(prefix, count, lifetime=_TOKENS_LAST))
     rows = get_user_model().objects.filter(username__in=tokens).values_list("pk", "username")
     return [Customer(pk, tokens[name]) for pk, name in sorted(rows)]

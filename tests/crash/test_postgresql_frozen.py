@@ -20,6 +20,7 @@ from tests.crash.crowd import call
 from tests.crash.scene import open_sale
 from tests.crash.settled import assert_all_paid
 from tests.crash.test_postgresql_away import buy
+from tests.e2e.browser import Browser
 
 pytestmark = pytest.mark.django_db(transaction=True)
 _BOUND_S = 4.0  # the patience of a request and a second for a busy machine
@@ -132,3 +133,37 @@ def test_nobody_gets_more_patience_than_he_has(heard):
     with patience(0.2), patience(5), connection.cursor() as cursor, pytest.raises(OperationalError):
         cursor.execute("SELECT pg_sleep(2)")
     connection.close()
+
+
+def test_a_browsers_customers_order_and_see_their_pages_while_postgresql_stands_still(live_url, stack, django_user_model):
+    sale = open_sale("frozen-browser", customers=1, units=5)
+    django_user_model.objects.create_user("ada", password="enigma-1815")
+    browser = Browser(live_url).sign_in("ada", "enigma-1815")
+    path = f"sales/{sale.slug}/items/thing/purchase-tokens/"
+    assert browser.send("POST", path, {})[0] == 201
+
+    with frozen(stack):
+        began = time.monotonic()
+        status, issued, _ = browser.send("POST", path, {})
+        body = {"token": issued["token"], "sku": "thing", "quantity": 1, "source": "shop", "seq": "1"}
+        accepted = browser.send("POST", "orders/", body)
+        pages = [browser.send("GET", page) for page in ("/", f"/sales/{sale.slug}/", "/orders/")]
+        took = time.monotonic() - began
+
+    assert (status, accepted[0], [page[0] for page in pages]) == (201, 202, [200] * 3)
+    assert all("Sign out ada" in page[1] for page in pages)
+    assert took < 2.0
+
+
+def test_a_sign_out_is_never_refused_and_holds(live_url, stack, django_user_model):
+    django_user_model.objects.create_user("ada", password="enigma-1815")
+    browser = Browser(live_url).sign_in("ada", "enigma-1815")
+    copy = {"Cookie": f"sessionid={browser.cookie('sessionid')}"}
+
+    with frozen(stack):
+        status, _, headers = browser.send("POST", "/logout/", form={})
+        assert (status, headers["Location"], browser.cookie("sessionid")) == (302, "/", None)
+        refused = lambda: Browser(live_url).send("POST", "orders/", {}, headers=copy)[0] == 401  # noqa: E731
+        eventually(refused, within=5)
+    known = {"username": "ada", "password": "enigma-1815"}
+    eventually(lambda: Browser(live_url).send("POST", "auth/token/", known)[0] == 200, what="PostgreSQL is asked again")

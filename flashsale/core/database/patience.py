@@ -25,6 +25,7 @@ class NoAnswer(psycopg2.OperationalError):
 
 class _Patience(threading.local):
     seconds: float | None = None
+    is_quiet = False
 
 
 _patience = _Patience()
@@ -43,6 +44,17 @@ def patience(seconds: float) -> Iterator[None]:
         _patience.seconds = before
 
 
+@contextmanager
+def quiet_patience(seconds: float) -> Iterator[None]:
+    """Like :func:`patience`, for work beside the requests: that it has waited in vain keeps no request from asking."""
+    _patience.is_quiet = True
+    try:
+        with patience(seconds):
+            yield
+    finally:
+        _patience.is_quiet = False
+
+
 def _current() -> float:
     return settings.DATABASE_PATIENCE_S if _patience.seconds is None else _patience.seconds
 
@@ -59,5 +71,6 @@ def wait(connection: Any) -> None:
         poller = select.poll()
         poller.register(connection.fileno(), events)
         if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            silence.failed()
+            if not _patience.is_quiet:
+                silence.failed()
             raise NoAnswer(f"no answer from PostgreSQL within {_current():g} s")

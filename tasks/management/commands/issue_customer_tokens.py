@@ -1,5 +1,6 @@
 import re
 from argparse import ArgumentParser
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -9,6 +10,8 @@ from flashsale.edge import customers
 PREFIX = re.compile(r"[\w@+.-]{0,100}")  # what a user name may hold, with room for the number
 MOST = 10_000_000
 
+_LONGEST_MINUTES = 24 * 60
+
 
 class Command(BaseCommand):
     help = "N customers and a JWT for each, one a line: username<TAB>jwt."
@@ -16,11 +19,15 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--count", type=int, required=True)
         parser.add_argument("--prefix", default="buyer-")
+        parser.add_argument("--minutes", type=int, default=15, help="how long the tokens are good for, up to a day")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not 1 <= options["count"] <= MOST:
             raise CommandError(f"--count is 1 to {MOST}, not {options['count']}: it must be at least 1")
         if not PREFIX.fullmatch(options["prefix"]):
             raise CommandError("--prefix is up to 100 letters, digits and _ @ + . -")
-        for name, token in customers.issue(options["prefix"], options["count"]):
+        if not 1 <= options["minutes"] <= _LONGEST_MINUTES:
+            raise CommandError(f"--minutes is 1 to {_LONGEST_MINUTES}")
+        lifetime = timedelta(minutes=options["minutes"])
+        for name, token in customers.issue(options["prefix"], options["count"], lifetime=lifetime):
             self.stdout.write(f"{name}\t{token}")

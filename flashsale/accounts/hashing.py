@@ -1,0 +1,47 @@
+"""How many passwords this process checks at once. A check takes about half a second of a core, whatever the answer."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+
+from flashsale.accounts.errors import SignInBusy
+
+_RETRY_AFTER_S = 2
+
+
+class Seats:
+    """A few may work, a few may wait for a moment, everybody else is refused at once. Thread-safe."""
+
+    def __init__(self, working: int, waiting: int, wait_s: float) -> None:
+        """
+        Args:
+            working: how many at once.
+            waiting: how many may wait for their turn.
+            wait_s: for how long, in seconds.
+        """
+        self._work = threading.BoundedSemaphore(working)
+        self._room = threading.BoundedSemaphore(working + waiting)
+        self._wait_s = wait_s
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """
+        Raises:
+            SignInBusy: no seat became free in time; no password was looked at.
+        """
+        if not self._room.acquire(blocking=False):
+            raise SignInBusy(retry_after=_RETRY_AFTER_S)
+        try:
+            if not self._work.acquire(timeout=self._wait_s):
+                raise SignInBusy(retry_after=_RETRY_AFTER_S)
+            try:
+                yield
+            finally:
+                self._work.release()
+        finally:
+            self._room.release()
+
+
+seats = Seats(settings.SIGN_IN_HASHERS, settings.SIGN_IN_WAITERS, settings.SIGN_IN_WAIT_S)

@@ -1,0 +1,39 @@
+"""Ends credentials: the row in PostgreSQL is the fact, Redis is told of it."""
+
+import logging
+
+import redis
+from django.db import Error, transaction
+
+from flashsale.accounts import publish
+from flashsale.accounts.models import Revocation
+
+logger = logging.getLogger(__name__)
+
+
+def session(name: str) -> None:
+    """End one browser session or family of tokens. May run twice.
+
+    With PostgreSQL away Redis alone is told: a sign-out is never refused.
+    """
+    try:
+        with transaction.atomic():
+            Revocation.objects.create(session=name)
+            transaction.on_commit(publish.publish, robust=True)
+    except Error as error:
+        logger.warning("session revoked in Redis only", extra={"event": "revocation_not_stored", "error": repr(error)})
+        _tell_redis(Revocation(session=name))
+
+
+def everything_of(user_id: int) -> None:
+    """End all that was issued to a user so far: "sign out everywhere". May run twice."""
+    with transaction.atomic():
+        Revocation.objects.create(user_id=user_id)
+        transaction.on_commit(publish.publish, robust=True)
+
+
+def _tell_redis(revocation: Revocation) -> None:
+    try:
+        publish.append([revocation])
+    except redis.RedisError as error:
+        logger.error("session not revoked", extra={"event": "session_not_revoked", "error": repr(error)})

@@ -1,0 +1,46 @@
+"""Who sends a request: told by an access token or a signed session, both checked without a query."""
+
+from typing import Any, cast
+
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.request import Request
+from rest_framework_simplejwt.authentication import JWTStatelessUserAuthentication
+from rest_framework_simplejwt.exceptions import InvalidToken
+from rest_framework_simplejwt.models import TokenUser
+from rest_framework_simplejwt.tokens import Token
+
+from flashsale.accounts import tokens
+from flashsale.accounts.denials import denials
+from flashsale.accounts.visitor import visitor_of
+
+
+class AccessTokens(JWTStatelessUserAuthentication):
+    """``Authorization: Bearer``: an access token that has not been revoked."""
+
+    def get_user(self, validated_token: Token) -> Any:
+        """
+        Raises:
+            InvalidToken: it names nobody, or was revoked.
+        """
+        user = super().get_user(validated_token)
+        number = str(user.pk)
+        if not number.isdecimal():
+            raise InvalidToken("Token contained no recognizable user identification")
+        if denials().refuses(int(number), tokens.issued_us(validated_token), str(validated_token.get(tokens.FAMILY, ""))):
+            raise InvalidToken("This sign-in has ended; please sign in again.")
+        return user
+
+
+class SignedSessions(SessionAuthentication):
+    """A browser's session, with the CSRF token that its writing requests need."""
+
+    def authenticate(self, request: Request) -> tuple[Any, None] | None:
+        """
+        Raises:
+            PermissionDenied: the CSRF token is missing or wrong.
+        """
+        visitor = visitor_of(request._request)
+        if visitor is None:
+            return None
+        self.enforce_csrf(request)
+        return TokenUser(cast(Token, {"user_id": visitor.id, "username": visitor.name})), None
