@@ -85,8 +85,8 @@ SESSION_COOKIE_AGE = 7 * 24 * 3600  # seconds; revocations are kept as long
 # A password check takes about half a second of a core. Of a process's threads, so many at most are busy with sign-ins:
 # those that check, and those that wait for their turn; whoever comes beyond is refused at once.
 AUTHENTICATION_BACKENDS = ["flashsale.accounts.backend.OneAccountPerName"]
-SIGN_IN_HASHERS = env.integer("SIGN_IN_HASHERS", 1)
-SIGN_IN_WAITERS = env.integer("SIGN_IN_WAITERS", 1)
+SIGN_IN_HASHERS = env.integer("SIGN_IN_HASHERS", 1, low=1, high=64)
+SIGN_IN_WAITERS = env.integer("SIGN_IN_WAITERS", 1, low=0, high=1000)
 SIGN_IN_WAIT_S = 0.5
 # Messages have a cookie of their own: in the session's, a hundred of them would exceed what browsers keep.
 MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
