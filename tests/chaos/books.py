@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection, models, transaction
 from django.db.models import Exists, OuterRef
 
-from inventory.models import SaleItem, StockMovement
+from inventory.models import SaleItem, StockMovement, Terms
 from orders.models import GateEffect, Intake, Order, OrderEvent
 from payments.models import Payment, Refund, SandboxCharge, SandboxRefund
 from tasks.audit import audit
@@ -62,6 +62,8 @@ def collect(
 def _read_stock(books: Books, items: list[int]) -> None:
     columns = ("pk", "product__sku", "price", "currency", "per_customer", "allocated", "available", "reserved", "sold")
     books.items = [rows.Item(*row) for row in SaleItem.objects.filter(pk__in=items).order_by("pk").values_list(*columns)]
+    terms = Terms.objects.filter(item__in=items).values_list("item_id", "version", "price", "currency", "per_customer")
+    books.terms = {(item, version): rows.Terms(*values) for item, version, *values in terms}
     lines = StockMovement.objects.filter(item__in=items).order_by("pk")
     books.movements = [
         rows.Movement(item, kind, units, order and str(order))
@@ -99,6 +101,8 @@ def _order(row: Order) -> rows.Order:
         status=row.status,
         reason=row.reason,
         expires_at=row.expires_at.timestamp(),
+        terms=row.terms_version,
+        limit=row.limit_version,
     )
 
 

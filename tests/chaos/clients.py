@@ -163,6 +163,8 @@ class _Buyer:
             "source": "chaos",
             "seq": self._seq,
         }
+        if self._chance.random() < 0.5:
+            body["unit_price"] = self._crowd.stage.prices[self._sku]
         method = self._chance.choices(_METHODS, _WEIGHTS)[0]
         return body | ({"payment_method": method} if method else {})
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from orders.states import TRANSITIONS
 from tasks.intake import OrderRequest
 from tests.chaos.history import History, Operation
-from tests.chaos.rows import Books, Charge, Event, Gate, Intake, Item, Loss, Order, Payment, Refund
+from tests.chaos.rows import Books, Charge, Event, Gate, Intake, Item, Loss, Order, Payment, Refund, Terms
 
 T = TypeVar("T")
 END_STATES = frozenset({"paid", "cancelled", "rejected", "refunded"})
@@ -29,8 +29,9 @@ def reachable(state: str) -> frozenset[str]:
 
 def digest_of(request: dict[str, object]) -> str | None:
     """The digest of a client's body, None for one that is no order."""
+    price = request.get("unit_price")
     try:
-        return OrderRequest(**request).digest()
+        return OrderRequest(**request | ({"unit_price": Decimal(str(price))} if price else {})).digest()
     except TypeError:
         return None
 
@@ -59,6 +60,11 @@ class Evidence:
     def items(self) -> dict[int, Item]:
         """By id."""
         return {item.id: item for item in self.books.items}
+
+    def terms(self, item_id: int, version: int | None) -> Terms:
+        """Of this version; the present ones where it is not known."""
+        item = self.items[item_id]
+        return self.books.terms.get((item_id, version or 0), Terms(item.price, item.currency, item.per_customer))
 
     @cached_property
     def gates(self) -> dict[int, Gate]:

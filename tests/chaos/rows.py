@@ -22,6 +22,15 @@ class Item:
     sold: int
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an item costs and how many one customer may have, under one version."""
+
+    price: Decimal
+    currency: str
+    per_customer: int
+
+
 @dataclass(slots=True)
 class Movement:
     """A line of the ledger; ``order`` None for what staff did."""
@@ -34,7 +43,7 @@ class Movement:
 
 @dataclass(slots=True)
 class Order:
-    """An order's row."""
+    """An order's row; ``terms`` and ``limit``: the versions that its price and its limit per customer are of."""
 
     id: str
     item: int
@@ -50,6 +59,8 @@ class Order:
     status: str
     reason: str
     expires_at: float
+    terms: int | None = None
+    limit: int | None = None
 
     @property
     def total(self) -> Decimal:
@@ -187,7 +198,7 @@ class Loss:
 
 @dataclass(slots=True)
 class Books:
-    """Everything, at one quiet moment.
+    """Everything, at one quiet moment. ``terms``: by item and version.
 
     What only the run knows: ``healed_at``, when its last fault ended; ``settled_at``, when it saw the last order end;
     ``losses``, the gate's disks that it took; ``gone``, the customers whose account it
@@ -216,3 +227,4 @@ class Books:
     gone: frozenset[int] = frozenset()
     losses: list[Loss] = field(default_factory=list)
     poison: frozenset[str] = frozenset()
+    terms: dict[tuple[int, int], Terms] = field(default_factory=dict)

@@ -21,7 +21,7 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """``per_customer``: sku -> units a customer may have; ``spare``: an sku with plenty.
+    """``per_customer``: sku -> units a customer may have; ``spare``: an sku with plenty; ``prices``: by sku.
 
     ``gone``: customers whose account was deleted while their access token is still good; the gate admits their orders and the
     ledger cannot take them.
@@ -32,6 +32,7 @@ class Stage:
     spare: str
     customers: list[Customer]
     gone: list[Customer]
+    prices: dict[str, str]
 
 
 def open_sale(slug: str, *, seconds: float, customers: int, scale: float = 1.0) -> Stage:
@@ -66,6 +67,7 @@ def open_sale(slug: str, *, seconds: float, customers: int, scale: float = 1.0) 
         f"{slug}-{_SPARE[0]}",
         _customers(f"{slug}-", customers),
         _gone(f"{slug}-gone-", max(2, customers // _GONE)),
+        {f"{slug}-{sku}": price for sku, _, _, price in (*_ITEMS, _SPARE)},
     )
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.chaos.checker import PROMISES, check
-from tests.chaos.rows import Loss, Order
+from tests.chaos.rows import Loss, Order, Terms
 from tests.chaos.story import ENDINGS, Story
 from tests.chaos.tale import Tale
 from tests.chaos.wrongs import WRONGS
@@ -39,6 +39,19 @@ def test_a_gate_that_lost_its_disk_does_not_learn_from_what_the_ledger_repeats()
     verdict = check(tale.history, tale.books)
 
     assert verdict.outcome == "passed", verdict.summary()
+
+
+def test_orders_under_terms_that_have_changed_since_pass():
+    tale = Tale()
+    old = Terms(tale.item.price, tale.item.currency, tale.item.per_customer)
+    tale.books.terms = {(tale.item.id, 1): old, (tale.item.id, 2): Terms(old.price + 1, old.currency, 1)}
+    for order in tale.books.orders:
+        order.terms = order.limit = 1
+    tale.item.price, tale.item.per_customer = old.price + 1, 1
+
+    verdict = check(tale.history, tale.books)
+
+    assert (verdict.outcome, verdict.broken) == ("passed", frozenset()), verdict.summary()
 
 
 def test_the_summary_names_promise_and_order():

@@ -40,11 +40,11 @@ def late_money_is_refunded(evidence: Evidence) -> Iterator[str]:
 
 
 def every_cent_is_right(evidence: Evidence) -> Iterator[str]:
-    """The price is the item's, and payment, charge and refund are the order's total, in its currency."""
+    """The price is that of the order's terms, and payment, charge and refund are the order's total, in its currency."""
     for order in evidence.books.orders:
-        item = evidence.items[order.item]
-        if (order.price, order.currency) != (item.price, item.currency):
-            yield f"order {order.id}: {order.price} {order.currency} a unit, the item costs {item.price} {item.currency}"
+        terms = evidence.terms(order.item, order.terms)
+        if (order.price, order.currency) != (terms.price, terms.currency):
+            yield f"order {order.id}: {order.price} {order.currency} a unit, the item cost {terms.price} {terms.currency}"
         expected = order.total, order.currency
         for what, amount, currency in _amounts(evidence, order):
             if (amount, currency) != expected:

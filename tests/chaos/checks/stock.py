@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from tests.chaos.evidence import BOUGHT, HOLDING, POISONED, Evidence
 from tests.chaos.rows import Gate, Item, Movement
@@ -12,42 +13,57 @@ def nothing_is_oversold(evidence: Evidence) -> Iterator[str]:
     for item in evidence.books.items:
         if min(item.available, item.reserved, item.sold) < 0 or item.sold > item.allocated:
             yield f"item {item.id}: allocated {item.allocated}, available {item.available}, sold {item.sold}"
-    for (item_id, _), (at, units) in _peaks(evidence, "reserved", by_customer=False).items():
+    for (item_id, _), steps in _steps(evidence, "reserved", by_customer=False).items():
+        at, units = _peak(steps)
         if units > _most_allocated(evidence, item_id):
             yield f"item {item_id}: {units} units promised at {at:.3f}, {_most_allocated(evidence, item_id)} allocated"
 
 
 def nobody_is_over_the_limit(evidence: Evidence) -> Iterator[str]:
-    """At no moment does a customer hold or own more units of an item than one customer may.
+    """At no moment does a customer order more units of an item, with those they have, than one customer may at that moment.
 
     A gate that lost its disk has forgotten what they had; then the ledger rejects what is too much.
     """
-    for (item_id, customer), (at, units) in _peaks(evidence, "queued", by_customer=True).items():
-        limit = evidence.items[item_id].per_customer
-        if units > limit:
-            yield f"customer {customer} had {units} units of item {item_id} at {at:.3f}, allowed {limit}"
+    for (item_id, customer), steps in _steps(evidence, "queued", by_customer=True).items():
+        units = 0
+        for step in sorted(steps):
+            units += step.units
+            if step.units > 0 and units > step.limit:
+                yield f"customer {customer} had {units} units of item {item_id} at {step.at:.3f}, allowed {step.limit}"
+                break
 
 
-def _peaks(evidence: Evidence, first: str, *, by_customer: bool) -> dict[tuple[int, int], tuple[float, int]]:
-    """(item, customer or 0) -> when most units were held or bought from state ``first`` on, and how many."""
-    steps: dict[tuple[int, int], list[tuple[float, int]]] = defaultdict(list)
+class _Step(NamedTuple):
+    """Units that are promised at a moment, or given back; sorted, what is given back at the same moment goes first."""
+
+    at: float
+    units: int
+    limit: int
+
+
+def _steps(evidence: Evidence, first: str, *, by_customer: bool) -> dict[tuple[int, int], list[_Step]]:
+    """(item, customer or 0) -> what was held or bought from state ``first`` on."""
+    steps: dict[tuple[int, int], list[_Step]] = defaultdict(list)
     for order in evidence.books.orders:
         if evidence.books.losses and order.status == "rejected":
             continue
         key = order.item, order.customer if by_customer else 0
+        limit = evidence.terms(order.item, order.limit).per_customer
         for event in evidence.events.get(order.id, []):
             if event.status == first:
-                steps[key].append((event.at, order.units))
+                steps[key].append(_Step(event.at, order.units, limit))
             elif event.status in ("cancelled", "rejected") and (first == "queued" or event.status == "cancelled"):
-                steps[key].append((event.at, -order.units))
-    peaks = {}
-    for key, changes in steps.items():
-        held, most = 0, (0.0, 0)
-        for at, units in sorted(changes):  # of one moment, what is given back goes first
-            held += units
-            most = max(most, (at, held), key=lambda peak: peak[1])
-        peaks[key] = most
-    return peaks
+                steps[key].append(_Step(event.at, -order.units, limit))
+    return steps
+
+
+def _peak(steps: list[_Step]) -> tuple[float, int]:
+    """When most units were promised, and how many."""
+    units, most = 0, (0.0, 0)
+    for step in sorted(steps):
+        units += step.units
+        most = max(most, (step.at, units), key=lambda peak: peak[1])
+    return most
 
 
 def _most_allocated(evidence: Evidence, item: int) -> int:

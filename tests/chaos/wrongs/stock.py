@@ -1,5 +1,6 @@
 """Units that are sold twice, vanish, or go to the wrong hands."""
 
+from tests.chaos.rows import Terms
 from tests.chaos.tale import Tale
 from tests.chaos.wrongs.register import breaks
 
@@ -33,6 +34,13 @@ def a_customer_holds_too_much_for_a_moment(tale: Tale) -> None:
     second = tale.buy(30, "paid", 2, watched=False)
     tale.event(second, "queued").at = tale.event(first, "pending_payment").at
     tale.close()
+
+
+@breaks("nobody_is_over_the_limit")
+def a_customer_orders_more_than_the_limit_of_that_order(tale: Tale) -> None:
+    tale.books.terms[tale.item.id, 2] = Terms(tale.item.price, tale.item.currency, 1)
+    order = next(order for order in tale.books.orders if order.units == 2 and order.status == "paid")
+    order.limit = 2
 
 
 @breaks("ledger_adds_up")
