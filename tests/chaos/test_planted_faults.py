@@ -17,7 +17,7 @@ from inventory.admission import gate, keys
 from inventory.admission.codes import EffectCode
 from inventory.admission.gate import admission, decided
 from inventory.models import SaleItem
-from orders import transitions
+from orders import terms, transitions
 from orders.services import outbox, payment
 from orders.states import OrderStatus
 from payments import services as payments
@@ -183,6 +183,11 @@ def paid_order_cancelled(monkeypatch, sale):
     return without_constraints("inventory_saleitem", "item_reserved_not_negative", "inventory_saleitem_reserved_check")
 
 
+def price_written_into_the_gate_and_not_looked_at(monkeypatch, sale):
+    gate_client().hset(keys.meta(sale.item.pk), "price", "0.01")
+    monkeypatch.setattr(terms, "judge_prices", lambda *_: terms.Judged())
+
+
 PLANTED = [
     (unique_index_skipped, "one_order_per_source_and_seq"),
     (receipt_and_token_forgotten, "same_request_same_answer"),
@@ -197,6 +202,7 @@ PLANTED = [
     (refund_dropped, "late_money_is_refunded"),
     (idempotency_key_forgotten, "provider_and_shop_agree"),
     (cent_lost, "every_cent_is_right"),
+    (price_written_into_the_gate_and_not_looked_at, "every_cent_is_right"),
     (settled_without_a_row, "movements_are_those_of_the_orders"),
     (update_without_its_guard, "nothing_is_oversold"),
     (limit_not_counted, "nobody_is_over_the_limit"),
