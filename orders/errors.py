@@ -21,3 +21,9 @@ class NotCancellable(Refused):
     """The order cannot be cancelled in its present state."""
 
     code = "not_cancellable"
+
+
+class TermsUnknown(Refused):
+    """The order was admitted under terms that the ledger does not know."""
+
+    code = "terms_unknown"

@@ -16,6 +16,7 @@ from inventory.admission import gate
 from inventory.admission.admitted import AdmittedOrder
 from inventory.errors import GateUnavailable
 from orders import services
+from orders.errors import TermsUnknown
 from tasks.models import DeadLetter
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,8 @@ def _deduct(letter: DeadLetter, actor: str) -> None:
     try:
         with transaction.atomic():
             if DeadLetter.objects.select_for_update().filter(pk=letter.pk, resolved_at=None).exists():
-                services.deduct(item, [order for _, order in entries])
+                if len(services.deduct(item, [order for _, order in entries])) < len(entries):
+                    raise TermsUnknown
                 close(letter, actor)
     except (IntegrityError, DataError, Refused) as error:
         raise CannotRunAgain(f"It fails again: {error}") from error

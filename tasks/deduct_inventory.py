@@ -2,22 +2,26 @@
 
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
 from django.db import DataError, IntegrityError
 
+from flashsale.core.clock import from_us, now
 from flashsale.core.errors import Refused
 from inventory.admission import gate
 from inventory.admission.admitted import AdmittedOrder
 from inventory.admission.gate import Entry
 from inventory.errors import GateUnavailable
 from orders import services
+from orders.errors import TermsUnknown
 from tasks import dead_letters, poison
 from tasks.retry import Step
 
 logger = logging.getLogger(__name__)
 _POISON = (IntegrityError, DataError, Refused)
+_TERMS_PATIENCE = timedelta(minutes=1)
 
 
 @shared_task(base=Step, name="tasks.deduct_inventory")
@@ -46,7 +50,18 @@ def _deduct(item: int, entries: Sequence[Entry]) -> list[Entry]:
             return _set_aside(item, entries[0], error)
         half = len(entries) // 2
         return _deduct(item, entries[:half]) + _deduct(item, entries[half:])
-    return [entry for entry in entries if entry[1].id in decided]  # the sweeps try the others again
+    _try_again([entry for entry in entries if entry[1].id not in decided], item)
+    return [entry for entry in entries if entry[1].id in decided]
+
+
+def _try_again(undecided: Sequence[Entry], item: int) -> None:
+    """Leave orders under terms that the ledger does not know to the sweeps, as long as the stream has them, for a minute; then
+    they wait for staff in the dead letters.
+    """
+    streamed = {order.id for order in gate.stream_orders(item)} if undecided else set()
+    for entry in undecided:
+        if entry[1].id not in streamed or now() - from_us(entry[1].at) > _TERMS_PATIENCE:
+            _set_aside(item, entry, TermsUnknown())
 
 
 def _set_aside(item: int, entry: Entry, error: Exception) -> list[Entry]:

@@ -13,8 +13,9 @@ from inventory.errors import LimitPerCustomer, PriceChanged
 from inventory.models import SaleItem, Terms
 from orders import services
 from orders.models import Intake, Order
-from tasks import deduct_inventory, gate_effects, gate_sync, intake
+from tasks import dead_letters, deduct_inventory, gate_effects, gate_sync, intake
 from tasks.audit import audit
+from tasks.models import DeadLetter
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -204,6 +205,31 @@ def test_terms_that_the_ledger_does_not_know_decide_nothing_and_keep_no_other_or
     entry["terms_version"] = known
     assert sorted(settle(item, batch)) == sorted([str(first), str(second)])
     assert set(Order.objects.values_list("status", flat=True)) == {"reserved"}
+
+
+@pytest.mark.parametrize("is_streamed", [True, False])
+def test_terms_that_stay_unknown_wait_for_staff_and_the_order_is_saved_when_they_come(item, customer, is_streamed):
+    order = asked(item, customer, gate.issue_token(item.pk, customer.pk).token).order_id
+    batch = claimed(item)
+    batch[0][1] |= {"terms_version": 2, "price": "199.00"}
+    if is_streamed:
+        batch[0][1]["at"] -= 61_000_000
+    else:
+        gate_client().delete(keys.admitted(item.pk))
+
+    assert settle(item, batch) == []
+
+    letter = DeadLetter.objects.get(resolved_at=None)
+    assert (letter.task, letter.error_code) == ("tasks.deduct_inventory", "terms_unknown")
+    assert gate.waiting([item.pk])[item.pk] == (0, 0)
+    assert len(gate.snapshot(item.pk).held) == 1
+    with pytest.raises(dead_letters.CannotRunAgain):
+        dead_letters.run_again(letter, "staff")
+    SaleItem.objects.filter(pk=item.pk).update(price=Decimal("199.00"))
+    dead_letters.run_again(letter, "staff")
+    settle(item, [])
+    row = Order.objects.get()
+    assert (row.pk, row.status, str(row.unit_price), row.terms_version) == (order, "reserved", "199.00", 2)
 
 
 def test_lines_and_gates_of_processes_that_number_no_terms_are_taken(item, customer):
