@@ -16,13 +16,17 @@ def drop_dead_connections(**_: Any) -> None:
 
 
 def can_reach_ledger() -> bool:
-    """Whether PostgreSQL answers now: one small statement, on a new connection where the old one has died."""
+    """Whether PostgreSQL takes what is written now: one small statement, on a new connection where the old one is no good."""
+    with patience(settings.DATABASE_CONNECT_S):
+        return _is_writable() or _is_writable()
+
+
+def _is_writable() -> bool:
+    """A connection that a restart cut, or one to a server that was read-only when it was made, is not kept."""
     try:
-        with patience(settings.DATABASE_CONNECT_S):
-            connection.ensure_connection()
-            if not connection.is_usable():  # a restart cut it
-                connection.close()
-                connection.ensure_connection()
+        if connection.is_writable():  # type: ignore[attr-defined]
+            return True
     except Error:
-        return False
-    return True
+        pass
+    connection.close()
+    return False

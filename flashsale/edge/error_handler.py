@@ -2,14 +2,17 @@
 
 import logging
 import math
+import sys
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.utils.html import escape
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from flashsale.core.database.sqlstate import sqlstate
 from flashsale.core.errors import FlashsaleError, Invalid, RateLimited, Unavailable
 from flashsale.ratelimit.headers import retry_after
 from flashsale.ratelimit.throttles import RuleThrottle
@@ -29,6 +32,7 @@ _STATUS = {
     "unavailable": 503,
 }
 _REFUSED = 409
+_PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Unavailable</title><h1>Unavailable</h1><p>{}</p></html>\n'
 _TITLES = {
     400: "Bad request",
     401: "Not signed in",
@@ -46,6 +50,7 @@ _TITLES = {
     500: "Internal error",
     503: "Unavailable",
 }
+_DATABASE_AWAY = (OperationalError, InterfaceError)  # by SQLSTATE: see flashsale.core.database.sqlstate
 _UNKNOWN_CALLER = (exceptions.NotAuthenticated, exceptions.AuthenticationFailed, exceptions.PermissionDenied)
 _CODES = {
     exceptions.NotAuthenticated: "not_authenticated",
@@ -75,9 +80,8 @@ def problem(status: int, code: str, detail: str) -> JsonResponse:
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler; None lets a fault of ours become a 500."""
-    if isinstance(error, OperationalError | InterfaceError):
-        logger.error("database away", extra={"event": "database_away", "error": repr(error)})
-        error = Unavailable(retry_after=1)
+    if isinstance(error, _DATABASE_AWAY):
+        error = _away(error)
     if isinstance(error, Http404):
         error = exceptions.NotFound()
     if isinstance(error, PermissionDenied):
@@ -87,6 +91,12 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
     if isinstance(error, FlashsaleError):
         return _ours(error)
     return _drf(error) if isinstance(error, exceptions.APIException) else None
+
+
+def _away(error: Exception) -> Unavailable:
+    told = {"event": "database_away", "sqlstate": sqlstate(error), "error": repr(error)}
+    logger.error("database away", extra=told)
+    return Unavailable(retry_after=1)
 
 
 def _limited(context: dict[str, Any]) -> RateLimited | None:
@@ -147,7 +157,22 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500."""
+    """Django's handler500: called where the error is handled, in a view or in a middleware around it."""
     from django.views.defaults import server_error as page
 
+    error = sys.exc_info()[1]
+    if isinstance(error, _DATABASE_AWAY):
+        error = _away(error)
+    if isinstance(error, Unavailable):
+        return _unavailable(request, error)
     return problem(500, "internal", "Something went wrong on our side.") if _is_api(request) else page(request)
+
+
+def _unavailable(request: HttpRequest, error: Unavailable) -> HttpResponse:
+    if _is_api(request):
+        answer: HttpResponse = problem(503, error.code, error.detail)
+    else:
+        answer = HttpResponse(_PAGE.format(escape(error.detail)), status=503)
+    answer.headers["Retry-After"] = retry_after(error.retry_after or 1)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
