@@ -2,9 +2,10 @@
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from flashsale.edge import health
+from flashsale.edge.schema import Schema
 from flashsale.edge.sign_in import Refresh, Revoke, SignIn
 
 handler400 = "flashsale.edge.error_handler.bad_request"
@@ -21,8 +22,8 @@ api: list[URLPattern | URLResolver] = [
 ]
 urlpatterns = [
     path("api/v1/", include(api)),
-    path("api/schema/", SpectacularAPIView.as_view(permission_classes=[], authentication_classes=[]), name="schema"),
-    path("api/docs/", SpectacularSwaggerView.as_view(permission_classes=[], authentication_classes=[]), name="docs"),
+    path("api/schema/", Schema.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(permission_classes=[], authentication_classes=[]), name="docs"),
     path("admin/", admin.site.urls),
     path("health/live", health.live),
     path("health/ready", health.ready),

@@ -59,11 +59,11 @@ class PageSerializer(serializers.Serializer[Any]):
 class OrderRequestSerializer(StrictSerializer):
     """The body of ``POST orders/``."""
 
-    token = Text(r"^[\x21-\x7e]{1,128}$")
-    sku = Text(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+    token = Text(r"^[\x21-\x7e]{1,128}\Z", allowed="1 to 128 visible ASCII characters, as it was issued")
+    sku = Text(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", allowed="1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first")
     quantity = Whole(min_value=1, max_value=_MOST)
-    source = Text(r"^[a-z0-9-]{1,32}\Z")  # type: ignore[assignment]
-    seq = Text(r"^[A-Za-z0-9._:-]{1,64}\Z")
+    source = Text(r"^[a-z0-9-]{1,32}\Z", allowed="1 to 32 of a-z 0-9 -")  # type: ignore[assignment]
+    seq = Text(r"^[A-Za-z0-9._:-]{1,64}\Z", allowed="1 to 64 of A-Z a-z 0-9 . _ : -")
     payment_method = Text(r"^[a-z_]{1,32}\Z", required=False, validators=[_method])
     unit_price = Price(
         required=False, help_text="The price that the customer was shown; another one is refused with `price_changed`."

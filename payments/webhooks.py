@@ -3,7 +3,7 @@
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -13,6 +13,7 @@ from payments import services
 from tasks import pipeline, request_payments
 
 SIGNATURE_HEADER = "Sandbox-Signature"
+_SIGNED = "`t=<seconds since 1970>,v1=<hex HMAC-SHA256 of `<t>.<body>` under the shared secret>`; an old one is refused."
 
 
 class Webhook(APIView):
@@ -21,7 +22,11 @@ class Webhook(APIView):
     authentication_classes: Any = ()
     permission_classes: Any = ()
 
-    @extend_schema(request=OpenApiTypes.OBJECT, responses={200: OpenApiTypes.OBJECT})
+    @extend_schema(
+        parameters=[OpenApiParameter(SIGNATURE_HEADER, str, OpenApiParameter.HEADER, required=True, description=_SIGNED)],
+        request=OpenApiTypes.OBJECT,
+        responses={200: OpenApiTypes.OBJECT},
+    )
     def post(self, request: Request, provider: str) -> Response:
         """Take an event; a repetition has no second effect."""
         if provider != "sandbox":

@@ -49,12 +49,6 @@ class _Open(APIView):
         """A refusal is a 401, although nobody had to be signed in."""
         return 'Bearer realm="api"'
 
-    def finalize_response(self, request: Request, response: Any, *args: Any, **options: Any) -> Any:
-        """Nothing of it is for a cache."""
-        answer = super().finalize_response(request, response, *args, **options)
-        answer.headers["Cache-Control"] = "no-store"
-        return answer
-
     @staticmethod
     def valid(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]:
         """

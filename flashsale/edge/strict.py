@@ -58,7 +58,14 @@ class StrictSerializer(serializers.Serializer[Any]):
 class Text(serializers.RegexField):
     """A JSON string, nothing that could be made one."""
 
-    def __init__(self, regex: str, **options: Any) -> None:
+    def __init__(self, regex: str, *, allowed: str = "", **options: Any) -> None:
+        """
+        Args:
+            allowed: what the pattern lets pass, in words: "1 to 8 of a-z". Told to whoever sends something else.
+        """
+        if allowed:
+            options.setdefault("error_messages", {"invalid": f"This must be a string of {allowed}."})
+            options.setdefault("help_text", f"A string of {allowed}.")
         super().__init__(regex, trim_whitespace=False, **options)
 
     def to_internal_value(self, data: Any) -> str:

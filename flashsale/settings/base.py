@@ -5,6 +5,7 @@ import os
 from flashsale.settings import env
 from flashsale.settings.admin import *  # noqa: F403
 from flashsale.settings.celery import *  # noqa: F403
+from flashsale.settings.cors import *  # noqa: F403
 from flashsale.settings.gateway import *  # noqa: F403
 from flashsale.settings.logging import *  # noqa: F403
 from flashsale.settings.payments import *  # noqa: F403
@@ -23,6 +24,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "corsheaders",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -37,6 +39,8 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "flashsale.edge.fleet.FleetHeader",
+    "flashsale.edge.answer_headers.AnswerHeaders",
+    "corsheaders.middleware.CorsMiddleware",
     "flashsale.edge.queue_wait.QueueWait",
     "flashsale.edge.patience.ShortPatience",
     "flashsale.edge.body_limit.BodyLimit",

@@ -37,6 +37,7 @@ def rest_settings(signing_key: str) -> dict[str, Any]:
             "POSTPROCESSING_HOOKS": [
                 "drf_spectacular.hooks.postprocess_schema_enums",
                 "flashsale.edge.schema.with_problems",
+                "flashsale.edge.schema.without_unknown_fields",
             ],
             "SWAGGER_UI_DIST": "SIDECAR",
             "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
