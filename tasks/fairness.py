@@ -12,7 +12,11 @@ from orders import selectors as orders
 
 @dataclass(frozen=True, slots=True)
 class Fairness:
-    """``call_up`` and ``success``: Spearman's rank correlation with the order of arrival; 1 is first come, first served."""
+    """``call_up`` and ``success``: Spearman's rank correlation with the order of arrival; 1 is first come, first served.
+
+    Of somebody who was called up again, because they did not come, the last turn counts. ``forgotten``: the oldest turns, when
+    there were more than the line remembers; neither figure knows of them.
+    """
 
     item: int
     joined: int
@@ -21,6 +25,7 @@ class Fairness:
     bought: int
     call_up: float | None
     success: float | None
+    forgotten: int
 
 
 def rank_correlation(values: Sequence[int]) -> float | None:
@@ -43,22 +48,29 @@ def _arrivals_of(turns: Sequence[waiting_room.Turn], bought: Mapping[int, dateti
     return [found[customer] for customer in bought if customer in found]
 
 
+def _last_turns(turns: Sequence[waiting_room.Turn]) -> list[int]:
+    """The arrivals in the order of their last call-up."""
+    return list(dict.fromkeys(turn.arrival for turn in reversed(turns)))[::-1]
+
+
 def report(slug: str) -> list[Fairness]:
     """One line for each item of the sale."""
     found = []
     for item in inventory.items_of_sale(slug):
         turns = waiting_room.turns(item)
         joined, lapsed = waiting_room.counts(item)
+        called = max(waiting_room.called(item), len(turns))
         bought = _arrivals_of(turns, orders.first_orders(item))
         found.append(
             Fairness(
                 item=item,
                 joined=joined,
-                called=len(turns),
+                called=called,
                 lapsed=lapsed,
                 bought=len(bought),
-                call_up=rank_correlation([turn.arrival for turn in turns]),
+                call_up=rank_correlation(_last_turns(turns)),
                 success=rank_correlation(bought),
+                forgotten=called - len(turns),
             )
         )
     return found

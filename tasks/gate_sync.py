@@ -24,7 +24,7 @@ def refresh_gates(items: Iterable[int] | None = None) -> None:
     current = selectors.gate_versions(wanted)
     missing = [item for item in wanted if present[item] is None]
     had_one = set(GateMend.objects.filter(item_id__in=missing).values_list("item_id", flat=True)) if missing else set()
-    lost, first = Why("gate missing, or left half rebuilt"), Why("first gate of the item")
+    lost, first = Why("gate missing, incomplete, or left half rebuilt"), Why("first gate of the item")
     rebuild_gates(missing, {item: lost if item in had_one else first for item in missing})
     for item in wanted:
         if present[item] not in (None, current.get(item)):

@@ -47,7 +47,6 @@ class Progress:
     """What is known of one gate that is being rebuilt."""
 
     gate: rebuild.NewGate
-    held: int
     in_flight: int
 
 
@@ -165,20 +164,26 @@ def stage(
     items: Sequence[int], fences: Mapping[int, int], streamed: Sequence[Streamed], prolong: Callable[[], None]
 ) -> dict[int, Progress]:
     """Lay the gates of these items ready; ``streamed`` was read after their rebuild had begun."""
-    held: Counter[int] = Counter()
+    units: Counter[tuple[int, str]] = Counter()
     staged: Counter[tuple[int, str]] = Counter()
     with ledger_side(items, streamed) as side:
         for some in holds.pieces(items, side.only_streamed):
             for piece, count in zip(some, rebuild.stage(fences, some), strict=True):
-                held[piece.item] += piece.units if piece.kind == "held" else 0
+                units[piece.item, piece.kind] += piece.units
                 staged[piece.item, piece.kind] += count
             prolong()
     return {
         item: Progress(
             rebuild.NewGate(
-                terms, fences[item], side.stock[item], side.sold[item], staged[item, "held"], staged[item, "buyers"]
+                terms,
+                fences[item],
+                side.stock[item],
+                side.sold[item],
+                holds=staged[item, "held"],
+                buyers=staged[item, "buyers"],
+                held=units[item, "held"],
+                bought=units[item, "buyers"],
             ),
-            held[item],
             side.in_flight[item],
         )
         for item, terms in side.terms.items()
@@ -198,7 +203,7 @@ def _write_down(opened: Sequence[Progress], whys: Mapping[int, Why | None], took
                 "held_before": why.held,
                 "sold_before": why.sold,
                 "stock_after": new.gate.stock,
-                "held_after": new.held,
+                "held_after": new.gate.held,
                 "sold_after": new.gate.sold,
                 "in_flight": new.in_flight,
                 "fence": new.gate.fence,

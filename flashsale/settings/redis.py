@@ -15,7 +15,10 @@ PURCHASE_TOKENS_PER_CUSTOMER = env.integer("PURCHASE_TOKENS_PER_CUSTOMER", 10, l
 WAITING_ROOM_TURN_S = env.integer("WAITING_ROOM_TURN_S", 60, low=1, high=3_600)
 # The longest that a ticket is told to wait before it asks again.
 WAITING_ROOM_RETRY_S = env.integer("WAITING_ROOM_RETRY_S", 5, low=1, high=300)
-WAITING_ROOM_LAPSE_S = 4 * WAITING_ROOM_RETRY_S  # a place in line, or a turn, that nobody asks about
+# Whoever has not asked for so long is away: passed over, and a turn that they do not come for goes to the next.
+WAITING_ROOM_LAPSE_S = 4 * WAITING_ROOM_RETRY_S
+# Whoever has not asked for so long has no place any more.
+WAITING_ROOM_KEEP_PLACE_S = max(WAITING_ROOM_LAPSE_S, env.integer("WAITING_ROOM_KEEP_PLACE_S", 120, low=1, high=86_400))
 # Polls of one line while its end is near; a line of over RETRY_S times as many sends its number / RETRY_S at any time.
 WAITING_ROOM_POLLS_PER_S = env.integer("WAITING_ROOM_POLLS_PER_S", 1_000, low=1, high=1_000_000)
 # Past it a repeated request is answered from PostgreSQL.

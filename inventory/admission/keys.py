@@ -37,7 +37,7 @@ def line(item: int) -> str:
 
 
 def seen(item: int) -> str:
-    """sorted set: customer -> when they last asked; those who wait or were called up and have not come"""
+    """sorted set: customer -> when they last asked; those who wait, are away, or were called up and have not come"""
     return f"fs:{{{item}}}:line:seen"
 
 
@@ -46,13 +46,18 @@ def called(item: int) -> str:
     return f"fs:{{{item}}}:line:called"
 
 
+def kept(item: int) -> str:
+    """sorted set: customer -> arrival; the places of those who are away, or were called up and have not come"""
+    return f"fs:{{{item}}}:line:kept"
+
+
 def tickets(item: int) -> str:
     """hash: customer -> ticket"""
     return f"fs:{{{item}}}:line:tickets"
 
 
 def turns(item: int) -> str:
-    """list: customer, arrival, time of each call-up; for the report"""
+    """list: customer, arrival, time of each of the last 100,000 call-ups; for the report"""
     return f"fs:{{{item}}}:line:turns"
 
 

@@ -13,14 +13,17 @@ from inventory.admission import gate, keys
 from inventory.admission.admitted import ItemTerms, Piece
 from inventory.admission.codes import EffectCode
 
-_BEGIN, _STAGE, _OPEN = (Script(gate.LUA / f"{name}.lua") for name in ("begin_rebuild-1", "stage-1", "open-6"))
+_BEGIN, _STAGE, _OPEN = (Script(gate.LUA / f"{name}.lua") for name in ("begin_rebuild-3", "stage-1", "open-8"))
 _STAGE_TTL_S = 120
 _KEYS: Mapping[str, Callable[[int], str]] = {"held": keys.held, "buyers": keys.buyers}
 
 
 @dataclass(frozen=True, slots=True)
 class NewGate:
-    """What opens a gate, beside the pieces staged under the same fence: so many ``holds`` and ``buyers``."""
+    """What opens a gate, beside the pieces staged under the same fence: so many ``holds`` and ``buyers``.
+
+    ``held`` and ``bought``: the units in the holds, and in what the buyers hold or have bought.
+    """
 
     terms: ItemTerms
     fence: int
@@ -28,6 +31,8 @@ class NewGate:
     sold: int
     holds: int = 0
     buyers: int = 0
+    held: int = 0
+    bought: int = 0
 
 
 def _staged(kind: str, item: int, fence: int) -> str:
@@ -39,9 +44,10 @@ def begin(fences: Mapping[int, int]) -> dict[int, bool]:
     """From here on admission answers ``paused`` and effects are put off.
 
     Returns:
-        the items of which no later fence was seen, and whether they had a gate.
+        the items of which no later fence was seen, and whether they had a gate, with the orders that it had admitted.
     """
-    answers = _BEGIN.each(gate_client(), [([keys.meta(item)], [fence]) for item, fence in fences.items()])
+    calls = [([keys.meta(item), keys.queued(item), keys.admitted(item)], [fence]) for item, fence in fences.items()]
+    answers = _BEGIN.each(gate_client(), calls)
     begun = zip(fences, answers, strict=True)
     return {item: code == EffectCode.DONE for item, code in begun if code != EffectCode.FENCED}
 
@@ -64,5 +70,7 @@ def _open_call(new: NewGate) -> tuple[list[str], list[str | int]]:
     item = new.terms.item
     names = [keys.meta(item), keys.stock(item), keys.held(item), keys.buyers(item)]
     staged = [_staged(kind, item, new.fence) for kind in ("held", "buyers")]
+    out = new.terms.allocated - new.stock
     fields = ["version", new.terms.version, "allocated", new.terms.allocated, "sold", new.sold, *gate.fields(new.terms)]
-    return [*names, *staged], [new.fence, new.stock, new.holds, new.buyers, *fields]
+    fields += ["unheld", out - new.sold - new.held, "unbought", out - new.bought]
+    return [*names, *staged, keys.queued(item), keys.admitted(item)], [new.fence, new.stock, new.holds, new.buyers, *fields]

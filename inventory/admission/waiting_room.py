@@ -1,6 +1,8 @@
 """The waiting room: a line of customers for an item, called up at the sale's pace. Knows no model.
 
-The line moves when somebody asks; nothing feeds it. Whoever joins again keeps the place, whoever stops asking loses it.
+The line moves when somebody asks; nothing feeds it. Whoever joins again keeps the place. Whoever stops asking is passed over
+after ``WAITING_ROOM_LAPSE_S``, is back where they were when they ask again, and has lost the place after
+``WAITING_ROOM_KEEP_PLACE_S``.
 """
 
 import hmac
@@ -20,19 +22,24 @@ from inventory.admission import gate, keys
 from inventory.admission.codes import AdmitCode
 from inventory.errors import TicketLapsed
 
-STAND = Script(gate.LUA / "stand_in_line-11.lua", parts=[gate.CLOSED, gate.TERMS, gate.LUA / "call_up.lua"])
+_PARTS = [gate.CLOSED, gate.TERMS, gate.WHOLE, gate.LUA / "place.lua", gate.LUA / "call_up.lua"]
+STAND = Script(gate.LUA / "stand_in_line-14.lua", parts=_PARTS)
 _KEYS: tuple[Callable[[int], str], ...] = (
     keys.meta,
     keys.stock,
     keys.held,
     keys.buyers,
+    keys.queued,
+    keys.admitted,
     keys.line,
     keys.seen,
     keys.called,
+    keys.kept,
     keys.tickets,
     keys.turns,
 )
 _SECOND_US = 1_000_000
+_MOST_TURNS, _PAGE = 100_000, 5_000  # the first is what call_up.lua keeps
 _CATCH_UP_US = _SECOND_US  # what call_up.lua lets a line make up for at once
 
 
@@ -114,6 +121,7 @@ def call(item: int, customer: int, ticket: str, verb: str, now_us: int | None = 
         verb,
         settings.WAITING_ROOM_TURN_S,
         settings.WAITING_ROOM_LAPSE_S * _SECOND_US,
+        settings.WAITING_ROOM_KEEP_PLACE_S * _SECOND_US,
         "" if now_us is None else now_us,
         token,
     ]
@@ -158,16 +166,25 @@ def _seconds_at_budget(waiting: int) -> int:
 
 @gate.guarded
 def turns(item: int) -> list[Turn]:
-    """Who was called up, in the order of the calls."""
-    found = []
-    for line in gate_client().lrange(keys.turns(item), 0, -1):
-        customer, arrival, called_at = str(line).split(" ")
-        found.append(Turn(int(customer), int(arrival), int(called_at)))
+    """Who was called up, in the order of the calls; the last 100,000."""
+    found: list[Turn] = []
+    for first in range(0, _MOST_TURNS, _PAGE):
+        for line in (page := gate_client().lrange(keys.turns(item), first, first + _PAGE - 1)):
+            customer, arrival, called_at = str(line).split(" ")
+            found.append(Turn(int(customer), int(arrival), int(called_at)))
+        if len(page) < _PAGE:
+            break
     return found
 
 
 @gate.guarded
 def counts(item: int) -> tuple[int, int]:
-    """How many joined, and how many of them stopped asking."""
+    """How many joined, and how many of them lost their place because they did not ask."""
     joined, lapsed = gate_client().hmget(keys.meta(item), "line_joined", "line_lapsed")
     return int(joined or 0), int(lapsed or 0)
+
+
+@gate.guarded
+def called(item: int) -> int:
+    """How many turns there were, those included that ``turns`` has forgotten."""
+    return int(gate_client().hget(keys.meta(item), "line_called") or 0)

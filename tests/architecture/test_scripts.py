@@ -16,8 +16,10 @@ PARTS = (
     "sliding_log.lua",
     "sliding_counter.lua",
     "call_up.lua",
+    "place.lua",
     "unqueue.lua",
     "closed.lua",
+    "whole.lua",
     "terms.lua",
 )
 
@@ -47,8 +49,8 @@ def test_a_script_declares_its_keys(path):
 
 @pytest.mark.parametrize(
     ("name", "codes"),
-    [("admit-13.lua", AdmitCode), ("stand_in_line-11.lua", AdmitCode), ("issue-4.lua", AdmitCode)]
-    + [(name, EffectCode) for name in ("settle-2.lua", "release-5.lua", "configure-2.lua", "withhold-2.lua", "open-6.lua")],
+    [("admit-13.lua", AdmitCode), ("stand_in_line-14.lua", AdmitCode), ("issue-4.lua", AdmitCode)]
+    + [(name, EffectCode) for name in ("settle-2.lua", "release-5.lua", "configure-2.lua", "withhold-2.lua", "open-8.lua")],
 )
 def test_the_codes_in_a_header_are_those_of_the_enum(name, codes):
     path = next(path for path in SCRIPTS if path.name == name)

@@ -94,22 +94,6 @@ def test_whoever_joins_again_keeps_the_place_and_holds_only_one(line):
     assert waiting_room.counts(room.item)[0] == 4
 
 
-def test_a_lapsed_ticket_passes_its_turn_on(line, settings):
-    room = line(rate=1)
-    room.join(1)
-    gone, here = room.join(2), room.join(3)
-    for _ in range(settings.WAITING_ROOM_LAPSE_S + 1):
-        room.now += S // 100
-        room.ask(here, 3)
-
-    room.now += settings.WAITING_ROOM_LAPSE_S * S - S // 100
-    assert isinstance(room.ask(here, 3), IssuedToken)
-
-    with pytest.raises(TicketLapsed):
-        room.ask(gone, 2)
-    assert isinstance(room.join(2), Place | IssuedToken)
-
-
 def test_a_ticket_is_its_customers_alone(line):
     room = line()
     room.join(1)

@@ -4,7 +4,7 @@ Every function raises ``GateUnavailable`` when Redis cannot be reached or cannot
 """
 
 from inventory.admission.gate.admission import Admission, IssuedToken, admit, issue_token, learn_token, plain
-from inventory.admission.gate.calls import CLOSED, LUA, TERMS, guarded, refuse
+from inventory.admission.gate.calls import CLOSED, LUA, TERMS, WHOLE, guarded, refuse
 from inventory.admission.gate.decided import configure, fields, forget, release, settle, withhold
 from inventory.admission.gate.sight import (
     GateSnapshot,
@@ -38,6 +38,7 @@ __all__ = [
     "CLOSED",
     "LUA",
     "TERMS",
+    "WHOLE",
     "Admission",
     "Claim",
     "Entry",

@@ -15,11 +15,11 @@ from flashsale.core.redis_client import gate_client
 from flashsale.ratelimit.redis_store import TOKEN_BUCKET
 from inventory.admission import keys
 from inventory.admission.codes import AdmitCode
-from inventory.admission.gate.calls import CLOSED, LUA, TERMS, guarded, refuse
+from inventory.admission.gate.calls import CLOSED, LUA, TERMS, WHOLE, guarded, refuse
 from inventory.errors import PriceChanged
 
 _ISSUE = Script(LUA / "issue-4.lua", parts=[CLOSED, TERMS])
-_ADMIT = Script(LUA / "admit-13.lua", parts=[CLOSED, TERMS, TOKEN_BUCKET])
+_ADMIT = Script(LUA / "admit-13.lua", parts=[CLOSED, TERMS, WHOLE, TOKEN_BUCKET])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from inventory import errors
 from inventory.admission.codes import AdmitCode
 
 LUA = Path(__file__).parent.parent / "lua"
-CLOSED, TERMS = LUA / "closed.lua", LUA / "terms.lua"
+CLOSED, TERMS, WHOLE = LUA / "closed.lua", LUA / "terms.lua", LUA / "whole.lua"
 
 _REFUSALS: dict[AdmitCode, type[FlashsaleError]] = {
     AdmitCode.MISMATCH: errors.IdempotencyMismatch,

@@ -27,6 +27,7 @@ _LASTING = (
     keys.line,
     keys.seen,
     keys.called,
+    keys.kept,
     keys.tickets,
     keys.turns,
 )

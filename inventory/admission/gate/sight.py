@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from json import loads
 from uuid import UUID
 
+from flashsale.core.lua import Script
 from flashsale.core.redis_client import gate_client
 from inventory.admission import keys
 from inventory.admission.admitted import AdmittedOrder, ItemTerms
-from inventory.admission.gate.calls import guarded
+from inventory.admission.gate.calls import LUA, WHOLE, guarded
 from inventory.admission.gate.decided import fields
+
+_INSPECT = Script(LUA / "inspect-6.lua", parts=[WHOLE])
+_OF_A_GATE = (keys.meta, keys.stock, keys.held, keys.buyers, keys.queued, keys.admitted)
+# What every version of the gate writes, so that processes of several take each other's gates for whole.
+_FIELDS = ("state", "opens_at", "closes_at", "sku", "price", "currency", "per_customer", "backlog", "pace", "life", "sold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,22 +116,16 @@ def stocks(items: Sequence[int]) -> dict[int, int | None]:
 
 @guarded
 def open_stocks(items: Sequence[int]) -> dict[int, int | None]:
-    """item -> units left, None where the gate is missing or being rebuilt and nothing is admitted; two trips."""
+    """item -> units left, None where the gate is missing or being rebuilt and nothing is admitted; three trips."""
     present = versions(items)
     return {item: units if present[item] else None for item, units in stocks(items).items()}
 
 
 @guarded
 def versions(items: Sequence[int]) -> dict[int, tuple[int, int] | None]:
-    """item -> version and units allocated, None where the gate is missing or half rebuilt; one trip."""
-    pipe = gate_client().pipeline(transaction=False)
-    for item in items:
-        pipe.hmget(keys.meta(item), "version", "allocated", "rebuilding")
-    answers = pipe.execute()
-    return {
-        item: None if meta[1] is None or meta[2] else (int(meta[0]), int(meta[1]))
-        for item, meta in zip(items, answers, strict=True)
-    }
+    """item -> version and units allocated, None where something of the gate is missing or it is half rebuilt; two trips."""
+    answers = _INSPECT.each(gate_client(), [([name(item) for name in _OF_A_GATE], _FIELDS) for item in items])
+    return {item: (int(seen[0]), int(seen[1])) if seen else None for item, seen in zip(items, answers, strict=True)}
 
 
 @guarded

@@ -34,7 +34,8 @@ if ARGV[12] ~= '' then
   if shadowed and limit[2] == 1 then return {14, reading[4]} end
 end
 if redis.call('XLEN', KEYS[9]) >= tonumber(meta[7]) or redis.call('HEXISTS', KEYS[7], ARGV[4]) == 1 then return {12} end -- or the id is in use
-if tonumber(redis.call('GET', KEYS[2]) or '0') < units then return {13} end
+if tonumber(redis.call('GET', KEYS[2]) or '0') < units then return {redis.call('EXISTS', KEYS[2]) == 1 and 13 or 4} end
+if not is_whole(KEYS[1], KEYS[2], KEYS[7], KEYS[6], KEYS[8], KEYS[9]) then return {4} end
 local present = present_terms(KEYS[1])
 local version, price, currency = terms_of(KEYS[13], ARGV[13], present)
 if ARGV[14] ~= '' and plain(price) ~= ARGV[14] then return {18, price} end

@@ -9,7 +9,9 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local refusal = closed(meta, now)
 if refusal then return {refusal} end
-if tonumber(redis.call('GET', KEYS[2]) or '0') <= 0 then return {13} end
+local stock = tonumber(redis.call('GET', KEYS[2]) or '')
+if not stock then return {4} end
+if stock <= 0 then return {13} end
 local wait = wait_for_place(KEYS[4], tonumber(ARGV[4]), now)
 if wait > 0 then return {14, wait} end
 redis.call('SET', KEYS[3], ARGV[1], 'EX', ARGV[2])

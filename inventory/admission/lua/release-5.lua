@@ -2,7 +2,7 @@
 -- KEYS  1 meta  2 stock  3 held  4 buyers  5 queued
 -- ARGV  order ids
 -- Returns 0 DONE, 1 GATE_MISSING, 2 REBUILDING
-if redis.call('HEXISTS', KEYS[1], 'allocated') == 0 then return 1 end
+if redis.call('HEXISTS', KEYS[1], 'allocated') == 0 or redis.call('EXISTS', KEYS[2]) == 0 then return 1 end
 if redis.call('HEXISTS', KEYS[1], 'rebuilding') == 1 then return 2 end
 local has_queued = redis.call('EXISTS', KEYS[5]) == 1
 local back = 0
