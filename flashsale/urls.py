@@ -1,11 +1,13 @@
 """Every address of the system."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from flashsale.edge import health
 from flashsale.edge.schema import Schema
+from flashsale.edge.shared_answer import shared_for
 from flashsale.edge.sign_in import Refresh, Revoke, SignIn
 
 handler400 = "flashsale.edge.error_handler.bad_request"
@@ -26,7 +28,7 @@ urlpatterns = [
     path("api/docs/", SpectacularSwaggerSplitView.as_view(permission_classes=[], authentication_classes=[]), name="docs"),
     path("admin/", admin.site.urls),
     path("health/live", health.live),
-    path("health/ready", health.ready),
+    path("health/ready", shared_for(lambda: settings.READY_SHARED_S, health.ready)),
     path("metrics", health.metrics),
     path("", include("flashsale.storefront.urls")),
 ]

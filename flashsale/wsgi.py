@@ -8,10 +8,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flashsale.settings.production")
 application = get_wsgi_application()
 
 from flashsale.accounts.denials import denials  # noqa: E402 - settings first
+from flashsale.edge import catalog  # noqa: E402 - settings first
 from flashsale.ratelimit.in_process import ruleset  # noqa: E402 - settings first
 from tasks import mirror  # noqa: E402 - settings first
 
 ruleset().keep_fresh()
+catalog.keep()
 denials().keep(may_publish=not mirror.is_mirror())
 if mirror.is_mirror():
     mirror.keep()

@@ -12,15 +12,18 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import Error
+from django.db import Error, close_old_connections
 
 from flashsale.core.clock import now
+from flashsale.core.database.patience import patience
+from flashsale.edge.keeper import Keeper
 from inventory import selectors
 from inventory.admission import gate
 from inventory.errors import GateUnavailable, UnknownItem, UnknownSale
 from inventory.models import Sale
 
 logger = logging.getLogger(__name__)
+_WAIT_S = 0.2  # for news that are being looked for; then what is in memory will do
 _LOOK_AGAIN_S = 0.1  # for a sale that is not in memory
 
 
@@ -32,11 +35,31 @@ class _Snapshot:
 
 
 _snapshot = _Snapshot()
+_keeper: Keeper | None = None
 _lock = threading.Lock()
+
+
+def keep() -> None:
+    """From now on a thread of its own looks for news when somebody needs them, so that no request waits for PostgreSQL."""
+    global _keeper
+    _keeper = Keeper(_look, wait_s=_WAIT_S)
+
+
+def _look() -> None:
+    try:
+        with patience(settings.DATABASE_REQUEST_PATIENCE_S):
+            _refresh()
+    except (Error, GateUnavailable):
+        logger.warning("the catalog cannot be read", extra={"event": "catalog_unread"})
+    finally:
+        close_old_connections()
 
 
 def _current(max_age_s: float) -> _Snapshot:
     if time.monotonic() - _snapshot.taken_at <= max_age_s:
+        return _snapshot
+    if _keeper is not None and _snapshot.taken_at:
+        _keeper.ask()
         return _snapshot
     # One thread asks; the others take what is there, unless nothing is.
     if _lock.acquire(blocking=not _snapshot.taken_at or max_age_s < settings.CATALOG_TTL_S):

@@ -2,8 +2,6 @@
 
 import json
 import time
-import urllib.error
-import urllib.request
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Any, Literal
 
 from django.conf import settings
 
-from flashsale.gateway import config
+from flashsale.gateway import config, envoy_admin
 
 _IN_FORCE_S = 5.0
 Mode = Literal["split", "mirror"]
@@ -96,10 +94,8 @@ def put_in_force(directory: Path, setting: Setting) -> bool:
 
 
 def _version_in_force() -> str | None:
-    url = f"http://127.0.0.1:{settings.GATEWAY_ADMIN_PORT}/config_dump?resource=dynamic_route_configs"
     try:
-        with urllib.request.urlopen(url, timeout=1) as answer:
-            found = json.load(answer).get("configs", [])
-    except (urllib.error.URLError, OSError, ValueError):
+        found = envoy_admin.ask_json(settings.GATEWAY_ADMIN, "/config_dump?resource=dynamic_route_configs").get("configs", [])
+    except (OSError, ValueError):
         return None
     return str(found[0].get("version_info", "")) if found else ""

@@ -7,10 +7,13 @@ from typing import Any
 
 import yaml
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from flashsale.core.errors import Invalid, NotFound, RateLimited, Unavailable
 from flashsale.edge.error_handler import CONTENT_TYPE, body
 
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_LONGEST_SOCKET_PATH = 107  # the kernel's
 _SOURCES = settings.BASE_DIR / "deploy" / "envoy"
 
 
@@ -27,6 +30,18 @@ def _endpoints(addresses: list[tuple[str, int]]) -> str:
     return json.dumps([{"endpoint": {"address": socket}} for socket in sockets])
 
 
+def _socket_path(path: str) -> str:
+    if len(path.encode()) > _LONGEST_SOCKET_PATH:
+        raise ImproperlyConfigured(f"GATEWAY_ADMIN is too long for a Unix socket ({_LONGEST_SOCKET_PATH} bytes): {path}")
+    return path
+
+
+def _operator_domains(hosts: list[str]) -> list[str]:
+    """Names by which operators may ask: loopback's and the shop's own, as Envoy writes them."""
+    own = (f"*{host}" if host.startswith(".") else host for host in hosts)
+    return list(dict.fromkeys([*_LOOPBACK, *own]))
+
+
 def gateway(directory: Path) -> str:
     """Envoy's bootstrap as JSON.
 
@@ -37,7 +52,12 @@ def gateway(directory: Path) -> str:
     filled = _filled(
         "gateway.yaml",
         {
-            "ADMIN_PORT": settings.GATEWAY_ADMIN_PORT,
+            "ADMIN_SOCKET": json.dumps(_socket_path(settings.GATEWAY_ADMIN)),
+            "OPERATOR_HOST": settings.GATEWAY_OPERATOR_LISTEN[0],
+            "OPERATOR_PORT": settings.GATEWAY_OPERATOR_LISTEN[1],
+            "OPERATOR_DOMAINS": json.dumps(_operator_domains(settings.ALLOWED_HOSTS)),
+            "SIGNIN_ENDPOINTS": _endpoints(settings.GATEWAY_SIGNIN),
+            "STAFF_ENDPOINTS": _endpoints(settings.GATEWAY_STAFF),
             "LISTEN_HOST": settings.GATEWAY_LISTEN[0],
             "LISTEN_PORT": settings.GATEWAY_LISTEN[1],
             "WEB_ENDPOINTS": _endpoints(settings.GATEWAY_WEB),

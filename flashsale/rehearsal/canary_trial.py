@@ -38,7 +38,7 @@ def canary_trial(setting: canary.Setting, rate: int | None) -> Iterator[None]:
         if rate:
             services.save_rule(rule, actor=_ACTOR)
         if not canary.put_in_force(directory, setting):
-            raise NoGateway(f"no gateway took `{setting}` on port {settings.GATEWAY_ADMIN_PORT}; is `make up` running?")
+            raise NoGateway(f"no gateway took `{setting}` at {settings.GATEWAY_ADMIN}; is `make up` running?")
         yield
     finally:
         canary.put_in_force(directory, before)

@@ -1,15 +1,13 @@
 """What the mirror answers while a rehearsal runs: nobody gets its answers, but the gateway counts them."""
 
-import json
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from types import TracebackType
 
 from django.conf import settings
 
+from flashsale.gateway import envoy_admin
 from flashsale.rehearsal.buyers import FleetTally
 
 _EVERY_S = 0.1
@@ -67,10 +65,10 @@ class MirrorWatch:
 
 def _answered() -> Counter[str] | None:
     """How often the mirror has answered with each status, as the gateway counts; None when it does not say."""
-    url = f"http://127.0.0.1:{settings.GATEWAY_ADMIN_PORT}/stats?format=json&filter=cluster.mirror.upstream_rq_[0-9]%2B$"
     try:
-        with urllib.request.urlopen(url, timeout=1) as answer:
-            found = json.load(answer)["stats"]
-    except (urllib.error.URLError, OSError, ValueError, KeyError):
+        found = envoy_admin.ask_json(settings.GATEWAY_ADMIN, "/stats?format=json&filter=cluster.mirror.upstream_rq_[0-9]%2B$")[
+            "stats"
+        ]
+    except (OSError, ValueError, KeyError):
         return None
     return Counter({stat["name"].removeprefix(_PREFIX): int(stat["value"]) for stat in found if "name" in stat})

@@ -131,5 +131,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2_500_000
 # less than clients wait, more than a crowd that comes at once needs; 0: never.
 REQUEST_WAIT_S = env.number("REQUEST_WAIT_S", 5.0, low=0, high=300)
 
+# How long an answer of /health/ready holds for whoever asks, in seconds.
+READY_SHARED_S = 1.0
+
 # How long the catalog of sales and items may be served from a process's memory.
 CATALOG_TTL_S = 1.0

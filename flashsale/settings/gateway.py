@@ -4,9 +4,14 @@ from flashsale.settings import env
 
 GATEWAY_DIR = env.text("GATEWAY_DIR", str(env.VAR_DIR / "gateway"))
 GATEWAY_LISTEN = env.address("GATEWAY_LISTEN", "127.0.0.1:8000")
-GATEWAY_ADMIN_PORT = env.port("GATEWAY_ADMIN_PORT", 9901)  # on loopback: metrics, draining
+# For operators alone: /health/ready and /metrics, which the public address does not have.
+GATEWAY_OPERATOR_LISTEN = env.address("GATEWAY_OPERATOR_LISTEN", "127.0.0.1:8090")
+GATEWAY_ADMIN = env.text("GATEWAY_ADMIN", f"{GATEWAY_DIR}/admin.sock")  # Envoy's own Unix socket: statistics, draining
 # Of each fleet: host:port, or several of them with commas between. A name that stands for several hosts gives them all.
-GATEWAY_WEB = env.addresses("GATEWAY_WEB", "127.0.0.1:8001")
+_WEB = env.text("GATEWAY_WEB", "127.0.0.1:8001")
+GATEWAY_WEB = env.addresses("GATEWAY_WEB", _WEB)
+GATEWAY_SIGNIN = env.addresses("GATEWAY_SIGNIN", _WEB)  # passwords are checked there
+GATEWAY_STAFF = env.addresses("GATEWAY_STAFF", _WEB)  # the admin, the API's description, what operators ask
 GATEWAY_CANARY = env.addresses("GATEWAY_CANARY", "127.0.0.1:8002")
 GATEWAY_MIRROR = env.addresses("GATEWAY_MIRROR", "127.0.0.1:8003")
 MIRROR_PASSWORD = env.text("MIRROR_PASSWORD", "")  # of the role that `manage.py mirror_role` makes

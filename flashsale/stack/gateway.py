@@ -1,15 +1,14 @@
-"""``python -m flashsale.stack gateway -- CONFIG ADMIN_PORT``: Envoy, drained before it ends."""
+"""``python -m flashsale.stack gateway -- CONFIG ADMIN_SOCKET``: Envoy, drained before it ends."""
 
 import os
 import signal
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from flashsale.gateway import envoy_admin
 from flashsale.stack.servers import package_folder, with_parent
 
 _DRAIN_S = 6.0  # under the grace that a kept process has
@@ -24,9 +23,9 @@ def gateway(arguments: Sequence[str]) -> int:
     """Run Envoy until SIGTERM or SIGINT; it then takes no new connections and finishes what is under way.
 
     Args:
-        arguments: the path of the configuration, and the port of Envoy's own interface.
+        arguments: the path of the configuration, and the Unix socket of Envoy's own interface.
     """
-    configuration, admin_port = arguments
+    configuration, admin = arguments
     binary = envoy_binary()
     envoy = subprocess.Popen(
         [binary, "-c", configuration, "--log-level", "warning", "--disable-hot-restart"],
@@ -35,7 +34,7 @@ def gateway(arguments: Sequence[str]) -> int:
     )
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        _drain(f"http://127.0.0.1:{admin_port}")
+        _drain(admin)
         envoy.terminate()
 
     signal.signal(signal.SIGTERM, stop)
@@ -49,13 +48,12 @@ def _drain(admin: str) -> None:
     try:
         # Answers ask clients to close; then no new connections.
         for command in ("healthcheck/fail", "drain_listeners"):
-            urllib.request.urlopen(f"{admin}/{command}", b"", timeout=1).close()  # noqa: S310 - our own address
+            envoy_admin.ask(admin, f"/{command}", method="POST")
         while time.monotonic() < deadline and _requests_under_way(admin):
             time.sleep(0.05)
-    except (urllib.error.URLError, OSError, ValueError):
+    except (OSError, ValueError):
         pass  # it ends all the same
 
 
 def _requests_under_way(admin: str) -> int:
-    with urllib.request.urlopen(f"{admin}/stats?filter=^http.public.downstream_rq_active$", timeout=1) as answer:  # noqa: S310 - as above
-        return int(answer.read().rpartition(b":")[2] or 0)
+    return int(envoy_admin.ask(admin, "/stats?filter=^http.public.downstream_rq_active$").rpartition(b":")[2] or 0)

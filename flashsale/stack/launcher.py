@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -28,18 +29,20 @@ from flashsale.stack.places import own_folder, write_secret
 from flashsale.stack.servers import free_port
 
 _READY_S = 90.0
+_LONGEST_SOCKET_PATH = 100
 _PREPARE = (
     ["migrate", "--no-input", "-v", "0"],
     ["collectstatic", "--no-input", "-v", "0"],
     ["gateway_config"],
 )
 _NAMED = ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", EMBEDDED_DATABASE_URL)
-_PORTS = {"WEB_PORT": "8000", "FLOWER_PORT": "5555", "RATELIMIT_PORT": "8081"}
+_PORTS = {"WEB_PORT": "8000", "OPERATOR_PORT": "8090", "FLOWER_PORT": "5555", "RATELIMIT_PORT": "8081"}
 _INNER_PORTS = (
     "APP_PORT",
+    "SIGNIN_PORT",
+    "STAFF_PORT",
     "CANARY_PORT",
     "MIRROR_PORT",
-    "GATEWAY_ADMIN_PORT",
 )  # nobody needs to know them: any free one will do
 
 
@@ -125,16 +128,28 @@ def _ports() -> dict[str, str]:
 
 def _gateway(ports: dict[str, str]) -> dict[str, str]:
     """The gateway has the public port; the web process behind it believes nobody else about addresses."""
+    directory = VAR_DIR.resolve() / "gateway"
     return {
         "WEB_URL": f"http://127.0.0.1:{ports['WEB_PORT']}",
-        "GATEWAY_DIR": str(VAR_DIR.resolve() / "gateway"),
+        "OPERATOR_URL": f"http://127.0.0.1:{ports['OPERATOR_PORT']}",
+        "GATEWAY_DIR": str(directory),
+        "GATEWAY_ADMIN": str(_socket_of(directory)),
+        "GATEWAY_OPERATOR_LISTEN": f"127.0.0.1:{ports['OPERATOR_PORT']}",
         "GATEWAY_LISTEN": f"127.0.0.1:{ports['WEB_PORT']}",
         "GATEWAY_WEB": f"127.0.0.1:{ports['APP_PORT']}",
+        "GATEWAY_SIGNIN": f"127.0.0.1:{ports['SIGNIN_PORT']}",
+        "GATEWAY_STAFF": f"127.0.0.1:{ports['STAFF_PORT']}",
         "GATEWAY_CANARY": f"127.0.0.1:{ports['CANARY_PORT']}",
         "GATEWAY_MIRROR": f"127.0.0.1:{ports['MIRROR_PORT']}",
         "GATEWAY_RATELIMIT": f"127.0.0.1:{ports['RATELIMIT_PORT']}",
         "TRUSTED_PROXIES": "127.0.0.1/32",
     }
+
+
+def _socket_of(directory: Path) -> Path:
+    """Envoy's own socket; a path that is too long for one is replaced by one that is not."""
+    path = directory / "admin.sock"
+    return path if len(str(path)) < _LONGEST_SOCKET_PATH else Path(tempfile.mkdtemp(prefix="flashsale-")) / "admin.sock"
 
 
 def _of_mirror(environment: dict[str, str], embedded: Embedded) -> dict[str, str]:
@@ -210,11 +225,12 @@ def _run_processes(environment: dict[str, str], of_mirror: dict[str, str], comma
 
 
 def _watch(environment: dict[str, str], command: Sequence[str], result: list[int]) -> None:
-    ready = _wait_until_ready(environment["WEB_URL"])
+    ready = _wait_until_ready(environment["OPERATOR_URL"])
     if ready:
         _say_addresses(environment)
     else:
-        _say(f"not everything answered within {_READY_S:.0f} s; see the lines above and {environment['WEB_URL']}/health/ready")
+        asked = f"{environment['OPERATOR_URL']}/health/ready"
+        _say(f"not everything answered within {_READY_S:.0f} s; see the lines above and {asked}")
     if command:
         if ready:
             result.append(subprocess.run(list(command), cwd=BASE_DIR, env=environment, check=False).returncode)
@@ -241,6 +257,7 @@ def _say_addresses(environment: dict[str, str]) -> None:
         f"  shop      {url}/{_who(environment, 'customer')}\n"
         f"  API       {url}/api/docs/\n"
         f"  admin     {url}/admin/{_who(environment, 'staff')}\n"
+        f"  operators {environment['OPERATOR_URL']}/health/ready and /metrics\n"
         f"  Flower    http://127.0.0.1:{environment['FLOWER_PORT']}/   {environment['FLOWER_BASIC_AUTH']}\n"
         "  Ctrl-C stops all of it; `make up` continues with the same data"
     )

@@ -167,11 +167,16 @@ class Cluster:
 
     def _gateway_settings(self) -> dict[str, str]:
         """The gateway stands before both web processes, and they believe nobody else about addresses."""
-        ratelimit_port = str(free_port())
+        ratelimit_port, signin_port, staff_port = (str(free_port()) for _ in range(3))
         return {
             "GATEWAY_DIR": str(self.folder / "gateway"),
             "GATEWAY_LISTEN": self.gateway_url.removeprefix("http://"),
-            "GATEWAY_ADMIN_PORT": str(free_port()),
+            "GATEWAY_ADMIN": str(self.folder / "gateway" / "admin.sock"),
+            "GATEWAY_OPERATOR_LISTEN": f"127.0.0.1:{free_port()}",
+            "GATEWAY_SIGNIN": f"127.0.0.1:{signin_port}",
+            "GATEWAY_STAFF": f"127.0.0.1:{staff_port}",
+            "SIGNIN_PORT": signin_port,
+            "STAFF_PORT": staff_port,
             "GATEWAY_WEB": ",".join(f"127.0.0.1:{port}" for port in self._web_ports.values()),
             "GATEWAY_RATELIMIT": f"127.0.0.1:{ratelimit_port}",
             "GATEWAY_CANARY": f"127.0.0.1:{free_port()}",  # nobody listens there, and no route leads there

@@ -18,7 +18,6 @@ from rest_framework_simplejwt.tokens import AccessToken
 from flashsale.gateway import canary
 from flashsale.limits import services
 from flashsale.limits.models import LimitRule
-from flashsale.stack.servers import free_port
 from inventory.admission import gate
 from inventory.models import SaleItem
 from tests.conftest import BIN, Process, eventually, running
@@ -79,7 +78,7 @@ def _answers(gateway, port):
 
 @pytest.fixture
 def fleets(clean_redis, _fleets, settings):
-    settings.GATEWAY_DIR, settings.GATEWAY_ADMIN_PORT = _fleets.variables["GATEWAY_DIR"], _fleets.admin_port
+    settings.GATEWAY_DIR, settings.GATEWAY_ADMIN = _fleets.variables["GATEWAY_DIR"], _fleets.admin
     if _fleets.canary.process.popen.poll() is not None:
         _fleets.canary.start(_fleets.variables)
     set_percent(100)
@@ -296,8 +295,8 @@ def test_the_command_refuses_what_is_no_percentage_or_mode_and_changes_nothing(f
 
 
 def test_the_command_says_that_no_gateway_took_it(fleets, settings, tmp_path):
-    settings.GATEWAY_ADMIN_PORT = free_port()
-    with pytest.raises(CommandError, match=f"no gateway on port {settings.GATEWAY_ADMIN_PORT} took it"):
+    settings.GATEWAY_ADMIN = str(tmp_path / "nobody.sock")
+    with pytest.raises(CommandError, match=r"no gateway at .*nobody.sock took it"):
         call_command("canary", "15")
 
     settings.GATEWAY_DIR = str(tmp_path / "nothing")
@@ -314,8 +313,8 @@ def test_a_rehearsal_refuses_options_that_do_not_go_together(fleets, wrong):
         call_command("rehearse", *wrong)
 
 
-def test_a_rehearsal_without_a_gateway_says_so_and_leaves_no_rule(fleets, settings):
-    settings.GATEWAY_ADMIN_PORT = free_port()
+def test_a_rehearsal_without_a_gateway_says_so_and_leaves_no_rule(fleets, settings, tmp_path):
+    settings.GATEWAY_ADMIN = str(tmp_path / "nobody.sock")
 
     with pytest.raises(CommandError, match="no gateway took `split 5`"):
         call_command("rehearse", "--canary", "5", "--canary-rate", "5")

@@ -19,6 +19,7 @@ from django.core.management.base import CommandError
 from rest_framework_simplejwt.tokens import AccessToken
 
 from flashsale.edge.error_handler import body
+from flashsale.gateway import envoy_admin
 from flashsale.limits import services
 from flashsale.limits.models import LimitRule
 from flashsale.stack.servers import free_port
@@ -36,11 +37,12 @@ class Gateway:
     """Its ports, its processes, and requests from a chosen address."""
 
     def __init__(self, folder):
-        self.port, self.admin_port, self.web_port, self.service_port = (free_port() for _ in range(4))
+        self.port, self.operator_port, self.web_port, self.service_port = (free_port() for _ in range(4))
+        self.admin = f"{folder}/admin.sock"
         self.variables = {
             "GATEWAY_DIR": str(folder),
             "GATEWAY_LISTEN": f"127.0.0.1:{self.port}",
-            "GATEWAY_ADMIN_PORT": str(self.admin_port),
+            "GATEWAY_OPERATOR_LISTEN": f"127.0.0.1:{self.operator_port}",
             "GATEWAY_WEB": f"127.0.0.1:{self.web_port}",
             "GATEWAY_RATELIMIT": f"127.0.0.1:{self.service_port}",
             "GATEWAY_ADDRESS_RATE": "1",
@@ -62,7 +64,7 @@ class Gateway:
         written = Process("gateway-config", "python", "manage.py", "gateway_config", **self.variables)
         assert written.popen.wait(30) == 0, written.text()
         configuration = f"{self.variables['GATEWAY_DIR']}/gateway.json"
-        return Process("gateway", "python", "-m", "flashsale.stack", "gateway", "--", configuration, str(self.admin_port))
+        return Process("gateway", "python", "-m", "flashsale.stack", "gateway", "--", configuration, self.admin)
 
     def send(self, method, path, *, address, content=None, headers=(), port=None):
         """Status, headers and body. An iterable content is sent in chunks of unannounced total length."""
@@ -77,18 +79,13 @@ class Gateway:
 
     def hosts(self, cluster):
         """What Envoy knows of each endpoint of a cluster, by port."""
-        content = self.send("GET", "/clusters?format=json", address="127.0.0.1", port=self.admin_port)[2]
-        found = next(one for one in json.loads(content)["cluster_statuses"] if one["name"] == cluster)["host_statuses"]
+        clusters = envoy_admin.ask_json(self.admin, "/clusters?format=json")["cluster_statuses"]
+        found = next(one for one in clusters if one["name"] == cluster)["host_statuses"]
         return {host["address"]["socket_address"]["port_value"]: host for host in found}
 
     def under_way(self, cluster):
         """Requests that its hosts have been given and not answered, and those that wait for a connection."""
-        stats = self.send(
-            "GET",
-            f"/stats?filter=cluster.{cluster}.upstream_rq_(active|pending_active)",
-            address="127.0.0.1",
-            port=self.admin_port,
-        )[2]
+        stats = envoy_admin.ask(self.admin, f"/stats?filter=cluster.{cluster}.upstream_rq_(active|pending_active)")
         return sum(int(line.rpartition(b" ")[2]) for line in stats.splitlines())
 
     def answered_by(self, cluster, port):

@@ -11,7 +11,7 @@ import redis
 from django.conf import settings as django_settings
 from django.core.management import call_command
 
-from flashsale.gateway import canary
+from flashsale.gateway import canary, envoy_admin
 from flashsale.limits import services
 from flashsale.limits.models import LimitRule
 from flashsale.stack import mirror
@@ -72,7 +72,7 @@ def _fleets(django_db_setup, django_db_blocker, tmp_path_factory):
 
 @pytest.fixture
 def fleets(clean_redis, _fleets, settings):
-    settings.GATEWAY_DIR, settings.GATEWAY_ADMIN_PORT = _fleets.variables["GATEWAY_DIR"], _fleets.admin_port
+    settings.GATEWAY_DIR, settings.GATEWAY_ADMIN = _fleets.variables["GATEWAY_DIR"], _fleets.admin
     own = _fleets.mirror
     if own.process.popen.poll() is not None:
         own.start(_fleets.variables)
@@ -187,7 +187,7 @@ def test_a_copy_counts_for_the_address_of_its_customer_and_only_in_the_mirror(fl
 
 
 def _stat(gateway, name):
-    found = gateway.send("GET", f"/stats?filter=^{name}$", address="127.0.0.1", port=gateway.admin_port)[2]
+    found = envoy_admin.ask(gateway.admin, f"/stats?filter=^{name}$")
     return int(found.rpartition(b":")[2] or 0)
 
 

@@ -91,12 +91,12 @@ def main() -> int:
     refusing = LimitRule(name="refuses", applies_to="api:sale", key="all", algorithm="token_bucket", rate=1, burst=1)
     refusing.window_ms, refusing.on_failure = 3_600_000, "closed"  # a busy machine must not make it pass
     services.save_rule(refusing, actor="bench")
-    port, web_port, admin_port = free_port(), free_port(), free_port()
+    port, operator_port, web_port = free_port(), free_port(), free_port()
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {
             "GATEWAY_DIR": folder,
             "GATEWAY_LISTEN": f"127.0.0.1:{port}",
-            "GATEWAY_ADMIN_PORT": str(admin_port),
+            "GATEWAY_OPERATOR_LISTEN": f"127.0.0.1:{operator_port}",
             "GATEWAY_WEB": f"127.0.0.1:{web_port}",
             "GATEWAY_ADDRESS_RATE": "1",
             "GATEWAY_ADDRESS_BURST": "1",
@@ -105,7 +105,7 @@ def main() -> int:
         web = f"granian --interface wsgi --host 127.0.0.1 --port {web_port} --workers 2 --blocking-threads 4 --backlog 4096"
         commands: list[list[str]] = [
             f"{BIN}/{web} --no-ws --log-level warning flashsale.wsgi:application".split(),
-            [sys.executable, "-m", "flashsale.stack", "gateway", "--", f"{folder}/gateway.json", str(admin_port)],
+            [sys.executable, "-m", "flashsale.stack", "gateway", "--", f"{folder}/gateway.json", f"{folder}/admin.sock"],
         ]
         processes = [subprocess.Popen(command, env=environment) for command in commands]
         try:

@@ -27,6 +27,6 @@ class Command(BaseCommand):
         if not config.routes_path(directory).is_file():
             raise CommandError(f"there is no gateway in {directory}: `make up` or `manage.py gateway_config` makes its files")
         if not canary.put_in_force(directory, setting):
-            where = f"no gateway on port {settings.GATEWAY_ADMIN_PORT} took it"
+            where = f"no gateway at {settings.GATEWAY_ADMIN} took it"
             raise CommandError(f"{setting} is written and not in force: {where}; one that starts will")
         self.stdout.write(f"{setting}: in force")
