@@ -1,5 +1,7 @@
 """A price is charged only if it was shown; an order is judged by the terms under which it was admitted."""
 
+import random
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
@@ -9,7 +11,7 @@ from flashsale.core.errors import RateLimited
 from flashsale.core.redis_client import gate_client
 from inventory.admission import gate, keys, waiting_room
 from inventory.admission.admitted import AdmittedOrder
-from inventory.errors import LimitPerCustomer, PriceChanged
+from inventory.errors import LimitPerCustomer, PriceChanged, QuantityOver
 from inventory.models import SaleItem, Terms
 from orders import services
 from orders.models import Intake, Order
@@ -317,6 +319,73 @@ def test_a_raised_limit_counts_what_was_bought_under_the_old_one(make_item, cust
 
     assert list(Order.objects.order_by("pk").values_list("quantity", "limit_version")) == [(1, 1), (2, 2)]
     assert audit().is_clean
+
+
+class Walk:
+    """Staff, customers, workers and faults in any order; what each order may cost is kept beside."""
+
+    def __init__(self, item, buyers, seed):
+        self.item, self.buyers, self.chance = item, buyers, random.Random(seed)
+        self.tokens, self.costs, self.batches, self.has_lost = [], {}, [], False
+
+    def price(self):
+        change(self.item, price=Decimal(self.chance.randint(100, 999)) / 100)
+
+    def limit(self):
+        change(self.item, per_customer=self.chance.randint(1, 4))
+
+    def token(self):
+        buyer = self.chance.choice(self.buyers)
+        with suppress(RateLimited):
+            self.tokens.append((buyer, gate.issue_token(self.item.pk, buyer.pk).token, price_of(self.item)))
+
+    def order(self):
+        if not self.tokens:
+            return
+        buyer, token, pinned = self.tokens.pop(self.chance.randrange(len(self.tokens)))
+        shown = self.chance.choice([pinned, price_of(self.item), None])
+        seq, units = str(self.chance.random()), self.chance.randint(1, 2)
+        with suppress(LimitPerCustomer, QuantityOver):
+            if shown not in (pinned, None):
+                with pytest.raises(PriceChanged):
+                    asked(self.item, buyer, token, seq=seq, unit_price=shown, units=units)
+            else:
+                self.costs[asked(self.item, buyer, token, seq=seq, unit_price=shown, units=units).order_id] = pinned
+
+    def claim(self):
+        self.batches.append(claimed(self.item))
+
+    def settle(self):
+        if self.batches:
+            settle(self.item, self.chance.choice(self.batches))
+
+    def lose(self):
+        self.claim()
+        gate_client().flushall()
+        gate_sync.refresh_gates([self.item.pk])
+        self.tokens, self.has_lost = [], True
+
+
+def price_of(item):
+    return str(SaleItem.objects.get(pk=item.pk).price)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_in_whatever_order_no_other_price_is_charged_and_no_limit_is_broken(make_item, customers, seed):
+    walk = Walk(make_item(units=60, price="1.00", per_customer=2), customers(4), seed)
+    steps = {walk.price: 3, walk.limit: 2, walk.token: 9, walk.order: 12, walk.claim: 4, walk.settle: 4, walk.lose: 1}
+
+    for step in walk.chance.choices(list(steps), list(steps.values()), k=60):
+        step()
+    walk.claim()
+    for batch in walk.batches:
+        settle(walk.item, batch)
+
+    assert {pk: str(price) for pk, price in Order.objects.values_list("pk", "unit_price")} == walk.costs
+    ends = set(Order.objects.values_list("status", "reason"))
+    assert ends <= {("reserved", "")} | ({("rejected", "limit_per_customer")} if walk.has_lost else set())
+    report = audit()
+    assert report.is_clean, [check for check in report.checks if check.breaches]
 
 
 # tokens
