@@ -7,7 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from flashsale.core.clock import from_us
-from inventory.admission.admitted import AdmittedOrder
+from inventory.admission.admitted import AdmittedOrder, read
+from orders.errors import OrderInDoubt
 from orders.models import Intake, Order
 from orders.states import OrderStatus
 from payments.models import Payment
@@ -95,7 +96,7 @@ def of_customer(
     found = [
         waiting_view(order, _status_in(row), row.reason)
         for row in intake
-        if (order := AdmittedOrder.from_payload(row.payload)).customer == customer_id
+        if (order := _shown(row)) is not None and order.customer == customer_id
     ]
     orders = list(rows[:limit])
     latest = {
@@ -120,12 +121,30 @@ def status_of(order_id: UUID) -> str | None:
     return Order.objects.filter(pk=order_id).values_list("status", flat=True).first()
 
 
+def _shown(row: Intake) -> AdmittedOrder | None:
+    """The order of a row of the intake, as far as this release can show it."""
+    order = read(row.payload)
+    if order is None:
+        return None
+    try:
+        Decimal(order.price)
+    except ArithmeticError:
+        return None
+    return order
+
+
 def by_source_seq(source: str, seq: str) -> tuple[UUID, int, str] | None:
-    """Order id, customer and digest of the request that used this pair."""
+    """Order id, customer and digest of the request that used this pair.
+
+    Raises:
+        OrderInDoubt: only another release can read the order.
+    """
     waiting = Intake.objects.filter(payload__source=source, payload__seq=seq).first()  # first: from there it moves to a row
     if waiting is None:
         return Order.objects.filter(source=source, seq=seq).values_list("pk", "customer_id", "digest").first()
-    order = AdmittedOrder.from_payload(waiting.payload)
+    order = read(waiting.payload)
+    if order is None:
+        raise OrderInDoubt(retry_after=1)
     return order.id, order.customer, order.digest
 
 

@@ -7,8 +7,12 @@ from django.db import transaction
 
 from flashsale.core.ids import item_of_order
 from orders import services
-from tasks import dead_letters, poison
+from tasks import dead_letters, poison, unread
 from tasks.retry import Step
+
+_FOREIGN_KEY_VIOLATION = "23503"
+_LONGEST_PAUSE_S = 600  # until somebody restores a customer
+_PAUSE_S = 30  # until a process of another release may take what fails in this one
 
 
 @shared_task(base=Step, name="tasks.create_orders")
@@ -18,19 +22,24 @@ def create_orders(order_ids: list[str]) -> list[str]:
 
 
 def create(order_ids: list[UUID]) -> list[UUID]:
-    """The orders that are rows now; the others are rejected or wait in the dead letters, one by one."""
+    """The orders that are rows now; the others are rejected, wait in the dead letters, or are left to another release."""
     made = services.create(order_ids)
     for pk in made.healed:
         dead_letters.close_of("tasks.create_orders", [[str(pk)]], actor="tasks.create_orders")
     for pk, error in made.poisoned.items():
-        if not poison.end_at_once("tasks.create_orders", [[str(pk)]], error, poison.Poisoned(pk, 0, item_of_order(pk))):
+        if pk in made.hopeless:
+            poison.end("tasks.create_orders", [[str(pk)]], error, poison.Poisoned(pk, 0, item_of_order(pk)))
+        else:
             _set_aside(pk, error)
+    if made.unread:
+        unread.tell_of_intake(services.leave_unread(made.unread))
     return made.ids
 
 
 def _set_aside(pk: UUID, error: Exception) -> None:
     """Into the dead letters, but for an order that staff have rejected since it failed: who does that holds its letter."""
+    is_for_people = getattr(error.__cause__, "pgcode", None) == _FOREIGN_KEY_VIOLATION
     with transaction.atomic():
         is_written = dead_letters.bury("tasks.create_orders", [[str(pk)]], error, attempts=1)
-        if not is_written or not services.put_off(pk):
+        if not is_written or not services.put_off(pk, at_most_s=_LONGEST_PAUSE_S if is_for_people else _PAUSE_S):
             transaction.set_rollback(True)

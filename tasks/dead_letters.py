@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from flashsale.core.errors import Refused
 from inventory.admission import gate
-from inventory.admission.admitted import AdmittedOrder
+from inventory.admission.admitted import read
 from inventory.errors import GateUnavailable
 from orders import services
 from orders.errors import TermsUnknown
@@ -81,8 +81,13 @@ def run_again(letter: DeadLetter, actor: str) -> None:
 
 
 def _deduct(letter: DeadLetter, actor: str) -> None:
-    item, batch = letter.args
-    entries = [(entry_id, AdmittedOrder.from_payload(payload)) for entry_id, payload in batch]
+    try:
+        item, batch = letter.args
+    except ValueError as error:  # of a message that this release cannot read
+        raise CannotRunAgain("This release cannot read the message.") from error
+    entries = [(entry_id, order) for entry_id, payload in batch if (order := read(payload)) is not None]
+    if len(entries) < len(batch):
+        raise CannotRunAgain("This release cannot read the order.")
     try:
         with transaction.atomic():
             if DeadLetter.objects.select_for_update().filter(pk=letter.pk, resolved_at=None).exists():

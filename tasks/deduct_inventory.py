@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from celery import shared_task
 from django.db import DataError, IntegrityError
@@ -11,16 +12,17 @@ from django.db import DataError, IntegrityError
 from flashsale.core.clock import from_us, now
 from flashsale.core.errors import Refused
 from inventory.admission import gate
-from inventory.admission.admitted import AdmittedOrder
+from inventory.admission.admitted import read
 from inventory.admission.gate import Entry
 from inventory.errors import GateUnavailable
 from orders import services
 from orders.errors import TermsUnknown
-from tasks import dead_letters, poison
+from tasks import dead_letters, poison, unread
 from tasks.retry import Step
 
 logger = logging.getLogger(__name__)
-_POISON = (IntegrityError, DataError, Refused)
+_OURS = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)  # says nothing against an order
+_MOST_LEFT = 10  # orders of a batch that are tried alone in vain, before the rest is left to another process as well
 _TERMS_PATIENCE = timedelta(minutes=1)
 
 
@@ -29,46 +31,78 @@ def deduct_inventory(item: int, batch: list[list[Any]]) -> list[str]:
     """Reserve a batch's units, then acknowledge the stream; hands the order ids on. May run twice."""
     from tasks import pipeline
 
-    entries = [(entry_id, AdmittedOrder.from_payload(payload)) for entry_id, payload in batch]
-    taken = _deduct(item, entries)
+    read_ones = [(entry_id, payload, read(payload)) for entry_id, payload in batch]
+    taken, more = take_over(item, [(entry_id, order) for entry_id, _, order in read_ones if order is not None])
+    if not_read := [(entry_id, payload) for entry_id, payload, order in read_ones if order is None]:
+        unread.hand_back(item, not_read)
+    if more:
+        pipeline.wake(item)
+    return [str(pk) for pk in taken]
+
+
+def take_over(item: int, entries: Sequence[Entry]) -> tuple[list[UUID], bool]:
+    """Reserve the units of claimed entries, then acknowledge the stream. May run twice.
+
+    Returns:
+        The orders that the ledger has decided on, and whether more wait in the stream of which nobody was told.
+    """
+    deduction = Deduction(item)
+    deduction.run(entries)
     try:
-        more = gate.ack(item, taken)
+        more = gate.ack(item, deduction.taken)
+        gate.leave(item, deduction.left, idle_ms=0)
     except GateUnavailable:
         logger.warning("stream not acknowledged", extra={"event": "ack_failed", "item": item})
         more = False
-    if more:
-        pipeline.wake(item)
-    return [str(order.id) for _, order in taken]
+    return [order.id for _, order in deduction.taken], more
 
 
-def _deduct(item: int, entries: Sequence[Entry]) -> list[Entry]:
-    """The entries that the ledger has decided on; an order it cannot take is rejected, or waits alone in the dead letters."""
-    try:
-        decided = set(services.deduct(item, [order for _, order in entries]))
-    except _POISON as error:
-        if len(entries) == 1:
-            return _set_aside(item, entries[0], error)
-        half = len(entries) // 2
-        return _deduct(item, entries[:half]) + _deduct(item, entries[half:])
-    _try_again([entry for entry in entries if entry[1].id not in decided], item)
-    return [entry for entry in entries if entry[1].id in decided]
+class Deduction:
+    """``taken``: entries that the ledger has decided on. ``left``: those that stay in the stream, for another process."""
 
+    def __init__(self, item: int) -> None:
+        self._item = item
+        self.taken: list[Entry] = []
+        self.left: list[str] = []
 
-def _try_again(undecided: Sequence[Entry], item: int) -> None:
-    """Leave orders under terms that the ledger does not know to the sweeps, as long as the stream has them, for a minute; then
-    they wait for staff in the dead letters.
-    """
-    streamed = {order.id for order in gate.stream_orders(item)} if undecided else set()
-    for entry in undecided:
-        if entry[1].id not in streamed or now() - from_us(entry[1].at) > _TERMS_PATIENCE:
-            _set_aside(item, entry, TermsUnknown())
+    def run(self, entries: Sequence[Entry]) -> None:
+        """Deduct these; halve them until one that the ledger cannot take stands alone."""
+        if not entries:
+            return
+        if len(self.left) >= _MOST_LEFT:
+            self.left += [entry_id for entry_id, _ in entries]
+            return
+        try:
+            decided = set(services.deduct(self._item, [order for _, order in entries]))
+        except (IntegrityError, DataError, Refused, *_OURS) as error:
+            if len(entries) == 1:
+                self._set_aside(entries[0], error)
+                return
+            half = len(entries) // 2
+            self.run(entries[:half])
+            self.run(entries[half:])
+            return
+        self.taken += [entry for entry in entries if entry[1].id in decided]
+        self._wait_for_terms([entry for entry in entries if entry[1].id not in decided])
 
+    def _wait_for_terms(self, undecided: Sequence[Entry]) -> None:
+        """Leave orders under terms that the ledger does not know to the sweeps, as long as the stream has them, for a minute;
+        then they wait for staff in the dead letters.
+        """
+        streamed = {order.id for order in gate.streamed(self._item)} if undecided else set()
+        for entry in undecided:
+            if entry[1].id not in streamed or now() - from_us(entry[1].at) > _TERMS_PATIENCE:
+                self._set_aside(entry, TermsUnknown())
 
-def _set_aside(item: int, entry: Entry, error: Exception) -> list[Entry]:
-    entry_id, order = entry
-    args: list[Any] = [item, [[entry_id, order.as_payload()]]]
-    if poison.end_at_once("tasks.deduct_inventory", args, error, poison.Poisoned(order.id, order.customer, item)):
-        return [entry]
-    if dead_letters.bury("tasks.deduct_inventory", args, error, attempts=1):
-        gate.drop(item, [entry_id])
-    return []
+    def _set_aside(self, entry: Entry, error: Exception) -> None:
+        entry_id, order = entry
+        args: list[Any] = [self._item, [[entry_id, order.as_payload()]]]
+        if services.can_never_fit(error, order):
+            poison.end("tasks.deduct_inventory", args, error, poison.Poisoned(order.id, order.customer, self._item))
+            self.taken.append(entry)
+            return
+        is_written = dead_letters.bury("tasks.deduct_inventory", args, error, attempts=1)
+        if is_written and isinstance(error, Refused):  # no process can take it; the others may be of a release that can
+            gate.drop(self._item, [entry_id])
+        else:
+            self.left.append(entry_id)

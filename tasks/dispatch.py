@@ -9,7 +9,7 @@ from celery import shared_task
 from django.conf import settings
 
 from inventory.admission import gate
-from tasks import pace, poison
+from tasks import pace, poison, unread
 from tasks.connections import can_reach_ledger
 from tasks.retry import Step
 
@@ -71,7 +71,7 @@ def _rooms(item: int | None) -> tuple[dict[int, int], list[int]]:
     waiting, held_back = gate.turns(first, most=_LONGEST_ROUND)
     others = [each for each in held_back if each != item]
     if others:
-        waiting |= gate.waiting(others)
+        waiting |= gate.on_their_way(others)
     turns = dict.fromkeys([*held_back, *first])  # who was not held back comes last, or a stream of wake-ups would jump the line
     return {each: min(settings.BATCH_SIZE, waiting[each][0], _most_in_flight() - waiting[each][1]) for each in turns}, held_back
 
@@ -101,9 +101,10 @@ def _claim(item: int, limit: int) -> int:
 
     claim = gate.claim(item, consumer=CONSUMER, limit=limit, in_flight=_most_in_flight())
     poison.bury_unreadable(item, claim.broken)
+    unread.count("stream", claim.unread)
     if claim.entries:
         pipeline.start_chain(item, claim.entries)
-    return len(claim.entries) + len(claim.broken)
+    return len(claim.entries) + len(claim.broken) + len(claim.unread)
 
 
 def _note(rooms: Mapping[int, int], held_back: list[int], short: Mapping[int, int]) -> None:

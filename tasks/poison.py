@@ -1,6 +1,7 @@
-"""Orders that the ledger cannot take: those that no trying again can help are rejected at once, the others by people.
+"""Orders that the ledger cannot take: those whose own values can never fit are rejected at once, the others by people.
 
-A foreign key that leads nowhere may be mended (a customer is restored); a value that does not fit never will.
+An order is ended only on evidence about that order (``services.can_never_fit``), never for an exception of our own code: a
+process of another release may take it. A foreign key that leads nowhere may be mended (a customer is restored).
 """
 
 import json
@@ -11,13 +12,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import DataError, IntegrityError, transaction
+from django.db import transaction
 
 from flashsale.core.clock import now
 from flashsale.core.errors import Refused
 from flashsale.core.ids import item_of_order, made_at
 from inventory.admission import gate
-from inventory.admission.admitted import AdmittedOrder
+from inventory.admission.admitted import envelope
 from inventory.errors import GateMissing, GateUnavailable
 from orders import holds, services
 from tasks import dead_letters
@@ -25,7 +26,6 @@ from tasks.models import DeadLetter
 
 logger = logging.getLogger(__name__)
 _ID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_CHECK_VIOLATION, _NOT_NULL_VIOLATION = "23514", "23502"
 
 
 class NotOneOrder(Refused):
@@ -40,19 +40,10 @@ class Poisoned(NamedTuple):
     item: int
 
 
-def end_at_once(task: str, args: list[Any], error: Exception, order: Poisoned) -> bool:
-    """Reject an order for whose error there is no cure, and tell of it in a closed letter; False if there may be one."""
-    if not _is_final(error):
-        return False
+def end(task: str, args: list[Any], error: Exception, order: Poisoned) -> None:
+    """Reject an order for whose error there is no cure, and tell of it in a closed letter. May run twice."""
     _reject(order)
     dead_letters.bury(task, args, error, attempts=1, ended_by=task)
-    return True
-
-
-def _is_final(error: Exception) -> bool:
-    if isinstance(error, IntegrityError):
-        return getattr(error.__cause__, "pgcode", None) in (_CHECK_VIOLATION, _NOT_NULL_VIOLATION)
-    return isinstance(error, DataError | ValueError | ArithmeticError | KeyError)
 
 
 def _reject(order: Poisoned, actor: str = "") -> bool:
@@ -77,19 +68,19 @@ def stranded(item: int) -> list[Poisoned]:
     seen = gate.snapshot(item)  # before the stream, and that before the ledger: an order that moves is found further on
     if seen is None or seen.rebuilding:
         raise GateMissing
-    left = seen.held.keys() - {order.id for order in gate.stream_orders(item)}
+    left = seen.held.keys() - {order.id for order in gate.streamed(item)}
     left -= holds.known_ids(left)
     return [Poisoned(pk, seen.held[pk][0], item) for pk in sorted(left)]
 
 
 def bury_unreadable(item: int, lines: Sequence[tuple[str, str]]) -> None:
-    """Lines that nobody can read leave the stream: with their order, if they still name one, else into a dead letter."""
+    """Lines in which no order can be found leave the stream for dead letters. Staff end their orders, no process does."""
     lost = _stranded_if_known(item) if lines else []
     for entry_id, raw in lines:
-        args, error = [item, raw], ValueError("unreadable stream entry")
-        named = [order for order in lost or () if str(order.id) in raw] or _ended_before(item, raw, lost)
-        is_ended = len(named) == 1 and end_at_once("tasks.dispatch", args, error, named[0])
-        if is_ended or dead_letters.bury("tasks.dispatch", args, error, attempts=1):
+        is_ended = bool(_ended_before(item, raw, lost))
+        ended_by = "tasks.dispatch" if is_ended else ""
+        error = ValueError("unreadable stream entry")
+        if dead_letters.bury("tasks.dispatch", [item, raw], error, attempts=1, ended_by=ended_by):
             gate.drop(item, [entry_id])
 
 
@@ -111,7 +102,8 @@ def reject(letter: DeadLetter, actor: str) -> list[UUID]:
     """Reject the order that an open letter holds and close the letter, in one transaction; an order that the ledger has taken
     meanwhile stays as it is. May run twice, and while the letter is run again.
 
-    For a line that nobody can read, these are the orders that only their hold at the gate knows and no other letter names.
+    For a line that nobody can read, this is the order it names, if only its hold at the gate knows it; if it names none, the
+    orders that only their hold knows and no other letter names.
 
     Returns:
         The orders that are rejected now.
@@ -132,10 +124,13 @@ def _orders_of(letter: DeadLetter) -> list[Poisoned]:
         case "tasks.create_orders", [[str(pk)]]:
             return [Poisoned(UUID(pk), 0, item_of_order(UUID(pk)))]
         case "tasks.deduct_inventory", [int(item), [[_, dict(payload)]]]:
-            order = AdmittedOrder.from_payload(payload)
-            return [Poisoned(order.id, order.customer, item)]
-        case "tasks.dispatch", [int(item), str()]:
+            order = envelope(payload, item)
+            return [Poisoned(order.id, order.customer, item)] if order else []
+        case "tasks.dispatch", [int(item), str(raw)]:
+            lost = stranded(item)
+            if named := [order for order in lost if str(order.id) in raw]:
+                return named
             others = DeadLetter.objects.filter(resolved_at=None).exclude(pk=letter.pk).values_list("args", flat=True)
             told = [json.dumps(args) for args in others]
-            return [order for order in stranded(item) if not any(str(order.id) in args for args in told)]
+            return [order for order in lost if not any(str(order.id) in args for args in told)]
     raise NotOneOrder

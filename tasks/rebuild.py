@@ -64,12 +64,7 @@ class LedgerSide:
 def streamed_orders(items: Sequence[int]) -> list[Streamed]:
     """What is in the streams of these items."""
     waiting = gate.waiting(items)
-    return [
-        Streamed(order.id, item, order.customer, order.units)
-        for item in items
-        if any(waiting[item])
-        for order in gate.stream_orders(item)
-    ]
+    return [order for item in items if any(waiting[item]) for order in gate.streamed(item)]
 
 
 @contextmanager

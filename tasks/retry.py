@@ -1,6 +1,8 @@
 """The one retry policy: what a batch does when a part of the system is away."""
 
+import inspect
 import logging
+import random
 import time
 from typing import Any
 
@@ -10,13 +12,14 @@ from kombu.exceptions import OperationalError as MessageNotSent
 
 from flashsale.core.errors import Unavailable
 from flashsale.core.metrics import STEP_SECONDS, STEPS_GIVEN_UP
-from tasks import dead_letters
+from tasks import dead_letters, unread
 
 logger = logging.getLogger(__name__)
 
 TRANSIENT = (OperationalError, InterfaceError, Unavailable)
 _LONGEST_PAUSE_S = 20
 _RETRIES = 5
+MESSAGE_VERSION = 1  # the newest message format that this release reads, and the one that it writes; 1 if a message has none
 
 
 class Step(Task):  # type: ignore[type-arg]
@@ -31,27 +34,48 @@ class Step(Task):  # type: ignore[type-arg]
     retry_backoff_max = _LONGEST_PAUSE_S
     retry_jitter = True
     max_retries = _RETRIES
+    typing = False  # or a message that another release has sent could not be given back to the queue
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]
         """Publish, with the number of orders in a header: the pace of a queue is in orders, not in messages.
 
-        And with the time, by which those who give messages back keep their order.
+        And with the time, by which those who give messages back keep their order, and the version of the message's format.
 
         Raises:
             kombu.exceptions.OperationalError: not sent.
         """
+        given: dict[str, Any] = options.get("headers") or {}
         orders = max((len(value) for value in args or () if isinstance(value, list)), default=1)
-        stamps = {"units": max(1, orders), "published": time.time_ns() // 1000}
-        options["headers"] = {**(options.get("headers") or {}), **stamps}
+        stamps: dict[str, Any] = {"units": max(1, orders), "published": time.time_ns() // 1000}
+        options["headers"] = {"v": MESSAGE_VERSION, **given, **stamps}
         try:
             return super().apply_async(args, kwargs, **options)
         except AttributeError as error:  # kombu 5.7, on the channel of a connection that was lost meanwhile
             raise MessageNotSent(repr(error)) from error
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the step, timed."""
+        """Run the step, timed; a message that only another release can read is given back to the queue for it."""
+        if not self._can_read(args, kwargs):
+            unread.count("message", [self.name])
+            raise self.retry(exc=unread.UnreadMessage(), countdown=random.uniform(0.5, 5), headers=self._headers())  # noqa: S311
         with STEP_SECONDS.labels(self.name).time():
             return super().__call__(*args, **kwargs)
+
+    def _headers(self) -> dict[str, Any]:
+        return {"v": self._version()}
+
+    def _version(self) -> int:
+        version: int = self.request.get("v") or 1
+        return version
+
+    def _can_read(self, args: Any, kwargs: Any) -> bool:
+        if self._version() > MESSAGE_VERSION:
+            return False
+        try:
+            inspect.signature(self.run).bind(*args, **kwargs)
+        except TypeError:
+            return False
+        return True
 
     def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """Called by Celery once the retries are used up, and when a step is done and its next message could not be sent.
@@ -59,7 +83,7 @@ class Step(Task):  # type: ignore[type-arg]
         Neither is for people: nobody could do more than the sweep that finds the row or stream entry.
         """
         STEPS_GIVEN_UP.labels(self.name).inc()
-        if isinstance(exc, (*TRANSIENT, MessageNotSent)):
+        if isinstance(exc, (*TRANSIENT, MessageNotSent)) and not isinstance(exc, unread.UnreadMessage):
             logger.warning(
                 "step left to the sweeps", extra={"event": "step_left_to_sweeps", "task": self.name, "error": repr(exc)}
             )

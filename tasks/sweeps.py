@@ -4,7 +4,7 @@ They run in two processes (a beat task and ``manage.py sweep``), may run at once
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from celery import shared_task
 from django.conf import settings
@@ -14,9 +14,20 @@ from flashsale.core.errors import FlashsaleError
 from flashsale.limits import publish
 from inventory import selectors as inventory
 from inventory.admission import gate
+from inventory.admission.gate import Entry
 from orders import services
 from payments import services as payments
-from tasks import cancel_unpaid, create_orders, gate_effects, gate_sync, pace, poison, request_payments
+from tasks import (
+    cancel_unpaid,
+    create_orders,
+    deduct_inventory,
+    gate_effects,
+    gate_sync,
+    pace,
+    poison,
+    request_payments,
+    unread,
+)
 from tasks.dispatch import CONSUMER
 from tasks.retry import TRANSIENT
 
@@ -37,8 +48,21 @@ def waiting_orders() -> None:
         if claimed and may_steal:
             stolen = gate.steal(item, consumer=CONSUMER, idle_ms=_CLAIM_IDLE_MS, limit=settings.BATCH_SIZE)
             poison.bury_unreadable(item, stolen.broken)
-            if stolen.entries:
-                pipeline.start_chain(item, stolen.entries)
+            unread.look_after(item, stolen.unread)
+            left = [entry for entry in stolen.entries if entry[0] in stolen.left]
+            if left:
+                _carry_on(item, left)
+            if others := [entry for entry in stolen.entries if entry[0] not in stolen.left]:
+                pipeline.start_chain(item, others)
+
+
+def _carry_on(item: int, entries: Sequence[Entry]) -> None:
+    """Make rows of orders that another process left. Here, not by a chain: its steps might come to that process again."""
+    from tasks import pipeline
+
+    ids, _ = deduct_inventory.take_over(item, entries)
+    if made := create_orders.create(ids):
+        pipeline.publish(request_payments.request_payments, [str(pk) for pk in made])
 
 
 def half_made_orders() -> None:
@@ -63,6 +87,11 @@ def open_payments() -> None:
     payments.process_refunds(_LIMIT)
 
 
+def healed_letters() -> None:
+    """An order that was in the dead letters has been taken over since."""
+    unread.close_letters()
+
+
 def unpaid_orders() -> None:
     """A delayed cancellation was lost."""
     cancel_unpaid.drain()
@@ -79,6 +108,7 @@ DRIVING_ON: tuple[Sweep, ...] = (
     waiting_orders,
     half_made_orders,
     open_payments,
+    healed_letters,
     gate_sync.refresh_gates,
     publish.publish,
     revocations.sweep,

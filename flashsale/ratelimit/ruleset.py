@@ -7,8 +7,9 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import redis
 
@@ -30,15 +31,39 @@ class _InForce:
     by_place: dict[str, tuple[Rule, ...]]
 
 
-def parse(text: str) -> tuple[Rule, ...]:
-    """Published rules; one that cannot be read is left out and logged, the others stay in force."""
+def parse(text: str, last_good: Sequence[Rule] = ()) -> tuple[Rule, ...]:
+    """Published rules. What cannot be read is logged, and the others stay in force.
+
+    A list is format 1; a newer one is an object with ``v`` and ``rules``. Of a rule that a newer release has written, the last
+    one of that name that this process could read stays in force; a process that has none goes by the fields that it knows.
+    """
+    published = json.loads(text)
+    is_newer = isinstance(published, dict)
+    known = {rule.name: rule for rule in last_good}
     rules = []
-    for values in json.loads(text):
+    for values in published["rules"] if is_newer else published:
         try:
-            rules.append(Rule.from_values(values))
-        except (TypeError, ConfigurationError) as error:
+            rules.append(_read(values, known, is_newer=is_newer))
+        except (TypeError, AttributeError, ConfigurationError) as error:
             logger.error("rule left out", extra={"event": "rule_broken", "rule": str(values), "error": repr(error)})
     return tuple(rules)
+
+
+def _read(values: Mapping[str, Any], known: Mapping[str, Rule], *, is_newer: bool) -> Rule:
+    unknown = values.keys() - _FIELDS
+    if not unknown and not is_newer:
+        try:
+            return Rule.from_values(values)
+        except (TypeError, ConfigurationError):
+            if values.get("name") not in known:
+                raise
+    logger.warning("rule of a newer release", extra={"event": "rule_newer", "rule": str(values), "unknown": sorted(unknown)})
+    if (kept := known.get(values.get("name", ""))) is not None:
+        return kept
+    return Rule.from_values({name: value for name, value in values.items() if name in _FIELDS})
+
+
+_FIELDS = frozenset(each.name for each in fields(Rule))
 
 
 class RuleSet:
@@ -75,6 +100,7 @@ class RuleSet:
         self._lock = threading.Lock()
         self._looked_at = -REFRESH_S
         self._in_force: _InForce | None = None
+        self._last_good: tuple[Rule, ...] = ()
         self.nodes = 1
 
     def at(self, *places: str) -> list[Rule]:
@@ -132,7 +158,7 @@ class RuleSet:
                 return
             version, text = None, None
         try:
-            self._take(version or "", parse(str(text or self._load())))
+            self._take(version or "", parse(str(text or self._load()), self._last_good))
         except Exception as error:
             # Whatever is wrong with the source of the rules, the shop goes on under those it has.
             logger.exception("rules cannot be read", extra={"event": "rules_unreadable", "error": repr(error)})
@@ -151,6 +177,7 @@ class RuleSet:
 
     def _take(self, version: str, rules: Sequence[Rule]) -> _InForce:
         by_place: dict[str, tuple[Rule, ...]] = {}
+        self._last_good = tuple(rules)
         for rule in rules:
             if rule.enabled and rule.fleet in ("all", self._fleet):
                 by_place[rule.applies_to] = (*by_place.get(rule.applies_to, ()), rule)

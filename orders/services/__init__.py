@@ -4,7 +4,8 @@ Lock order everywhere: orders by id, then payments, then the item's row.
 """
 
 from orders.services.cancellation import cancel, cancel_by_staff, cancel_unpaid
-from orders.services.creation import Created, create, put_off, stale_intake
+from orders.services.creation import Created, create, leave_unread, put_off, stale_intake
+from orders.services.evidence import can_never_fit
 from orders.services.intake import deduct, lose, reject
 from orders.services.outbox import forget_effects, lock_effects
 from orders.services.payment import apply_answers, pay, refund_by_staff, request_payments, stale_reserved
@@ -12,12 +13,14 @@ from orders.services.payment import apply_answers, pay, refund_by_staff, request
 __all__ = [
     "Created",
     "apply_answers",
+    "can_never_fit",
     "cancel",
     "cancel_by_staff",
     "cancel_unpaid",
     "create",
     "deduct",
     "forget_effects",
+    "leave_unread",
     "lock_effects",
     "lose",
     "pay",

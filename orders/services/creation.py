@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
 
@@ -11,22 +12,48 @@ from django.db import DataError, IntegrityError, connection, transaction
 from flashsale.core import bulk
 from flashsale.core.clock import from_us, now
 from inventory import services as inventory
-from inventory.admission.admitted import AdmittedOrder
+from inventory.admission.admitted import AdmittedOrder, read
 from inventory.models import LARGEST_AMOUNT, SaleItem
 from orders.models import WRITTEN_OFF, GateEffect, Intake, Order, OrderEvent
 from orders.services import outbox, units
+from orders.services.evidence import can_never_fit
 from orders.states import OrderStatus
 
 _SEQ_TAKEN = "seq_taken"
+_OURS = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)  # says nothing against the order
+_LONGEST_PAUSE_S = 600
+
+
+class _Unread(Exception):
+    """Orders of the intake that this release cannot read."""
+
+    def __init__(self, ids: Iterable[UUID]) -> None:
+        super().__init__()
+        self.ids = list(ids)
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """``poisoned``: order id -> why it cannot be a row; it stays in the intake. ``healed``: those that could not, before."""
+    """What became of orders of the intake.
+
+    ``poisoned``: order id -> why it cannot be a row now; it stays in the intake. ``hopeless``: those of them that never can.
+    ``healed``: rows now, that could not be before. ``unread``: in a format of another release; they stay in the intake too.
+    """
 
     ids: list[UUID]
     poisoned: dict[UUID, Exception]
     healed: list[UUID]
+    hopeless: frozenset[UUID] = frozenset()
+    unread: list[UUID] = field(default_factory=list)
+
+    def __add__(self, other: "Created") -> "Created":
+        return Created(
+            self.ids + other.ids,
+            self.poisoned | other.poisoned,
+            self.healed + other.healed,
+            self.hopeless | other.hopeless,
+            self.unread + other.unread,
+        )
 
 
 def create(order_ids: Iterable[UUID]) -> Created:
@@ -34,26 +61,40 @@ def create(order_ids: Iterable[UUID]) -> Created:
     ids = list(order_ids)
     try:
         healed = _create(ids)
-    except (IntegrityError, DataError, ValueError, ArithmeticError, KeyError) as error:
+    except _Unread as left:
+        return create(pk for pk in ids if pk not in left.ids) + Created([], {}, [], unread=left.ids)
+    except (IntegrityError, DataError, *_OURS) as error:
         if len(ids) == 1:
-            return Created([], {ids[0]: error}, [])
+            return Created([], {ids[0]: error}, [], hopeless=_hopeless(ids[0], error))
         half = len(ids) // 2
-        first, second = create(ids[:half]), create(ids[half:])
-        return Created(first.ids + second.ids, first.poisoned | second.poisoned, first.healed + second.healed)
+        return create(ids[:half]) + create(ids[half:])
     return Created(ids, {}, healed)
+
+
+def _hopeless(order_id: UUID, error: Exception) -> frozenset[UUID]:
+    order = read(Intake.objects.filter(pk=order_id).values_list("payload", flat=True).first())
+    return frozenset([order_id] if order is not None and can_never_fit(error, order) else [])
 
 
 @transaction.atomic
 def _create(ids: Sequence[UUID]) -> list[UUID]:
     with connection.cursor() as cursor:
         cursor.execute(
-            "DELETE FROM orders_intake WHERE id = ANY(%s::uuid[]) AND reason <> ALL(%s) RETURNING payload, reason, failures",
+            "DELETE FROM orders_intake WHERE id = ANY(%s::uuid[]) AND reason <> ALL(%s) "
+            "RETURNING id, payload, reason, failures",
             [[str(pk) for pk in ids], list(WRITTEN_OFF)],
         )
-        found = [
-            (AdmittedOrder.from_payload(payload if isinstance(payload, dict) else json.loads(payload)), reason, failures)
-            for payload, reason, failures in cursor.fetchall()
-        ]
+        rows = cursor.fetchall()
+    found = []
+    unread = []
+    for pk, payload, reason, failures in rows:
+        order = read(payload if isinstance(payload, dict) else json.loads(payload))
+        if order is None:
+            unread.append(pk)
+        else:
+            found.append((order, reason, failures))
+    if unread:
+        raise _Unread(unread)  # which undoes the deletion
     if found:
         make_rows([(order, reason) for order, reason, _ in found])
     return [order.id for order, _, failures in found if failures]
@@ -82,8 +123,7 @@ def make_rows(taken: Sequence[tuple[AdmittedOrder, str]], actor: str = "") -> No
 
 
 def _row(order: AdmittedOrder, reason: str, expires_at: object) -> dict[str, object]:
-    if Decimal(order.price) * order.units > LARGEST_AMOUNT:  # or its payment would fail, and with it those of its batch
-        raise ValueError("more money than a payment can be of")
+    _require_amount(order)
     return {
         "id": order.id,
         "customer_id": order.customer,
@@ -105,12 +145,27 @@ def _row(order: AdmittedOrder, reason: str, expires_at: object) -> dict[str, obj
     }
 
 
+def _require_amount(order: AdmittedOrder) -> None:
+    """What a payment could not be of would fail with all those of its batch; the database says so, and is the evidence.
+
+    Raises:
+        DataError: the total is no number, or too large.
+    """
+    with suppress(ArithmeticError):
+        if Decimal(order.price) * order.units <= LARGEST_AMOUNT:
+            return
+    column = Order._meta.get_field("unit_price").db_type(connection)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT (%s::numeric * %s)::{column}", [order.price, order.units])
+    raise ValueError("not an amount of money")
+
+
 def _event(order_id: UUID, status: object, reason: object, *, at: object, actor: str = "") -> dict[str, object]:
     return {"order_id": order_id, "status": status, "reason": reason, "actor": actor, "at": at}
 
 
-def put_off(order_id: UUID) -> bool:
-    """Let the sweeps wait before they try again to make a row of this order: 6 s, twice as long each time, 10 minutes at most.
+def put_off(order_id: UUID, *, at_most_s: int = _LONGEST_PAUSE_S) -> bool:
+    """Let the sweeps wait before they try again to make a row of this order: 6 s, twice as long each time, up to ``at_most_s``.
 
     Returns:
         Whether the order is still to become a row.
@@ -118,11 +173,29 @@ def put_off(order_id: UUID) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE orders_intake SET failures = least(failures + 1, 1000), "
-            "retry_at = now() + least(interval '3 seconds' * 2 ^ least(failures + 1, 10), interval '10 minutes') "
+            "retry_at = now() + make_interval(secs => least(3 * 2 ^ least(failures + 1, 10), %s)) "
             "WHERE id = %s AND reason <> ALL(%s)",
-            [str(order_id), list(WRITTEN_OFF)],
+            [at_most_s, str(order_id), list(WRITTEN_OFF)],
         )
         return bool(cursor.rowcount)
+
+
+def leave_unread(order_ids: Iterable[UUID]) -> dict[UUID, int]:
+    """Leave orders of the intake to a release that can read them: at once the first time, then after 1, 2, 3, 3 ... seconds.
+
+    They come after all that have not failed, so they keep none back.
+
+    Returns:
+        How often each of them has been left.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE orders_intake SET failures = least(failures + 1, 1000), "
+            "retry_at = now() + make_interval(secs => least(failures, 3)) "
+            "WHERE id = ANY(%s::uuid[]) AND reason <> ALL(%s) RETURNING id, failures",
+            [[str(pk) for pk in order_ids], list(WRITTEN_OFF)],
+        )
+        return dict(cursor.fetchall())
 
 
 def stale_intake(limit: int) -> list[UUID]:

@@ -91,6 +91,6 @@ def refund_by_staff(order_id: UUID, actor: str) -> None:
 
 
 def stale_reserved(limit: int) -> list[UUID]:
-    """Orders whose payment should have been asked for some seconds ago."""
+    """Orders whose payment should have been asked for some seconds ago, the oldest first."""
     rows = Order.objects.filter(status=OrderStatus.RESERVED).extra(where=["updated_at < now() - interval '3 seconds'"])
-    return list(rows.values_list("pk", flat=True)[:limit])
+    return list(rows.order_by("updated_at", "pk").values_list("pk", flat=True)[:limit])

@@ -78,7 +78,7 @@ def assert_ended(item, order_id=None, *, actor=""):
     if order_id:
         assert list(Order.objects.values_list("pk", "status", "reason", "quantity")) == [(order_id, "rejected", "poisoned", 0)]
         events = OrderEvent.objects.filter(order_id=order_id).values_list("status", "reason", "actor")
-        assert list(events) == [("queued", "", actor), ("rejected", "poisoned", actor)]
+        assert list(events) == [("queued", "", ""), ("rejected", "poisoned", actor)]
 
 
 def deleted(customer):
@@ -294,19 +294,27 @@ def test_an_order_of_an_item_that_is_gone_is_rejected_and_shown_to_its_customer(
     assert not GateEffect.objects.exists()
 
 
-def test_an_unreadable_line_ends_the_order_that_it_still_names(item, customer, order):
+def test_an_unreadable_line_ends_no_order_until_staff_reject_the_one_that_it_still_names(item, customers, order):
+    customer, other = customers(2)
     order_id = order(item, customer).order_id
-    spoil(item, lambda line: line + "}")
+    lost_too = order(item, other).order_id
+    gate_client().delete(keys.admitted(item.pk))  # of the other one nothing is left but its hold
+    gate_client().xadd(keys.admitted(item.pk), {"o": f"{{{order_id}"})
 
     for _ in range(2):
         poison.bury_unreadable(item.pk, claim(item).broken)
 
-    assert intake.order_of(customer.pk, order_id)["reason"] == "poisoned"
+    letter = DeadLetter.objects.get()
+    assert (letter.resolved_at, Order.objects.exists()) == (None, False)
     assert gate.waiting([item.pk]) == {item.pk: (0, 0)}
-    assert_ended(item, order_id)
+    assert gate.snapshot(item.pk).held.keys() == {order_id, lost_too}
+    assert poison.reject(letter, "staff") == [order_id]
+    gate_effects.apply()
+    assert intake.order_of(customer.pk, order_id)["reason"] == "poisoned"
+    assert gate.snapshot(item.pk).held.keys() == {lost_too}
 
 
-def test_a_line_whose_order_was_rejected_before_a_crash_leaves_no_open_letter(item, customer, order, monkeypatch):
+def test_a_line_whose_order_staff_rejected_before_it_was_dropped_leaves_no_open_letter(item, customer, order, monkeypatch):
     order_id = order(item, customer).order_id
     spoil(item, lambda line: line + "}")
     broken = claim(item).broken
@@ -321,11 +329,12 @@ def test_a_line_whose_order_was_rejected_before_a_crash_leaves_no_open_letter(it
         patched.setattr(gate, "drop", die)
         with pytest.raises(Killed):
             poison.bury_unreadable(item.pk, broken)
+    poison.reject(DeadLetter.objects.get(), "staff")
     gate_effects.apply()
     poison.bury_unreadable(item.pk, broken)
 
     assert gate.waiting([item.pk]) == {item.pk: (0, 0)}
-    assert_ended(item, order_id)
+    assert_ended(item, order_id, actor="staff")
 
 
 def test_an_order_that_a_person_has_made_another_customers_answers_with_a_code(item, customer, order, settings, api):
@@ -510,17 +519,25 @@ def _again(act):
     raise AssertionError("never came through")
 
 
-def test_an_order_in_the_intake_is_rejected_with_the_units_that_the_ledger_reserved(item, customer, order):
+def test_an_order_in_the_intake_is_rejected_by_staff_with_the_units_that_the_ledger_reserved(item, customer, order):
     order_id = order(item, customer).order_id
     services.deduct(item.pk, [each for _, each in claim(item).entries])
     Intake.objects.update(payload={"customer": customer.pk})
     assert stock_of(item) == (4, 1, 0)
-
     create_orders.create([order_id])
+    assert (Order.objects.count(), Intake.objects.get().failures, stock_of(item)) == (0, 1, (4, 1, 0))
+    letter = _create_letter(order_id)
+
+    assert poison.reject(letter, "staff") == [order_id]
 
     gate_client().delete(keys.admitted(item.pk))
     assert list(item.movements.order_by("pk").values_list("kind", "units")) == [("allocate", 5), ("reserve", 1), ("release", 1)]
-    assert_ended(item, order_id)
+    assert_ended(item, order_id, actor="staff")
+
+
+def _create_letter(order_id):
+    dead_letters.bury("tasks.create_orders", [[str(order_id)]], ValueError("planted"), attempts=1)
+    return DeadLetter.objects.get()
 
 
 def test_an_id_that_is_none_of_ours_ends_too(item, customer, order):

@@ -9,7 +9,7 @@ from uuid import UUID
 from flashsale.core.lua import Script
 from flashsale.core.redis_client import gate_client
 from inventory.admission import keys
-from inventory.admission.admitted import AdmittedOrder, ItemTerms
+from inventory.admission.admitted import AdmittedOrder, ItemTerms, read
 from inventory.admission.gate.calls import LUA, WHOLE, guarded
 from inventory.admission.gate.decided import fields
 
@@ -48,7 +48,7 @@ class GateSnapshot:
 
 @guarded
 def queued_of(items: Sequence[int], customer: int) -> list[AdmittedOrder]:
-    """The customer's orders that have no row yet, over these items; one trip."""
+    """The customer's orders that have no row yet, over these items, as far as this release can read them; one trip."""
     pipe = gate_client().pipeline(transaction=False)
     for item in items:
         pipe.hget(keys.queued(item), str(customer))
@@ -59,8 +59,9 @@ def _readable(lines: str | None) -> list[AdmittedOrder]:
     """A line that this version cannot read hides no other."""
     found = []
     for line in filter(None, (lines or "").split("\n")):
-        with suppress(KeyError, TypeError, ValueError):
-            found.append(AdmittedOrder.from_payload(loads(line)))
+        with suppress(ValueError):
+            order = read(loads(line))
+            found += [order] if order is not None else []
     return found
 
 
@@ -103,7 +104,7 @@ def snapshot(item: int) -> GateSnapshot | None:
 
 
 def _hold(value: str) -> tuple[int, int]:
-    customer, _, units = value.partition(":")
+    customer, units, *_ = value.split(":")  # a newer release may have added to it
     return int(customer), int(units)
 
 

@@ -1,16 +1,21 @@
-"""Admitted orders on their way to the ledger: waiting, claimed, acknowledged."""
+"""Admitted orders on their way to the ledger: waiting, claimed, acknowledged.
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from json import JSONDecodeError, loads
-from typing import Any, Literal
+An order that this release cannot read stays in the stream for one that can. It is pending under the consumer ``unread``,
+which does not count as in flight, and any process that can read it may claim it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from json import loads
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
 
 import redis
 
 from flashsale.core.lua import Script
 from flashsale.core.redis_client import gate_client
 from inventory.admission import keys
-from inventory.admission.admitted import AdmittedOrder
+from inventory.admission.admitted import AdmittedOrder, Streamed, envelope, read
 from inventory.admission.gate.calls import LUA, guarded
 
 UNQUEUE = LUA / "unqueue.lua"
@@ -18,55 +23,161 @@ _CLAIM = Script(LUA / "claim-2.lua")
 _ACK = Script(LUA / "ack-3.lua", parts=[UNQUEUE])
 _HOLD_BACK = Script(LUA / "hold_back-1.lua")
 _GROUP = "ledger"
+_UNREAD = "unread"  # the consumer of entries that wait for another release; claim-2.lua knows it too
+_CLAIMABLE_MS = 3_000  # how idle an unread entry is made to look, so that another process may claim it at once
 _STREAM_PAGE = 1_000
+_MOST_PAGES = 20  # of pending entries that one reclaim looks at
+_resume_at: dict[int, str] = {}  # item -> where the next reclaim goes on, after one that did not get to the end
 
 Entry = tuple[str, AdmittedOrder]
 Turn = Literal["served", "refused", "done"]
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """An entry that this release cannot read. ``idle_ms``: for how long nobody has claimed it."""
+
+    entry_id: str
+    order: Streamed
+    payload: dict[str, Any]
+    idle_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
-    """Entries taken from the stream; ``broken`` are those that nobody can read."""
+    """Entries taken from the stream. ``broken``: no order can be found in them. ``unread``: left for another release.
+
+    ``left``: ids of those taken that another process had left.
+    """
 
     entries: list[Entry]
     broken: list[tuple[str, str]]
+    unread: list[Unread] = field(default_factory=list)
+    left: set[str] = field(default_factory=set)
 
 
-def _parse(raw: Iterable[tuple[str, Mapping[str, str]] | Sequence[Any]]) -> Claim:
-    entries: list[Entry] = []
-    broken: list[tuple[str, str]] = []
+def _parse(item: int, raw: Iterable[tuple[str, Mapping[str, str]] | Sequence[Any]]) -> Claim:
+    found = Claim([], [])
     for entry_id, fields in raw:
         values = fields if isinstance(fields, Mapping) else dict(zip(fields[::2], fields[1::2], strict=True))
         try:
-            entries.append((entry_id, AdmittedOrder.from_payload(loads(values["o"]))))
-        except (KeyError, TypeError, ValueError, JSONDecodeError):
-            broken.append((entry_id, str(values)))
-    return Claim(entries, broken)
+            payload = loads(values["o"])
+        except (KeyError, TypeError, ValueError, RecursionError):
+            payload = None
+        if (order := read(payload)) is not None:
+            found.entries.append((entry_id, order))
+        elif (named := envelope(payload, item)) is not None:
+            found.unread.append(Unread(entry_id, named, payload))
+        else:
+            found.broken.append((entry_id, str(values)))
+    return found
 
 
 @guarded
 def claim(item: int, *, consumer: str, limit: int, in_flight: int) -> Claim:
     """Take up to ``limit`` waiting orders, unless ``in_flight`` or more are on their way already."""
     raw = _CLAIM(gate_client(), [keys.meta(item), keys.admitted(item)], [consumer, limit, in_flight])
-    return _parse(raw)
+    found = _parse(item, raw)
+    leave(item, [each.entry_id for each in found.unread])
+    return found
+
+
+@guarded
+def leave(item: int, entry_ids: Sequence[str], *, idle_ms: int = _CLAIMABLE_MS, unless_claimed_within_ms: int = 0) -> set[str]:
+    """Leave claimed entries to another process, one of another release perhaps. May run twice.
+
+    Args:
+        idle_ms: how long they shall seem to have been idle; a reclaim takes those of 3 s.
+        unless_claimed_within_ms: entries that somebody has claimed more recently are left alone.
+
+    Returns:
+        Those that are in the stream, pending, and now left.
+    """
+    if not entry_ids:
+        return set()
+    ids: list[Any] = list(entry_ids)
+    try:
+        left = gate_client().xclaim(
+            keys.admitted(item), _GROUP, _UNREAD, unless_claimed_within_ms, ids, idle=idle_ms, justid=True
+        )
+    except redis.exceptions.ResponseError as error:
+        if "NOGROUP" in str(error):
+            return set()
+        raise
+    return {str(entry_id) for entry_id in left}
 
 
 @guarded
 def steal(item: int, *, consumer: str, idle_ms: int, limit: int) -> Claim:
-    """Take over orders whose claim has stood still for ``idle_ms`` milliseconds."""
+    """Take over orders whose claim has stood still for ``idle_ms`` milliseconds, the oldest first.
+
+    Entries are read before they are claimed: those that this release cannot read are not touched, however many there are,
+    and keep none back behind them.
+    """
+    taken = Claim([], [])
+    start = _resume_at.pop(item, "-")
+    for _ in range(_MOST_PAGES):
+        page = _pending(item, start, idle_ms, limit)
+        _take_over(item, page, consumer, idle_ms, limit, taken)
+        if len(page) < limit:
+            return taken
+        if len(taken.entries) >= limit:
+            return taken
+        start = "(" + list(page)[-1]
+    _resume_at[item] = start
+    return taken
+
+
+class _Idle(NamedTuple):
+    consumer: str
+    ms: int
+
+
+def _pending(item: int, start: str, idle_ms: int, count: int) -> dict[str, _Idle]:
+    """By entry id whose it is, and for how long nobody has claimed it; those idle for at least ``idle_ms``."""
     try:
-        answer = gate_client().xautoclaim(keys.admitted(item), _GROUP, consumer, idle_ms, "0-0", count=limit)
+        rows = gate_client().xpending_range(keys.admitted(item), _GROUP, start, "+", count, idle=idle_ms)
     except redis.exceptions.ResponseError as error:
         if "NOGROUP" in str(error):
-            return Claim([], [])
+            return {}
         raise
-    return _parse([entry for entry in answer[1] if entry[1]])
+    return {str(row["message_id"]): _Idle(str(row["consumer"]), int(row["time_since_delivered"])) for row in rows}
+
+
+def _take_over(item: int, idle: Mapping[str, _Idle], consumer: str, idle_ms: int, limit: int, taken: Claim) -> None:
+    if not idle:
+        return
+    pipe = gate_client().pipeline(transaction=False)
+    for entry_id in idle:
+        pipe.xrange(keys.admitted(item), entry_id, entry_id)
+    lines = [line for found in pipe.execute() for line in found]
+    seen = _parse(item, lines)
+    room = limit - len(taken.entries)
+    wanted: list[Any] = [*(entry_id for entry_id, _ in seen.entries[:room]), *(entry_id for entry_id, _ in seen.broken)]
+    wanted += idle.keys() - {entry_id for entry_id, _ in lines}  # deleted entries: claiming them ends their being pending
+    if wanted:
+        claimed = gate_client().xclaim(keys.admitted(item), _GROUP, consumer, idle_ms, wanted, justid=True)
+        got = {str(entry_id) for entry_id in claimed}
+        taken.entries.extend(entry for entry in seen.entries if entry[0] in got)
+        taken.broken.extend(entry for entry in seen.broken if entry[0] in got)
+        taken.left.update(entry_id for entry_id in got if idle[entry_id].consumer == _UNREAD)
+    taken.unread.extend(Unread(one.entry_id, one.order, one.payload, idle[one.entry_id].ms) for one in seen.unread)
 
 
 @guarded
 def ack(item: int, entries: Sequence[Entry]) -> bool:
     """Forget orders that the ledger has recorded; True when more wait and the caller must wake the dispatcher."""
-    args = [value for entry_id, order in entries for value in (entry_id, order.customer, str(order.id))]
+    return _forget(item, [(entry_id, order.customer, order.id) for entry_id, order in entries])
+
+
+@guarded
+def drop_decided(item: int, entries: Sequence[Unread]) -> None:
+    """Forget unread entries whose orders the ledger has decided on."""
+    _forget(item, [(entry.entry_id, entry.order.customer, entry.order.id) for entry in entries])
+
+
+def _forget(item: int, entries: Iterable[tuple[str, int, UUID]]) -> bool:
+    args = [value for entry_id, customer, order_id in entries for value in (entry_id, customer, str(order_id))]
     return bool(_ACK(gate_client(), [keys.meta(item), keys.admitted(item), keys.queued(item)], args))
 
 
@@ -79,20 +190,35 @@ def drop(item: int, entry_ids: Sequence[str]) -> None:
 
 @guarded
 def waiting(items: Sequence[int]) -> dict[int, tuple[int, int]]:
-    """item -> orders in the stream that nobody has claimed, and that somebody has; one trip."""
+    """item -> orders in the stream that nobody has claimed, and that are pending, unread ones included; one trip."""
     pipe = gate_client().pipeline(transaction=False)
     _ask_waiting(pipe, items)
-    return _read_waiting(items, pipe.execute(raise_on_error=False))
+    found = _counts(items, pipe.execute(raise_on_error=False))
+    return {item: (unclaimed, pending) for item, (unclaimed, pending, _) in found.items()}
 
 
 @guarded
 def turns(items: Sequence[int], *, most: int) -> tuple[dict[int, tuple[int, int]], list[int]]:
-    """``waiting`` of these items, and up to ``most`` that are held back, least recently served first; one trip."""
+    """Of these items what :func:`on_their_way` says, and up to ``most`` that are held back, least recently served first; one
+    trip.
+    """
     pipe = gate_client().pipeline(transaction=False)
     _ask_waiting(pipe, items)
     pipe.zrange(keys.held_back(), 0, most - 1)
     *answers, held_back = pipe.execute(raise_on_error=False)
-    return _read_waiting(items, answers), [int(item) for item in held_back]
+    return _without_unread(_counts(items, answers)), [int(item) for item in held_back]
+
+
+@guarded
+def on_their_way(items: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """item -> orders that nobody has claimed, and that are between claim and commit: pending, but not unread; one trip."""
+    pipe = gate_client().pipeline(transaction=False)
+    _ask_waiting(pipe, items)
+    return _without_unread(_counts(items, pipe.execute(raise_on_error=False)))
+
+
+def _without_unread(found: Mapping[int, tuple[int, int, int]]) -> dict[int, tuple[int, int]]:
+    return {item: (unclaimed, pending - unread) for item, (unclaimed, pending, unread) in found.items()}
 
 
 def _ask_waiting(pipe: "redis.client.Pipeline", items: Sequence[int]) -> None:
@@ -101,12 +227,15 @@ def _ask_waiting(pipe: "redis.client.Pipeline", items: Sequence[int]) -> None:
         pipe.xpending(keys.admitted(item), _GROUP)
 
 
-def _read_waiting(items: Sequence[int], answers: Sequence[Any]) -> dict[int, tuple[int, int]]:
+def _counts(items: Sequence[int], answers: Sequence[Any]) -> dict[int, tuple[int, int, int]]:
+    """item -> orders that nobody has claimed, that are pending, and that are unread."""
     found = {}
     for index, item in enumerate(items):
-        length, pending = answers[2 * index], answers[2 * index + 1]
-        claimed = int(pending["pending"]) if isinstance(pending, dict) else 0
-        found[item] = int(length) - claimed, claimed
+        length, summary = answers[2 * index], answers[2 * index + 1]
+        pending = int(summary["pending"]) if isinstance(summary, dict) else 0
+        consumers = summary["consumers"] if pending else ()
+        unread = sum(int(each["pending"]) for each in consumers if each["name"] == _UNREAD)
+        found[item] = int(length) - pending, pending, unread
     return found
 
 
@@ -124,13 +253,25 @@ def hold_back(changes: Mapping[int, Turn]) -> None:
 
 @guarded
 def stream_orders(item: int) -> list[AdmittedOrder]:
-    """Every order in the stream, claimed or not."""
-    found: list[AdmittedOrder] = []
+    """Every order in the stream that this release can read, claimed or not."""
+    return [order for page in _pages(item) for _, order in page.entries]
+
+
+@guarded
+def streamed(item: int) -> list[Streamed]:
+    """Every order in the stream, claimed or not, whether or not this release can read it."""
+    found: list[Streamed] = []
+    for page in _pages(item):
+        found += [Streamed(order.id, item, order.customer, order.units) for _, order in page.entries]
+        found += [unread.order for unread in page.unread]
+    return found
+
+
+def _pages(item: int) -> Iterator[Claim]:
     start = "-"
     while page := gate_client().xrange(keys.admitted(item), min=start, count=_STREAM_PAGE):
-        found += [order for _, order in _parse(page).entries]
+        yield _parse(item, page)
         start = "(" + str(page[-1][0])
-    return found
 
 
 @guarded

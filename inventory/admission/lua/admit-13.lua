@@ -8,7 +8,7 @@
 local customer, units = ARGV[1], tonumber(ARGV[3])
 local receipt = redis.call('GET', KEYS[5])
 if receipt then
-  local owner, digest, order = receipt:match('^(%d+) (%x+) (%S+)$')
+  local owner, digest, order = receipt:match('^(%d+) (%x+) (%S+)') -- a newer release may have added to it
   if owner ~= customer then return {3} end
   if digest ~= ARGV[5] then return {2} end
   return {1, order, 0, 0}
@@ -40,7 +40,7 @@ local present = present_terms(KEYS[1])
 local version, price, currency = terms_of(KEYS[13], ARGV[13], present)
 if ARGV[14] ~= '' and plain(price) ~= ARGV[14] then return {18, price} end
 
-local line = cjson.encode({id = ARGV[4], item = ARGV[11], customer = customer, sku = ARGV[2], units = units,
+local line = cjson.encode({v = 1, id = ARGV[4], item = ARGV[11], customer = customer, sku = ARGV[2], units = units,
   price = price, currency = currency, source = ARGV[6], seq = ARGV[7], digest = ARGV[5], method = ARGV[8],
   at = string.format('%.0f', now), life = meta[9], terms_version = version, limit_version = present.version})
 if charge then redis.call(unpack(charge)) end

@@ -5,6 +5,11 @@
 redis.call('HDEL', KEYS[1], 'awake_until')
 if redis.call('EXISTS', KEYS[2]) == 0 then return {} end
 redis.pcall('XGROUP', 'CREATE', KEYS[2], 'ledger', '0')
-if redis.call('XPENDING', KEYS[2], 'ledger')[1] >= tonumber(ARGV[3]) then return {} end
+local pending = redis.call('XPENDING', KEYS[2], 'ledger')
+local in_flight = pending[1]
+for _, consumer in ipairs(pending[4] or {}) do
+  if consumer[1] == 'unread' then in_flight = in_flight - tonumber(consumer[2]) end -- they wait for another release
+end
+if in_flight >= tonumber(ARGV[3]) then return {} end
 local read = redis.call('XREADGROUP', 'GROUP', 'ledger', ARGV[1], 'COUNT', ARGV[2], 'STREAMS', KEYS[2], '>')
 return read and read[1][2] or {}

@@ -9,7 +9,7 @@ local back = 0
 for _, order in ipairs(ARGV) do
   local hold = redis.call('HGET', KEYS[3], order)
   if hold then
-    local customer, units = hold:match('^(%d+):(%d+)$')
+    local customer, units = hold:match('^(%d+):(%d+)')
     units = tonumber(units)
     back = back + units
     redis.call('HDEL', KEYS[3], order)

@@ -9,7 +9,7 @@ for _, order in ipairs(ARGV) do
   local hold = redis.call('HGET', KEYS[2], order)
   if hold then
     redis.call('HDEL', KEYS[2], order)
-    sold = sold + tonumber(hold:match(':(%d+)$'))
+    sold = sold + tonumber(hold:match('^%d+:(%d+)'))
   end
 end
 if sold > 0 then redis.call('HINCRBY', KEYS[1], 'sold', sold) end
