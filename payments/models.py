@@ -34,6 +34,9 @@ class Payment(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(db_default=Now())
     applied_at = models.DateTimeField(null=True, blank=True, help_text="When the order learnt the outcome.")
+    verify_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the provider is asked whether it failed indeed; empty: it was asked."
+    )
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 
@@ -42,8 +45,9 @@ class Payment(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["order_id"],
-                name="payment_one_open_or_succeeded_per_order",
-                condition=Q(status__in=["created", "processing", "unknown", "succeeded"]),
+                # Two may have succeeded, the one of which it was heard late: the second is refunded.
+                name="payment_one_open_per_order",
+                condition=Q(status__in=["created", "processing", "unknown"]),
             ),
             # Not ``unique=True``: Django would add a second index for LIKE.
             models.UniqueConstraint(fields=["idempotency_key"], name="payment_once_per_key"),
@@ -61,6 +65,7 @@ class Payment(models.Model):
                 name="payment_decided_not_applied",
                 condition=Q(status__in=["succeeded", "failed"], applied_at__isnull=True),
             ),
+            models.Index(fields=["verify_at"], name="payment_to_verify", condition=Q(status="failed", verify_at__isnull=False)),
         ]
 
     def __str__(self) -> str:

@@ -32,6 +32,9 @@ OPEN = (Status.CREATED, Status.PROCESSING, Status.UNKNOWN)
 _DECIDED = (Status.SUCCEEDED, Status.FAILED)
 _LONGEST_PAUSE_S = 300
 _FIRST_PAUSE = timedelta(seconds=3)  # whoever opens a payment asks at once; past this a sweep does
+_VERIFY_AFTER = timedelta(seconds=30)  # an event overtakes another by less
+_VERIFY_AGAIN = timedelta(minutes=5)
+_MOST_REFUND_ATTEMPTS = 50  # some four hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class PaymentRequest:
 class Captured:
     """Money that the provider holds for us."""
 
+    order_id: UUID
     payment_id: UUID
     amount: Decimal
 
@@ -134,32 +138,46 @@ UPDATE payments_payment SET status = 'processing', attempts = attempts + 1, upda
 WHERE id = ANY(%(ids)s::uuid[]) AND (status = 'created' OR status IN ('processing', 'unknown') AND next_attempt_at <= now())
 RETURNING provider, order_id, idempotency_key, amount, currency, method
 """  # noqa: S608 - a constant of ours
+# Late truth wins: what failed may turn out to have succeeded, as providers' events come in any order. A capture is a fact,
+# which nothing undoes but a refund. An event that says "failed" is checked later: it may be older than the capture.
 _RECORD = """
 UPDATE payments_payment p SET status = said.status, provider_ref = coalesce(nullif(said.ref, ''), p.provider_ref),
     failure_code = CASE said.status WHEN 'failed' THEN 'declined' ELSE '' END, updated_at = now(),
-    applied_at = CASE WHEN %(applied)s AND said.status IN ('succeeded', 'failed') THEN now() END
+    applied_at = CASE WHEN %(applied)s AND said.status IN ('succeeded', 'failed') THEN now() END,
+    verify_at = CASE WHEN said.status <> 'failed' THEN NULL WHEN p.status = 'failed' THEN p.verify_at
+        ELSE now() + %(verify_after)s::interval END
 FROM unnest(%(keys)s::text[], %(statuses)s::text[], %(refs)s::text[]) AS said(key, status, ref)
-WHERE p.idempotency_key = said.key AND p.applied_at IS NULL
-    AND (p.status IN ('created', 'processing', 'unknown') OR p.status = said.status)
+WHERE p.idempotency_key = said.key AND (p.status IN ('created', 'processing', 'unknown')
+    OR (p.status = 'failed' AND said.status = 'succeeded')
+    OR (p.status = said.status AND p.applied_at IS NULL))
 RETURNING p.order_id, p.id, p.amount, p.status
 """
 
 
-def record(answers: Sequence[Answer], *, applied: bool) -> dict[UUID, Captured]:
-    """Write down what the provider said; returns order -> money, for those of whom it is new that they succeeded.
+def record(answers: Sequence[Answer], *, applied: bool, by_event: bool = False) -> list[Captured]:
+    """Write down what the provider said; returns the money of those payments of which it is new that they succeeded.
+
+    In the caller's transaction, which has locked the orders if it is to tell them. May run twice, and in any order.
 
     Args:
         applied: the orders learn of it in this same transaction.
+        by_event: the provider was not asked; a failure is verified later.
     """
+    said: dict[str, Answer] = {}
+    for answer in answers:
+        if answer.key not in said or answer.status == Status.SUCCEEDED:
+            said[answer.key] = answer
     values: dict[str, Any] = {
         "applied": applied,
-        "keys": [answer.key for answer in answers],
-        "statuses": [str(answer.status) for answer in answers],
-        "refs": [answer.ref for answer in answers],
+        "verify_after": _VERIFY_AFTER if by_event else None,
+        "keys": list(said),
+        "statuses": [str(answer.status) for answer in said.values()],
+        "refs": [answer.ref for answer in said.values()],
     }
     with connection.cursor() as cursor:
         cursor.execute(_RECORD, values)
-        return {order: Captured(pk, amount) for order, pk, amount, status in cursor.fetchall() if status == Status.SUCCEEDED}
+        found = cursor.fetchall()
+    return [Captured(order, pk, amount) for order, pk, amount, status in found if status == Status.SUCCEEDED]
 
 
 def untold_answers(payment_ids: Iterable[UUID]) -> list[Answer]:
@@ -169,9 +187,9 @@ def untold_answers(payment_ids: Iterable[UUID]) -> list[Answer]:
 
 
 def captured_of(order_id: UUID) -> list[Captured]:
-    """The successful payment of an order, if there is one."""
-    rows = Payment.objects.filter(order_id=order_id, status=Status.SUCCEEDED)
-    return [Captured(pk, amount) for pk, amount in rows.values_list("pk", "amount")]
+    """The money that the provider holds for an order and that does not go back."""
+    rows = Payment.objects.filter(order_id=order_id, status=Status.SUCCEEDED, refund=None)
+    return [Captured(order_id, pk, amount) for pk, amount in rows.values_list("pk", "amount")]
 
 
 def request_refund(captures: Iterable[Captured], reason: str) -> None:
@@ -196,7 +214,8 @@ def request_refund(captures: Iterable[Captured], reason: str) -> None:
 
 
 def process_refunds(limit: int) -> int:
-    """Send refunds that are due to their provider, the longest due first; one that it refuses is sent again later.
+    """Send refunds that are due to their provider, the longest due first; one that it refuses is sent again later, and ends
+    as ``failed`` after ``_MOST_REFUND_ATTEMPTS``, for staff to look at.
 
     May run twice: the key stays the same.
     """
@@ -212,9 +231,41 @@ def process_refunds(limit: int) -> int:
         except (Invalid, Refused) as error:  # of this one alone: the others need not wait for the next time
             told = {"event": "refund_refused", "refund_id": str(refund.pk), "error": repr(error)}
             logger.warning("refund refused", extra=told)
+            given_up = mine.filter(attempts__gte=_MOST_REFUND_ATTEMPTS)
+            given_up.update(status=Refund.Status.FAILED, failure_code=error.code[:64], updated_at=Now())
             continue
         mine.update(status=Refund.Status.SUCCEEDED, provider_ref=ref, updated_at=Now())
     return len(due)
+
+
+def verify(limit: int) -> list[Answer]:
+    """Ask about payments that failed by an event alone; ``record`` what the provider says. May run twice and at once.
+
+    Only a charge that the provider knows has events, so asking charges nobody anew: the key is the same.
+    """
+    asked: dict[str, UUID] = {}
+    by_provider: dict[str, list[ChargeRequest]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_TO_VERIFY, {"again": _VERIFY_AGAIN, "limit": limit})
+        for name, order_id, key, amount, currency, method in cursor.fetchall():
+            by_provider.setdefault(name, []).append(ChargeRequest(key, amount, currency, method))
+            asked[key] = order_id
+    results = [result for name, requests in by_provider.items() for result in provider(name).charge(requests)]
+    declined = [result.key for result in results if result.outcome is Outcome.DECLINED]
+    Payment.objects.filter(idempotency_key__in=declined, status=Status.FAILED).update(verify_at=None)
+    return [
+        Answer(asked[result.key], result.key, Status.SUCCEEDED, result.ref)
+        for result in results
+        if result.outcome is Outcome.SUCCEEDED
+    ]
+
+
+_TO_VERIFY = """
+UPDATE payments_payment SET verify_at = now() + %(again)s WHERE id IN (
+    SELECT id FROM payments_payment WHERE status = 'failed' AND verify_at <= now()
+    ORDER BY verify_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING provider, order_id, idempotency_key, amount, currency, method
+"""
 
 
 def due_payments(limit: int) -> list[UUID]:
@@ -262,7 +313,7 @@ def receive_event(body: bytes, signature: str) -> list[UUID]:
     payment = Payment.objects.filter(idempotency_key=key).first()
     if status is None or payment is None:
         return []
-    record([Answer(payment.order_id, key, status, "")], applied=False)
+    record([Answer(payment.order_id, key, status, "")], applied=False, by_event=True)
     return [payment.pk]
 
 

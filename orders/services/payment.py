@@ -17,11 +17,16 @@ from payments.models import Payment
 
 
 def request_payments(order_ids: Iterable[UUID]) -> list[UUID]:
-    """Ask for the money of reserved orders; returns the payments still open for these orders. May run twice."""
+    """Ask for the money of reserved orders; returns the payments still open for these orders. May run twice.
+
+    An order that costs nothing is paid at once, whether it names a method or not.
+    """
     ids = list(order_ids)
     with transaction.atomic():
         ready = advance(ids, OrderStatus.PENDING_PAYMENT)
-        paying = [order for order in ready if payments.known_method(order.payment_method)]
+        free = advance([order.id for order in ready if not order.total], OrderStatus.PAID, reason="free")
+        units.sell((order.item, order.id, order.quantity) for order in free)
+        paying = [order for order in ready if order.total and payments.known_method(order.payment_method)]
         payments.open_payments([_payment(order, order.payment_method) for order in paying], Payment.Origin.CHAIN)
     return list(Payment.objects.filter(order_id__in=ids, status__in=payments.OPEN).values_list("pk", flat=True))
 
@@ -32,15 +37,24 @@ def _payment(order: Moved, method: str) -> payments.PaymentRequest:
 
 @transaction.atomic
 def apply_answers(answers: Sequence[payments.Answer]) -> None:
-    """Record what the provider said, and let the orders learn of it. May run twice.
+    """Record what the provider said, and let the orders learn of it. May run twice, and in any order.
 
-    Money for an order that is no longer waiting for it goes back; a payment that failed leaves the order waiting.
+    The payments' rows move first: an order is paid only by money of which it is new here that it was captured. Money for an
+    order that is no longer waiting for it goes back, and so does what was captured for it a second time; a payment that
+    failed leaves the order waiting.
     """
-    paid = advance((a.order_id for a in answers if a.status == payments.Status.SUCCEEDED), OrderStatus.PAID)
-    units.sell((order.item, order.id, order.quantity) for order in paid)
+    list(Order.objects.select_for_update().filter(pk__in={a.order_id for a in answers}).order_by("pk").values_list("pk"))
     captured = payments.record(answers, applied=True)
-    for_nothing = captured.keys() - {order.id for order in paid}
-    payments.request_refund([captured[order] for order in for_nothing], "order_not_waiting")
+    paid = advance({capture.order_id for capture in captured}, OrderStatus.PAID)
+    units.sell((order.item, order.id, order.quantity) for order in paid)
+    waiting = {order.id for order in paid}
+    for_nothing = []
+    for capture in captured:
+        if capture.order_id in waiting:
+            waiting.discard(capture.order_id)
+        else:
+            for_nothing.append(capture)
+    payments.request_refund(for_nothing, "order_not_waiting")
 
 
 def locked_of(order_id: UUID, customer_id: int) -> Order:
@@ -66,6 +80,10 @@ def pay(order_id: UUID, customer_id: int, method: str) -> UUID | None:
     if not payments.known_method(method):
         raise Invalid(errors={"payment_method": ["Unknown payment method."]})
     order = locked_of(order_id, customer_id)
+    if order.status == OrderStatus.PAID and not order.unit_price:
+        return None
+    if order.status == OrderStatus.PENDING_PAYMENT and payments.captured_of(order_id):
+        return None  # paid already, the order is about to learn of it
     if order.status == OrderStatus.PENDING_PAYMENT and order.expires_at > now():
         total = order.unit_price * order.quantity
         request = payments.PaymentRequest(order.pk, customer_id, total, order.currency, method)
@@ -85,9 +103,13 @@ def refund_by_staff(order_id: UUID, actor: str) -> None:
     Raises:
         NotCancellable: it is not paid.
     """
-    if not advance([order_id], OrderStatus.REFUNDED, reason="by_staff", actor=actor):
+    refunded = advance([order_id], OrderStatus.REFUNDED, reason="by_staff", actor=actor)
+    if not refunded:
         raise NotCancellable("Only a paid order can be refunded.")
-    payments.request_refund(payments.captured_of(order_id), "by_staff")
+    captured = payments.captured_of(order_id)
+    if refunded[0].total and not captured:
+        raise NotCancellable("There is no captured payment to give back; look at the order's payments.")
+    payments.request_refund(captured, "by_staff")
 
 
 def stale_reserved(limit: int) -> list[UUID]:

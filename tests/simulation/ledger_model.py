@@ -157,12 +157,16 @@ class LedgerModel:
         return [pk for pk in ids if pk in self.rows and self.rows[pk].status == "pending_payment"]
 
     def apply_answers(self, answers: list[Answer]) -> None:
-        paid = {row.order.id: row for row in self._advance([a.payment[0] for a in answers if a.status == "succeeded"], "paid")}
-        for row in paid.values():
+        captured = self.payments.record(answers, applied=True)
+        rows = self._advance(sorted({pk[0] for pk in captured}), "paid")
+        for row in rows:
             self._sell(row)
-        for captured in self.payments.record(answers, applied=True):
-            if captured[0] not in paid:
-                self.payments.request_refund(captured)
+        paid = {row.order.id for row in rows}
+        for payment in captured:
+            if payment[0] in paid:
+                paid.discard(payment[0])
+            else:
+                self.payments.request_refund(payment)
 
     def pay(self, pk: int, method: str) -> tuple[int, int] | str:
         row = self.rows.get(pk)

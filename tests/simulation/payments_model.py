@@ -98,7 +98,9 @@ class PaymentsModel:
         captured = []
         for pk, status in answers:
             payment = self.payments[pk]
-            if payment.applied or (payment.status not in OPEN and payment.status != status):
+            is_late = payment.status == "failed" and status == "succeeded"
+            is_told_again = payment.status == status and not payment.applied
+            if payment.status not in OPEN and not is_late and not is_told_again:
                 continue
             payment.status = status
             payment.applied = applied and status in DECIDED
