@@ -246,7 +246,8 @@ def verify(limit: int) -> list[Answer]:
     asked: dict[str, UUID] = {}
     by_provider: dict[str, list[ChargeRequest]] = {}
     with connection.cursor() as cursor:
-        cursor.execute(_TO_VERIFY, {"again": _VERIFY_AGAIN, "limit": limit})
+        values: dict[str, Any] = {"again": _VERIFY_AGAIN, "limit": limit}
+        cursor.execute(_TO_VERIFY, values)
         for name, order_id, key, amount, currency, method in cursor.fetchall():
             by_provider.setdefault(name, []).append(ChargeRequest(key, amount, currency, method))
             asked[key] = order_id
