@@ -7,7 +7,7 @@ NOWHERE := DJANGO_SETTINGS_MODULE=flashsale.settings.dev DATABASE_URL=postgresql
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: up test check lint rehearse bench bench-limits bench-service shapes audit clean bench-rebuild bench-expiries simulate chaos soak bench-gateway bench-waiting-room canary
+.PHONY: up test check lint rehearse bench bench-limits bench-service shapes audit clean bench-sign-in bench-rebuild bench-expiries simulate chaos soak bench-gateway bench-waiting-room canary
 
 up: .venv/.runtime
 	@$(STACK) up
@@ -50,6 +50,9 @@ bench-expiries: .venv/.development
 
 bench-gateway: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.bench_gateway --json docs/results/gateway.json $(ARGS)
+
+bench-sign-in: .venv/.development
+	$(STACK) servers -- $(BIN)/python -m tests.load.bench_sign_in --json docs/results/sign-in.json $(ARGS)
 
 bench-waiting-room: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.bench_waiting_room --json docs/results/waiting-room.json $(ARGS)

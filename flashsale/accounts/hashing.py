@@ -8,7 +8,7 @@ from django.conf import settings
 
 from flashsale.accounts.errors import SignInBusy
 
-_RETRY_AFTER_S = 2
+RETRY_AFTER_S = 2
 
 
 class Seats:
@@ -22,8 +22,14 @@ class Seats:
             wait_s: for how long, in seconds.
         """
         self._work = threading.BoundedSemaphore(working)
-        self._room = threading.BoundedSemaphore(working + waiting)
+        self._free = working + waiting
+        self._lock = threading.Lock()
         self._wait_s = wait_s
+
+    @property
+    def is_full(self) -> bool:
+        """Whether whoever comes now is refused."""
+        return self._free <= 0
 
     @contextmanager
     def taken(self) -> Iterator[None]:
@@ -31,17 +37,23 @@ class Seats:
         Raises:
             SignInBusy: no seat became free in time; no password was looked at.
         """
-        if not self._room.acquire(blocking=False):
-            raise SignInBusy(retry_after=_RETRY_AFTER_S)
+        self._enter()
         try:
             if not self._work.acquire(timeout=self._wait_s):
-                raise SignInBusy(retry_after=_RETRY_AFTER_S)
+                raise SignInBusy(retry_after=RETRY_AFTER_S)
             try:
                 yield
             finally:
                 self._work.release()
         finally:
-            self._room.release()
+            with self._lock:
+                self._free += 1
+
+    def _enter(self) -> None:
+        with self._lock:
+            if self.is_full:
+                raise SignInBusy(retry_after=RETRY_AFTER_S)
+            self._free -= 1
 
 
 seats = Seats(settings.SIGN_IN_HASHERS, settings.SIGN_IN_WAITERS, settings.SIGN_IN_WAIT_S)

@@ -137,6 +137,11 @@ class Limiter:
         decision = _decision(question.asked, verdict.granted, verdict.now_us, verdict.readings)
         return self._counted(decision, question.cost)
 
+    def refused_already(self, asked: Asked) -> Decision | None:
+        """A refusal of one unit that this process has heard before and that still holds; None: the store must be asked."""
+        known = self._known_refusal(asked, 1)
+        return self._counted(known, 1) if known else None
+
     def _known_refusal(self, asked: Asked, cost: int) -> Decision | None:
         for rule, value in asked:
             left = self.denied.retry_after_us(rule.redis_key(value), cost) if rule.on_limit == "reject" else 0

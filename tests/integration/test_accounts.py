@@ -14,12 +14,13 @@ from django.test import Client
 from flashsale.accounts import names, publish, revoke
 from flashsale.accounts.denials import Denials
 from flashsale.accounts.errors import SignInBusy
-from flashsale.accounts.hashing import Seats
+from flashsale.accounts.hashing import Seats, seats
 from flashsale.accounts.models import Revocation
 from flashsale.core.clock import now, to_us
 from flashsale.limits import services
 from flashsale.limits.models import LimitRule
 from flashsale.ratelimit.in_process import limits_client
+from tests.conftest import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PASSWORD = "enigma-1815"
@@ -129,16 +130,19 @@ SIGN_INS = {
 
 
 @pytest.mark.parametrize("way", SIGN_INS)
-def test_no_seat_is_503_busy_on_every_way_in(bot, client, monkeypatch, way):
-    from flashsale.accounts import backend
-
-    seats = Seats(1, 0, 0.01)
-    monkeypatch.setattr(backend, "seats", seats)
+def test_no_seat_is_503_busy_on_every_way_in(bot, client, way):
     with seats.taken():
-        answer = SIGN_INS[way](client, "bot")
+        answers = [SIGN_INS[way](client, "bot")]  # waits for its turn in vain
+        with ThreadPoolExecutor(1) as other:
+            waiting = other.submit(authenticate, username="bot", password=PASSWORD)
+            eventually(lambda: seats.is_full)
+            answers.append(SIGN_INS[way](client, "bot"))
+            with pytest.raises(SignInBusy):
+                waiting.result()
 
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
-    assert way != "api" or (answer.json()["code"], answer.headers["Content-Type"]) == ("busy", "application/problem+json")
+    for answer in answers:
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+        assert way != "api" or (answer.json()["code"], answer.headers["Content-Type"]) == ("busy", "application/problem+json")
     assert SIGN_INS[way](client, "bot").status_code in (200, 401)
 
 
