@@ -88,12 +88,5 @@ def _answer(enter: Callable[[], gate.IssuedToken | waiting_room.Place], *, issue
         expires_at = found.expires_at.isoformat().replace("+00:00", "Z")
         return Response({"token": found.token, "expires_at": expires_at}, issued, headers=headers)
     PURCHASE_TOKENS.labels("waiting").inc()
-    place = {
-        "ticket": found.ticket,
-        "position": found.position,
-        "ahead": found.position - 1,
-        "remaining": found.remaining,
-        "estimated_wait": found.estimated_wait_s,
-        "retry_after": found.retry_after_s,
-    }
+    place = {"ticket": found.ticket, **found.as_json()}
     return Response(place, waiting, headers=headers | {"Retry-After": str(found.retry_after_s)})

@@ -15,7 +15,7 @@ from flashsale.edge.customer import customer_id
 from flashsale.edge.strict import StrictSerializer
 from orders import cursor, serializers
 from orders.selectors import LONGEST_PAGE
-from tasks import customer_actions, intake
+from tasks import customer_actions, intake, standing
 
 
 def _valid(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]:
@@ -62,6 +62,19 @@ class Orders(APIView):
         status = intake.status_of(customer, admission.order_id) if admission.replayed else "queued"
         answer = {"id": str(admission.order_id), "status": status, "status_url": url}
         return Response({name: value for name, value in answer.items() if value is not None}, 202, headers=headers)
+
+
+class SaleMe(APIView):
+    """What a page of a sale needs when it was loaded again."""
+
+    @extend_schema(responses=serializers.StandingSerializer)
+    def get(self, request: Request, slug: str) -> Response:
+        """Your places in line, your newest orders of the sale, and how many units of each item you may still buy.
+
+        Counts as asking for each ticket. `orders` and `may_buy` have what can be known while a part of the shop is away.
+        """
+        found = standing.of_customer(customer_id(request), catalog.items_of(slug))
+        return Response(found, headers={"Cache-Control": "no-store"})
 
 
 class OrderDetail(APIView):

@@ -1,6 +1,6 @@
 """Orders as their customer sees them, row or not."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -78,11 +78,17 @@ def _refund_view(payment: Payment) -> dict[str, Any] | None:
 
 
 def of_customer(
-    customer_id: int, order_ids: Iterable[UUID] | None = None, *, limit: int = LONGEST_PAGE, before: UUID | None = None
+    customer_id: int,
+    order_ids: Iterable[UUID] | None = None,
+    *,
+    items: Collection[int] | None = None,
+    limit: int = LONGEST_PAGE,
+    before: UUID | None = None,
 ) -> list[dict[str, Any]]:
     """The customer's newest orders that PostgreSQL knows, or those of these ids.
 
     Args:
+        items: only orders of these.
         limit: at most so many; those without a row may come on top.
         before: only orders with a smaller id.
     """
@@ -91,6 +97,8 @@ def of_customer(
     if order_ids is not None:
         wanted = list(order_ids)
         rows, intake = rows.filter(pk__in=wanted), Intake.objects.filter(pk__in=wanted)
+    if items is not None:
+        rows, intake = rows.filter(item_id__in=items), intake.filter(item_id__in=items)
     if before is not None:
         rows, intake = rows.filter(pk__lt=before), intake.filter(pk__lt=before)
     found = [

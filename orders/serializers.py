@@ -112,6 +112,20 @@ class EventSerializer(serializers.Serializer[object]):
     at = serializers.DateTimeField()
 
 
+class TicketSerializer(serializers.Serializer[object]):
+    """A place in line, or the purchase token once called up; neither while the sale is being prepared."""
+
+    sku = serializers.CharField()
+    ticket = serializers.CharField()
+    position = serializers.IntegerField(required=False)
+    ahead = serializers.IntegerField(required=False)
+    remaining = serializers.IntegerField(required=False)
+    estimated_wait = serializers.IntegerField(required=False)
+    retry_after = serializers.IntegerField(required=False, help_text="Seconds.")
+    token = serializers.CharField(required=False)
+    expires_at = serializers.DateTimeField(required=False)
+
+
 class OrderViewSerializer(serializers.Serializer[object]):
     """An order as its customer sees it."""
 
@@ -129,3 +143,11 @@ class OrderViewSerializer(serializers.Serializer[object]):
     expires_at = serializers.DateTimeField(allow_null=True)
     payment = PaymentViewSerializer(allow_null=True)
     history = EventSerializer(many=True)
+
+
+class StandingSerializer(serializers.Serializer[object]):
+    """The answer to ``GET sales/{slug}/me/``."""
+
+    tickets = TicketSerializer(many=True)
+    orders = OrderViewSerializer(many=True, help_text="The newest ten of this sale.")
+    may_buy = serializers.DictField(child=serializers.IntegerField(), help_text="Units, by SKU.")

@@ -113,6 +113,16 @@ def item_id(slug: str, sku: str) -> int:
     raise UnknownItem
 
 
+def items_of(slug: str) -> dict[int, str]:
+    """item -> SKU, of a sale.
+
+    Raises:
+        UnknownSale: there is none.
+    """
+    sale, _ = _sale(slug)
+    return {int(item.pk): item.product.sku for item in sale.items.all()}
+
+
 def has_waiting_room(slug: str) -> bool:
     """Whether the sale lets customers wait for their turn."""
     found, _ = _sale(slug)

@@ -13,6 +13,7 @@ API_ENDPOINTS = (
     "auth-token",
     "sales",
     "sale",
+    "sale-me",
     "purchase-tokens",
     "waiting-room",
     "orders",

@@ -7,10 +7,11 @@ after ``WAITING_ROOM_LAPSE_S``, is back where they were when they ask again, and
 
 import hmac
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
 from django.conf import settings
 
@@ -57,6 +58,16 @@ class Place:
     remaining: int
     estimated_wait_s: int
     retry_after_s: int
+
+    def as_json(self) -> dict[str, int]:
+        """Where the place is and when to ask again, as the API says it."""
+        return {
+            "position": self.position,
+            "ahead": self.position - 1,
+            "remaining": self.remaining,
+            "estimated_wait": self.estimated_wait_s,
+            "retry_after": self.retry_after_s,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +116,22 @@ def ask(ticket: str, customer: int, *, now_us: int | None = None) -> gate.Issued
     return answer
 
 
+@gate.guarded
+def ask_each(tickets: Mapping[int, str], customer: int) -> dict[int, gate.IssuedToken | Place | None]:
+    """Ask for a customer's tickets, by item; two trips. None where the gate is missing for a moment; what has lapsed, or has
+    nothing left to wait for, is left out. May run twice.
+    """
+    answers = STAND.each(gate_client(), [call(item, customer, ticket, "ask") for item, ticket in tickets.items()])
+    found: dict[int, gate.IssuedToken | Place | None] = {}
+    for (item, ticket), answer in zip(tickets.items(), answers, strict=True):
+        match AdmitCode(answer[0]):
+            case AdmitCode.ADMITTED | AdmitCode.WAITING:
+                found[item] = _said(answer, ticket, customer, None)
+            case AdmitCode.GATE_MISSING:
+                found[item] = None
+    return found
+
+
 def _token_of(ticket: str) -> str:
     """The purchase token that belongs to a ticket: nobody can tell one from the other, and a lost answer costs nothing."""
     item = ticket.partition(".")[0]
@@ -131,12 +158,16 @@ def call(item: int, customer: int, ticket: str, verb: str, now_us: int | None = 
 def _stand(item: int, customer: int, ticket: str, verb: str, now_us: int | None) -> gate.IssuedToken | Place | _CalledUp:
     answer = STAND(gate_client(), *call(item, customer, ticket, verb, now_us))
     code = AdmitCode(answer[0])
-    if code is AdmitCode.ADMITTED:
-        return gate.IssuedToken(_token_of(ticket), from_us(int(answer[1])))
     if code is AdmitCode.CALLED_UP:
         return _CalledUp(answer[1])
-    if code is not AdmitCode.WAITING:
+    if code not in (AdmitCode.ADMITTED, AdmitCode.WAITING):
         gate.refuse(code)
+    return _said(answer, ticket, customer, now_us)
+
+
+def _said(answer: list[Any], ticket: str, customer: int, now_us: int | None) -> gate.IssuedToken | Place:
+    if answer[0] == AdmitCode.ADMITTED:
+        return gate.IssuedToken(_token_of(ticket), from_us(int(answer[1])))
     _, ahead, remaining, pace_us, own, waiting, called, per_customer = answer
     wait_s = _seconds((ahead + 1) * pace_us)
     end_s = max(_earliest_end_s(remaining, pace_us, called, per_customer), _seconds_at_budget(waiting))

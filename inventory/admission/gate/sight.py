@@ -32,6 +32,15 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What the gate has of a customer, for one item. ``may_buy``: in units; None while the gate does not know."""
+
+    ticket: str | None
+    may_buy: int | None
+    queued: list[AdmittedOrder]
+
+
+@dataclass(frozen=True, slots=True)
 class GateSnapshot:
     """One moment of an item's gate."""
 
@@ -53,6 +62,26 @@ def queued_of(items: Sequence[int], customer: int) -> list[AdmittedOrder]:
     for item in items:
         pipe.hget(keys.queued(item), str(customer))
     return [order for lines in pipe.execute() for order in _readable(lines)]
+
+
+@guarded
+def standings(items: Sequence[int], customer: int) -> dict[int, Standing]:
+    """What the gate has of a customer, for each of these items; one trip."""
+    pipe = gate_client().pipeline(transaction=False)
+    for item in items:
+        pipe.hget(keys.tickets(item), str(customer))
+        pipe.hget(keys.buyers(item), str(customer))
+        pipe.hmget(keys.meta(item), "per_customer", "allocated", "rebuilding")
+        pipe.hget(keys.queued(item), str(customer))
+    answers = pipe.execute()
+    found = {}
+    for item, (ticket, units, (limit, allocated, rebuilding), lines) in zip(
+        items, zip(*4 * [iter(answers)], strict=True), strict=True
+    ):
+        is_known = limit is not None and allocated is not None and rebuilding is None
+        may_buy = max(0, int(limit) - int(units or 0)) if is_known else None
+        found[item] = Standing(ticket, may_buy, _readable(lines))
+    return found
 
 
 def _readable(lines: str | None) -> list[AdmittedOrder]:
