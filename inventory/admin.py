@@ -1,6 +1,7 @@
 """Sales and stock for staff. What is written here reaches the gate after the commit; units move by adjustment only."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -18,12 +19,15 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFil
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
+from flashsale.backoffice import once
+from flashsale.backoffice.autocomplete import CheckedAutocomplete
+from flashsale.backoffice.minutes import MinutesField
 from flashsale.core.clock import now
 from flashsale.core.errors import FlashsaleError, Unavailable
 from inventory import selectors, services
 from inventory.models import Product, Sale, SaleItem, StockMovement
 from tasks import gate_sync, reconcile
-from tasks.admin import ReadOnly, StaffAdmin, button, linked
+from tasks.admin import ReadOnly, StaffAdmin, asking, button, linked
 
 _STOCK = ("allocated", "available", "reserved", "sold")
 _LATER = "The ledger has it; the gate will learn it from a sweep."
@@ -32,11 +36,13 @@ _MOST_UNITS = 1_000_000  # in one adjustment; far from the columns' end, far abo
 
 def tell_gates(request: HttpRequest, items: Iterable[int]) -> None:
     """Note that the gates of these items have something to learn, and tell them once it is committed."""
-    touched = services.touch_gate(items)
+    _refresh_later(request, services.touch_gate(items))
 
+
+def _refresh_later(request: HttpRequest, items: Iterable[int]) -> None:
     def tell() -> None:
         try:
-            gate_sync.refresh_gates(touched)
+            gate_sync.refresh_gates(items)
         except FlashsaleError as error:
             messages.warning(request, f"{error.detail} {_LATER}")
 
@@ -53,6 +59,17 @@ class ProductAdmin(StaffAdmin):
         return ("sku", "created_at") if obj and obj.items.exists() else ("created_at",)
 
 
+class SaleForm(ModelForm):  # type: ignore[type-arg]
+    """Times have a zone and spans have a unit, in the label."""
+
+    payment_window = MinutesField(
+        label="Payment window (minutes)",
+        initial=timedelta(minutes=10),
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="How long an order waits for its payment before it is cancelled: 10 is ten minutes, 0:00:30 thirty seconds.",
+    )
+
+
 class ItemForm(ModelForm):  # type: ignore[type-arg]
     """An item stays with its product: a disabled field takes nothing from a POST."""
 
@@ -61,17 +78,26 @@ class ItemForm(ModelForm):  # type: ignore[type-arg]
         if self.instance.pk and "product" in self.fields:
             self.fields["product"].disabled = True
 
+    def clean(self) -> dict[str, Any] | None:
+        """A list price is what the price is shown to be less than."""
+        values = super().clean()
+        price, list_price = self.cleaned_data.get("price"), self.cleaned_data.get("list_price")
+        if price is not None and list_price is not None and list_price < price:
+            self.add_error("list_price", f"The list price is under the price, {price}: are the two swapped?")
+        return values
+
 
 _adjust_link = linked(
     "Stock", lambda item: reverse("admin:inventory_saleitem_adjust_stock", args=[item.pk]) if item.pk else "", text="Adjust"
 )
 
 
-class ItemInline(TabularInline):
+class ItemInline(CheckedAutocomplete, TabularInline):
     model = SaleItem
     form = ItemForm
     extra = 0
     hide_title = True
+    verbose_name_plural = "items (a new one has no units until its stock is adjusted)"
     fields = ("product", "price", "list_price", "currency", "per_customer", *_STOCK, "adjust")
     readonly_fields = (*_STOCK, "adjust")
     autocomplete_fields = ("product",)
@@ -87,6 +113,7 @@ class ItemInline(TabularInline):
 
 @admin.register(Sale)
 class SaleAdmin(StaffAdmin):
+    form = SaleForm
     list_display = ("name", "slug", "public_state", "opens_at", "closes_at", "units_allocated", "units_available", "units_sold")
     list_filter = (
         ("state", ChoicesDropdownFilter),
@@ -99,7 +126,9 @@ class SaleAdmin(StaffAdmin):
     actions = ("pause", "resume", "end", "reconcile")
     press_pause = button("pause", title="Pause", question="No more orders are admitted until it is resumed.", icon="pause")
     press_resume = button("resume", title="Resume", question="Orders are admitted again.", icon="play_arrow")
-    press_end = button("end", title="End", question="The sale is over for customers at once.", icon="stop")
+    press_end = button(
+        "end", title="End", question="The sale is over for customers at once, and cannot be opened again.", icon="stop"
+    )
     press_reconcile = button(
         "reconcile", title="Reconcile", question="Gates that differ from the ledger are rebuilt.", icon="balance"
     )
@@ -145,8 +174,29 @@ class SaleAdmin(StaffAdmin):
         for item in formset.new_objects:
             item.save()
 
+    def changeform_view(self, request: HttpRequest, object_id: str | None = None, *more: Any, **options: Any) -> HttpResponse:
+        """Before anything is saved it is said what will be sold out from the start."""
+        sale = self.get_object(request, object_id) if object_id and request.method == "GET" else None
+        if sale is not None:
+            self._warn_of_no_units(request, sale)
+        return super().changeform_view(request, object_id, *more, **options)
+
+    def _warn_of_no_units(self, request: HttpRequest, sale: Sale) -> None:
+        empty = sale.items.filter(allocated=0).select_related("product")
+        names = ", ".join(item.product.sku for item in empty)
+        if names and selectors.public_state(sale.state, sale.opens_at, sale.closes_at, now()) != "ended":
+            opening = f"{sale.opens_at:%Y-%m-%d %H:%M} UTC"
+            said = f"No units: {names}. Sold out from the opening on, {opening}, unless stock is adjusted."
+            self.message_user(request, said, messages.WARNING)
+
+    def describe(self, sale: Sale) -> str:
+        """The sale and what is left of it."""
+        left = f"{self.units_available(sale)} of {self.units_allocated(sale)} units left"
+        return f"{sale.name} ({sale.slug}): {self.public_state(sale)}, {left}"
+
     def save_related(self, request: HttpRequest, form: "ModelForm[Sale]", formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
+        self._warn_of_no_units(request, form.instance)
         tell_gates(request, selectors.items_of_sale(form.instance.slug))
 
     def _set_state(self, request: HttpRequest, sales: QuerySet[Sale], state: Sale.State, done: str) -> None:
@@ -162,14 +212,17 @@ class SaleAdmin(StaffAdmin):
             self.message_user(request, f"{sale}: {done.lower()}.", messages.SUCCESS)
 
     @admin.action(description="Pause", permissions=["operate"])
+    @asking("No more orders of these sales are admitted until they are resumed.", beyond=1)
     def pause(self, request: HttpRequest, queryset: QuerySet[Sale]) -> None:
         self._set_state(request, queryset, Sale.State.PAUSED, "Paused")
 
     @admin.action(description="Resume", permissions=["operate"])
+    @asking("Orders of these sales are admitted again.", beyond=1)
     def resume(self, request: HttpRequest, queryset: QuerySet[Sale]) -> None:
         self._set_state(request, queryset, Sale.State.OPEN, "Resumed")
 
     @admin.action(description="End", permissions=["operate"])
+    @asking("These sales are over for customers at once, and cannot be opened again.", beyond=1)
     def end(self, request: HttpRequest, queryset: QuerySet[Sale]) -> None:
         self._set_state(request, queryset, Sale.State.ENDED, "Ended")
 
@@ -226,7 +279,8 @@ class AdjustStockForm(forms.Form):
 
 
 @admin.register(SaleItem)
-class SaleItemAdmin(StaffAdmin):
+class SaleItemAdmin(CheckedAutocomplete, StaffAdmin):
+    form = ItemForm
     list_display = ("sku", "sale", "price", "currency", "per_customer", *_STOCK)
     list_filter = (("sale", RelatedDropdownFilter), ("sale__state", ChoicesDropdownFilter))
     search_fields = ("product__sku", "product__name", "sale__slug", "sale__name")
@@ -239,6 +293,10 @@ class SaleItemAdmin(StaffAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: SaleItem | None = None) -> tuple[str, ...]:
         return ("sale", "product", *_STOCK) if obj else _STOCK
 
+    def has_adjust_permission(self, request: HttpRequest, _object_id: str | None = None) -> bool:
+        """Stock has a permission of its own; who may change the item may adjust its stock too."""
+        return self.may(request, "adjust") or self.may(request, "change")
+
     @admin.display(description="SKU", ordering="product__sku")
     def sku(self, item: SaleItem) -> str:
         return item.product.sku
@@ -246,16 +304,20 @@ class SaleItemAdmin(StaffAdmin):
     def save_model(self, request: HttpRequest, obj: SaleItem, form: "ModelForm[SaleItem]", change: bool) -> None:
         """Only what was typed is written: the pipeline moves the stock columns of the same row meanwhile."""
         _save(obj, form, change=change)
-        tell_gates(request, [obj.pk])
+        _refresh_later(request, [obj.pk])  # the database itself has numbered the new terms
 
-    @action(description="Adjust stock", url_path="adjust-stock", icon="exposure", permissions=["operate"])
+    @action(description="Adjust stock", url_path="adjust-stock", icon="exposure", permissions=["adjust"])
     def adjust_stock(self, request: HttpRequest, object_id: str) -> HttpResponse:
         item = self.get_object(request, object_id)
         if item is None:
             return self.gone(request, object_id)
         form = AdjustStockForm(request.POST if request.method == "POST" else None)
-        if form.is_valid() and self._adjust(request, item, **form.cleaned_data):
-            return redirect("admin:inventory_saleitem_change", item.pk)
+        if form.is_valid():
+            done = once.once(
+                request, f"adjust stock of item {item.pk}", lambda: self._adjust(request, item, **form.cleaned_data)
+            )
+            if done is not False:
+                return redirect("admin:inventory_saleitem_change", item.pk)
         item.refresh_from_db()
         title = f"Adjust stock: {item.product.sku} in {item.sale}"
         stock = [(name, getattr(item, name)) for name in _STOCK]
@@ -264,6 +326,7 @@ class SaleItemAdmin(StaffAdmin):
             "opts": self.opts,
             "item": item,
             "form": form,
+            "form_key": once.new_key(),
             "stock": stock,
         }
         return TemplateResponse(request, "admin/inventory/saleitem/adjust_stock.html", context)
@@ -278,9 +341,8 @@ class SaleItemAdmin(StaffAdmin):
         try:
             found = reconcile.drift(item.pk)
             if request.method == "POST":
-                reconcile.mend(found, request.user.get_username())
-                self.note(request, item, f"Rebuilt the gate: {found.why or 'asked for'}")
-                self.message_user(request, f"{found.sku}: the gate was rebuilt from the ledger.", messages.SUCCESS)
+                seen = found
+                once.once(request, f"rebuild gate of item {item.pk}", lambda: self._rebuild(request, item, seen))
                 return redirect("admin:inventory_saleitem_gate_and_ledger", item.pk)
         except FlashsaleError as error:
             self.message_user(request, f"Nothing was changed. {error.detail}", messages.ERROR)
@@ -289,9 +351,15 @@ class SaleItemAdmin(StaffAdmin):
             "opts": self.opts,
             "item": item,
             "found": found,
+            "form_key": once.new_key(),
             "mends": item.mends.all()[:20],
         }
         return TemplateResponse(request, "admin/inventory/saleitem/gate_and_ledger.html", context)
+
+    def _rebuild(self, request: HttpRequest, item: SaleItem, found: reconcile.Drift) -> None:
+        reconcile.mend(found, request.user.get_username())
+        self.note(request, item, f"Rebuilt the gate: {found.why or 'asked for'}")
+        self.message_user(request, f"{found.sku}: the gate was rebuilt from the ledger.", messages.SUCCESS)
 
     def _adjust(self, request: HttpRequest, item: SaleItem, *, units: int, reason: str) -> bool:
         """Whether the ledger has moved."""

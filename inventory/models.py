@@ -63,6 +63,7 @@ class Sale(models.Model):
 
     class Meta:
         ordering = ["-opens_at"]
+        permissions = [("operate_sale", "Can pause, resume, end and reconcile sales")]
         constraints = [
             models.CheckConstraint(
                 name="sale_closes_after_it_opens",
@@ -116,6 +117,7 @@ class SaleItem(models.Model):
 
     class Meta:
         ordering = ["id"]
+        permissions = [("operate_saleitem", "Can compare and rebuild gates"), ("adjust_saleitem", "Can adjust stock")]
         constraints = [
             models.UniqueConstraint(fields=["sale", "product"], name="item_once_per_sale"),
             models.CheckConstraint(name="item_available_not_negative", condition=Q(available__gte=0)),

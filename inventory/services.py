@@ -12,8 +12,9 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from flashsale.core import bulk
+from flashsale.core.clock import now
 from flashsale.core.errors import Invalid
-from inventory.errors import ConcurrentReservation, NotEnoughStock, TermsChanged, UnknownItem, UnknownSale
+from inventory.errors import ConcurrentReservation, Ended, NotEnoughStock, TermsChanged, UnknownItem, UnknownSale
 from inventory.models import EARLIEST, LATEST, MOST_UNITS, Product, Sale, SaleItem, StockMovement
 
 Kind = StockMovement.Kind
@@ -157,13 +158,16 @@ def adjust_stock(*, item_id: int, units: int, actor: str, reason: str, gate_vers
 
 @transaction.atomic
 def set_sale_state(*, slug: str, state: Sale.State) -> list[int]:
-    """Returns the sale's items, whose gates must be told.
+    """Returns the sale's items, whose gates must be told. What has ended, by staff or by its time, stays ended.
 
     Raises:
         UnknownSale: no such sale.
+        Ended: it is over, and was to be opened or paused.
     """
-    if not Sale.objects.filter(slug=slug).update(state=state):
-        raise UnknownSale(slug=slug)
+    sales = Sale.objects.filter(slug=slug)
+    alive = sales if state == Sale.State.ENDED else sales.exclude(state=Sale.State.ENDED).filter(closes_at__gt=now())
+    if not alive.update(state=state):
+        raise Ended(slug=slug) if sales.exists() else UnknownSale(slug=slug)
     return touch_gate(SaleItem.objects.filter(sale__slug=slug).values_list("pk", flat=True))
 
 

@@ -1,5 +1,6 @@
 """Orders for staff: to find, to read, to cancel and to refund; never to write."""
 
+from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from uuid import UUID
@@ -16,7 +17,7 @@ from flashsale.core.errors import FlashsaleError
 from orders import services
 from orders.models import Order, OrderEvent
 from tasks import gate_effects
-from tasks.admin import ReadOnly, StaffAdmin, button, linked
+from tasks.admin import ReadOnly, StaffAdmin, asking, button, linked
 
 _COLORS = {
     "reserved": "info",
@@ -59,12 +60,46 @@ class OrderAdmin(ReadOnly, StaffAdmin):
     inlines = (HistoryInline,)
     actions = ("cancel", "refund")
     press_cancel = button(
-        "cancel", title="Cancel order", question="The order is cancelled and its units go back on sale.", icon="cancel"
+        "cancel",
+        title="Cancel order",
+        question="The order is cancelled and its units go back on sale.",
+        icon="cancel",
+        permission="cancel",
     )
     press_refund = button(
-        "refund", title="Refund", question="All the money goes back to the customer; the units stay sold.", icon="undo"
+        "refund",
+        title="Refund",
+        question="All the money goes back to the customer; the units stay sold.",
+        icon="undo",
+        permission="refund",
     )
     actions_detail = ("press_cancel", "press_refund")
+
+    def has_cancel_permission(self, request: HttpRequest, _object_id: str | None = None) -> bool:
+        """Who could change orders before there was a permission for it may go on cancelling them."""
+        return self.may(request, "cancel") or self.may(request, "change")
+
+    def has_refund_permission(self, request: HttpRequest, _object_id: str | None = None) -> bool:
+        """Money has a permission of its own."""
+        return self.may(request, "refund")
+
+    def describe(self, order: Order) -> str:
+        """Amount, customer and item."""
+        what = f"{order.quantity} x {order.sku}, {order.status}, order {order.pk}"
+        return f"{self.total(order)} of {order.customer.username}: {what}"
+
+    def totals(self, queryset: QuerySet[Order]) -> list[str]:
+        """How many, how much of each currency, whose and of what."""
+        orders = list(queryset.order_by("pk"))
+        amounts: Counter[str] = Counter()
+        for order in orders:
+            amounts[order.currency] += order.unit_price * order.quantity  # type: ignore[assignment]
+        return [
+            f"{len(orders)} orders",
+            *(f"{amount} {currency}" for currency, amount in sorted(amounts.items())),
+            f"Customers: {', '.join(sorted({order.customer.username for order in orders}))}",
+            f"Items: {', '.join(sorted({order.sku for order in orders}))}",
+        ]
 
     @admin.display(description="Sale", ordering="item__sale")
     def sale(self, order: Order) -> str:
@@ -82,11 +117,13 @@ class OrderAdmin(ReadOnly, StaffAdmin):
         linked("Payments", lambda order: f"{reverse('admin:payments_payment_changelist')}?q={order.pk}", text="Show payments")
     )
 
-    @admin.action(description="Cancel", permissions=["operate"])
+    @admin.action(description="Cancel", permissions=["cancel"])
+    @asking("These orders are cancelled and their units go back on sale.")
     def cancel(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
         self._each(request, queryset, services.cancel_by_staff, "Cancelled")
 
-    @admin.action(description="Refund", permissions=["operate"])
+    @admin.action(description="Refund", permissions=["refund"])
+    @asking("All the money of these orders goes back to their customers; the units stay sold.")
     def refund(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
         self._each(request, queryset, services.refund_by_staff, "Refunded")
 

@@ -49,6 +49,7 @@ class Order(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        permissions = [("cancel_order", "Can cancel orders"), ("refund_order", "Can refund orders")]
         constraints = [
             models.UniqueConstraint(fields=["source", "seq"], name="order_once_per_source_and_seq"),
             models.CheckConstraint(

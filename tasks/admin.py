@@ -1,34 +1,93 @@
 """What every admin here shares; dead letters; the accounts of staff and customers.
 
-Whoever may change a row may run its actions. An action is a POST, and leaves a line in the row's history.
+An action is a POST, and leaves a line in the row's history. One that changes stock or money asks before it acts, and happens
+once for each form. Whoever may change a row, or has the permission that its admin names, may run its actions.
 """
 
+import json
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
-from django.db.models import Model, Q, QuerySet
+from django.db.models import DateTimeField, Model, Q, QuerySet
+from django.forms import CharField, HiddenInput
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.template.response import TemplateResponse
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from kombu.exceptions import OperationalError
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import AllValuesCheckboxFilter, RangeDateTimeFilter
 from unfold.decorators import action
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.forms import AdminPasswordChangeForm, BaseDialogForm, UserChangeForm, UserCreationForm
 
 from flashsale.accounts.forms import OneName
+from flashsale.backoffice import once
+from flashsale.backoffice.accounts import GuardedAccounts, GuardedGroups
+from flashsale.backoffice.versions import VersionGuard
 from flashsale.core.errors import FlashsaleError
 from flashsale.edge.selection import CheckedSelection
 from tasks import dead_letters, gate_effects, poison
 from tasks.models import DeadLetter, GateMend
 
+_MOST_ROWS = 100  # of one mass action: as many as a person reads before saying yes
+_CONFIRMED = ("post", "yes")  # what Django's own question before it deletes sends
 
-def button(name: str, *, title: str, question: str, icon: str) -> Any:
+
+class _Question(BaseDialogForm):
+    """The dialog of a button: what the row is, and a key, so that the form counts once."""
+
+    form_before_template = "backoffice/affected.html"
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields[once.FIELD] = CharField(required=False, widget=HiddenInput, initial=once.new_key)
+
+    def get_before_template_context(self, request: HttpRequest, object_id: int | str | None = None) -> dict[str, Any]:
+        """The row as its admin describes it."""
+        asked: StaffAdmin = request.asked  # type: ignore[attr-defined]
+        row = asked.get_object(request, str(object_id))
+        return {"rows": [asked.describe(row)] if row else []}
+
+
+def asking(question: str, *, beyond: int = 0) -> Callable[[Callable[..., None]], Callable[..., HttpResponse | None]]:
+    """An action of the list that shows what it is about and asks, and acts on the answer, once.
+
+    Args:
+        question: what will happen.
+        beyond: so many rows need no question.
+    """
+
+    def decorate(act: Callable[..., None]) -> Callable[..., HttpResponse | None]:
+        @wraps(act)
+        def ask(self: "StaffAdmin", request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+            name, sent = _CONFIRMED
+            is_confirmed = request.POST.get(name) == sent or hasattr(request, "asked")
+            count = queryset.count()
+            if count > _MOST_ROWS:
+                self.message_user(
+                    request, f"At most {_MOST_ROWS} at a time; {count} were ticked. Nothing was done.", messages.ERROR
+                )
+                return None
+            if count > beyond and not is_confirmed:
+                return self.question(request, queryset, act.__name__, question)
+            once.once(request, f"{self.opts.label_lower} {act.__name__}", lambda: act(self, request, queryset))
+            return None
+
+        return ask
+
+    return decorate
+
+
+def button(name: str, *, title: str, question: str, icon: str, permission: str = "operate") -> Any:
     """The action ``name`` of the list as a button on a row's own page, which asks before it acts."""
 
     def press(self: "StaffAdmin", request: HttpRequest, _form: object, object_id: str) -> HttpResponse:
@@ -41,11 +100,19 @@ def button(name: str, *, title: str, question: str, icon: str) -> Any:
         return HttpResponse(headers={"HX-Redirect": answer.url}) if "HX-Request" in request.headers else answer
 
     press.__name__ = f"press_{name}"
-    dialog = {"title": title, "description": question, "form_class": None, "form_submit_text": title}
-    return action(press, description=title, url_path=name.replace("_", "-"), icon=icon, dialog=dialog, permissions=["operate"])
+    dialog = {"title": title, "description": question, "form_class": _Question, "form_submit_text": title}
+    path = name.replace("_", "-")
+    pressed = action(press, description=title, url_path=path, icon=icon, dialog=dialog, permissions=[permission])
+
+    @wraps(pressed)
+    def known(self: "StaffAdmin", request: HttpRequest, *args: Any, **options: Any) -> Any:
+        request.asked = self  # type: ignore[attr-defined]
+        return pressed(self, request, *args, **options)
+
+    return known
 
 
-class StaffAdmin(CheckedSelection, ModelAdmin):
+class StaffAdmin(VersionGuard, CheckedSelection, ModelAdmin):
     """Search by id, actions by permission, history by one call."""
 
     show_full_result_count = False  # counts the whole table a second time
@@ -53,7 +120,49 @@ class StaffAdmin(CheckedSelection, ModelAdmin):
     uuid_fields: tuple[str, ...] = ()  # searched when the term is a UUID
 
     def has_operate_permission(self, request: HttpRequest, _object_id: str | None = None) -> bool:
-        return bool(request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}"))
+        return self.may(request, "operate") or self.may(request, "change")
+
+    def may(self, request: HttpRequest, verb: str) -> bool:
+        """Whether the user has this permission on the admin's model."""
+        return bool(request.user.has_perm(f"{self.opts.app_label}.{verb}_{self.opts.model_name}"))
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        """A time says of which zone it is."""
+        field = super().formfield_for_dbfield(db_field, request, **options)
+        if field is not None and isinstance(db_field, DateTimeField):
+            field.label = f"{capfirst(db_field.verbose_name)} ({settings.TIME_ZONE})"
+        return field
+
+    def message_user(self, request: HttpRequest, message: Any, level: Any = messages.INFO, *more: Any, **options: Any) -> None:
+        """Tell the user, and whoever sends the same form again."""
+        super().message_user(request, message, level, *more, **options)
+        once.remember(request, int(level), str(message))
+
+    def describe(self, row: Any) -> str:
+        """A row, in the question before an action."""
+        return str(row)
+
+    def totals(self, queryset: QuerySet[Any]) -> list[str]:
+        """What the rows come to, in the question before an action."""
+        return [f"{queryset.count()} in all"]
+
+    def question(self, request: HttpRequest, queryset: QuerySet[Any], name: str, text: str) -> HttpResponse:
+        """The page that asks before an action of the list acts."""
+        rows = list(queryset.order_by("pk"))
+        context = self.admin_site.each_context(request) | {
+            "title": f"{capfirst(name.replace('_', ' '))}?",
+            "opts": self.opts,
+            "question": text,
+            "totals": self.totals(queryset),
+            "rows": [self.describe(row) for row in rows],
+            "hidden": [
+                ("action", name),
+                _CONFIRMED,
+                (once.FIELD, once.new_key()),
+                *((ACTION_CHECKBOX_NAME, str(row.pk)) for row in rows),
+            ],
+        }
+        return TemplateResponse(request, "backoffice/question.html", context)
 
     def note(self, request: HttpRequest, row: Model, text: str) -> None:
         """Write what was done into the history of the row."""
@@ -135,7 +244,12 @@ class DeadLetterAdmin(ReadOnly, StaffAdmin):
         offered = super().get_actions_detail(request, object_id)
         return [each for each in offered if not any(each.action_name.endswith(name) for name in useless)]
 
+    def describe(self, letter: DeadLetter) -> str:
+        """The step, what it was about, and what went wrong."""
+        return f"Letter {letter.pk}: {letter.task} {json.dumps(letter.args)[:200]} ({letter.error_code})"
+
     @admin.action(description="Run again", permissions=["operate"])
+    @asking("The steps are published anew and the letters closed.", beyond=_MOST_ROWS)
     def run_again(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
         for letter in queryset.order_by("pk"):
             self._run_again(request, letter)
@@ -156,6 +270,7 @@ class DeadLetterAdmin(ReadOnly, StaffAdmin):
         self.message_user(request, f"{letter} was published again.", messages.SUCCESS)
 
     @admin.action(description="Reject order", permissions=["operate"])
+    @asking("The orders of these letters are rejected for good, their units go back on sale, and the letters are closed.")
     def reject(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
         for letter in queryset.order_by("pk"):
             self._reject(request, letter)
@@ -201,12 +316,12 @@ class _NewUserForm(OneName, UserCreationForm):
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, StaffAdmin):  # type: ignore[type-arg]
+class UserAdmin(GuardedAccounts, DjangoUserAdmin, StaffAdmin):  # type: ignore[type-arg, misc]
     form = _UserForm
     add_form = _NewUserForm
     change_password_form = AdminPasswordChangeForm
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, StaffAdmin):
+class GroupAdmin(GuardedGroups, DjangoGroupAdmin, StaffAdmin):
     pass

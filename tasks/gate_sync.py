@@ -61,6 +61,7 @@ def set_state(slug: str, state: Sale.State) -> None:
 
     Raises:
         UnknownSale: no such sale.
+        Ended: it is over, and was to be opened or paused.
         Unavailable: the ledger has it, the gate will learn it from a sweep.
     """
     refresh_gates(services.set_sale_state(slug=slug, state=state))

@@ -21,6 +21,7 @@ class DeadLetter(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        permissions = [("operate_deadletter", "Can run again and reject what dead letters hold")]
         constraints = [
             models.UniqueConstraint(
                 fields=["fingerprint"], name="letter_once_while_open", condition=models.Q(resolved_at__isnull=True)

@@ -15,13 +15,14 @@ class CheckedSelection(ModelAdmin):  # type: ignore[type-arg]
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *more: Any) -> HttpResponse | None:
         """Run an action on those of the ticked rows that exist."""
         sent = request.POST.copy()
-        ticked = [value for value in sent.getlist(ACTION_CHECKBOX_NAME) if _can_be(value, self.opts.pk)]
+        ticked = [value for value in sent.getlist(ACTION_CHECKBOX_NAME) if can_be(value, self.opts.pk)]
         sent.setlist(ACTION_CHECKBOX_NAME, ticked)
         request.POST = sent  # type: ignore[assignment]
         return super().response_action(request, queryset, *more)
 
 
-def _can_be(value: str, key: "Field[Any, Any]") -> bool:
+def can_be(value: str, key: "Field[Any, Any]") -> bool:
+    """Whether this text can be a value of the key."""
     try:
         key.to_python(value)
     except ValidationError:

@@ -7,13 +7,14 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
+from flashsale.backoffice.versions import VersionGuard
 from flashsale.edge.selection import CheckedSelection
 from flashsale.limits import services
 from flashsale.limits.models import LimitRule, RuleChange
 
 
 @admin.register(LimitRule)
-class LimitRuleAdmin(CheckedSelection, ModelAdmin):
+class LimitRuleAdmin(VersionGuard, CheckedSelection, ModelAdmin):
     list_display = ("name", "applies_to", "key", "algorithm", "rate", "window_ms", "on_limit", "on_failure", "fleet", "enabled")
     list_filter = ("enabled", "algorithm", "on_limit", "fleet")
     search_fields = ("name", "applies_to")

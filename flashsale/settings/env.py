@@ -161,7 +161,7 @@ def networks(name: str, default: str = "") -> list[str]:
     found = names(name, default)
     for part in found:
         try:
-            ip_network(part)
+            ip_network(part, strict=False)
         except ValueError as error:
             raise InvalidSetting(f"{name} must be networks like 10.0.0.0/8 with commas between, not {part!r}") from error
     return found

@@ -55,8 +55,18 @@ def act(client, name, *rows):
     model = rows[0]._meta
     url = reverse(f"admin:{model.app_label}_{model.model_name}_changelist")
     answer = client.post(url, {"action": name, "_selected_action": [str(row.pk) for row in rows]})
+    if answer.status_code == 200 and "question" in answer.context:  # it asks first
+        answer = client.post(url, answered(answer))
     assert answer.status_code == 302, answer.content
     return told(answer)
+
+
+def answered(page):
+    """What the browser sends when the question of an action is answered with yes."""
+    form = {}
+    for name, value in page.context["hidden"]:
+        form.setdefault(name, []).append(value)
+    return form
 
 
 def told(answer):

@@ -1,0 +1,1 @@
+"""What guards the staff's pages: forms that know their version, actions that ask and happen once, who may do what."""

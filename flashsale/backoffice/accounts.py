@@ -1,0 +1,49 @@
+"""Who may make whom: the permission to change accounts is none to give oneself more."""
+
+from typing import Any
+
+from django.contrib.admin import ModelAdmin
+from django.http import HttpRequest
+
+_RANK = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return bool(request.user.is_active and request.user.is_superuser)
+
+
+class GuardedAccounts(ModelAdmin):  # type: ignore[type-arg]
+    """Superusers alone change accounts of staff, their passwords too, and what makes an account one of staff."""
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """What gives rank is shown, and taken from no POST."""
+        fields = tuple(super().get_readonly_fields(request, obj))
+        return fields if _is_superuser(request) else (*fields, *(name for name in _RANK if name not in fields))
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Not of an account of staff, unless by a superuser."""
+        return super().has_change_permission(request, obj) and _may_touch(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Not of an account of staff, unless by a superuser."""
+        return super().has_delete_permission(request, obj) and _may_touch(request, obj)
+
+
+def _may_touch(request: HttpRequest, account: Any) -> bool:
+    return account is None or _is_superuser(request) or not (account.is_staff or account.is_superuser)
+
+
+class GuardedGroups(ModelAdmin):  # type: ignore[type-arg]
+    """A group gives permissions to all its members, oneself among them: superusers alone write them."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """A superuser."""
+        return _is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A superuser."""
+        return _is_superuser(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A superuser."""
+        return _is_superuser(request)
