@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from typing import NamedTuple
 from uuid import UUID
 
 from inventory.admission.admitted import AdmittedOrder
@@ -12,41 +13,54 @@ from orders import holds
 
 @dataclass(slots=True)
 class Judged:
-    """``wrong``: at a price that is not that of their terms. ``unknown``: under terms that this database does not have."""
+    """``wrong``: at a price that is not that of their terms. ``over``: of more units than their terms allow anybody.
+
+    ``unknown``: under terms that this database does not have.
+    """
 
     wrong: set[UUID] = field(default_factory=set)
+    over: set[UUID] = field(default_factory=set)
     unknown: set[UUID] = field(default_factory=set)
 
 
-def judge_prices(item: SaleItem, orders: Iterable[AdmittedOrder]) -> Judged:
-    """Compare what orders are charged with the terms of their item.
+class _Terms(NamedTuple):
+    price: Decimal
+    currency: str
+    per_customer: int
+
+
+def judge(item: SaleItem, orders: Sequence[AdmittedOrder]) -> Judged:
+    """Compare orders, each by itself, with the terms that they were admitted under.
 
     An order that names no version comes from a process that does not know of versions; any of the item's terms may be its own.
 
     Args:
-        item: its row, locked or not.
+        item: its row.
     """
-    judged = Judged()
-    others = [order for order in orders if not _is_of(order, item.terms_version, item.price, item.currency)]
-    if not others:
-        return judged
-    history = {row.version: row for row in Terms.objects.filter(item=item)}
-    for order in others:
-        versions = [order.terms_version] if order.terms_version else list(history)
-        known = [history[version] for version in versions if version in history]
-        if not known:
+    judged, present = Judged(), item.terms_version
+    history = {present: _Terms(item.price, item.currency, item.per_customer)}
+    if any({order.terms_version, order.limit_version} != {present} for order in orders):
+        rows = Terms.objects.filter(item=item)
+        history |= {row.version: _Terms(row.price, row.currency, row.per_customer) for row in rows}
+    for order in orders:
+        if not {order.terms_version, order.limit_version} <= {0, *history}:
             judged.unknown.add(order.id)
-        elif not any(_is_of(order, order.terms_version, row.price, row.currency) for row in known):
+        elif not any(_is_at(order, terms) for terms in _possible(order, history)):
             judged.wrong.add(order.id)
+        elif order.limit_version and order.units > history[order.limit_version].per_customer:
+            judged.over.add(order.id)
     return judged
 
 
-def _is_of(order: AdmittedOrder, version: int, price: Decimal, currency: str) -> bool:
+def _possible(order: AdmittedOrder, history: Mapping[int, _Terms]) -> Iterable[_Terms]:
+    return [history[order.terms_version]] if order.terms_version else history.values()
+
+
+def _is_at(order: AdmittedOrder, terms: _Terms) -> bool:
     try:
-        is_price = Decimal(order.price) == price
+        return Decimal(order.price) == terms.price and order.currency == terms.currency
     except InvalidOperation:
         return False
-    return is_price and order.currency == currency and order.terms_version in (0, version)
 
 
 def over_limit(item: SaleItem, orders: Sequence[AdmittedOrder]) -> set[UUID]:

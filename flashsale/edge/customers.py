@@ -21,19 +21,21 @@ def issue(prefix: str, count: int, *, lifetime: timedelta | None = None) -> Iter
     """
     for start in range(0, count, _CHUNK):
         wanted = [f"{prefix}{number}" for number in range(start, min(start + _CHUNK, count))]
-        make(wanted)
+        _make(wanted, make_password(None))
         at_us = tokens.database_now_us()
         for account in names.named(wanted).order_by("pk"):
             if account.is_active:
                 yield account.username, str(tokens.access_token(account.pk, at_us, lifetime=lifetime))
 
 
-def make(wanted: list[str], *, password: str | None = None) -> None:
-    """Make the customers that are missing. May run twice.
-
-    Args:
-        password: of those that are made; they have none that could be used when left out.
-    """
-    model = get_user_model()
+def with_password(wanted: list[str], password: str) -> list[str]:
+    """Customers of these names, made where they are missing, who sign in with this password; their names as they are kept."""
     hashed = make_password(password)
+    _make(wanted, hashed)
+    names.named(wanted).update(password=hashed)
+    return [account.username for account in names.named(wanted).order_by("pk") if account.is_active]
+
+
+def _make(wanted: list[str], hashed: str) -> None:
+    model = get_user_model()
     model.objects.bulk_create([model(username=name, password=hashed) for name in wanted], ignore_conflicts=True)

@@ -4,11 +4,13 @@ import asyncio
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+
+from flashsale.rehearsal.sign_ins import Password, SignIns
 
 _TIMEOUT = aiohttp.ClientTimeout(total=20)
 _CONNECTIONS = 256
@@ -17,13 +19,13 @@ _ATTEMPTS = 4
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``rate``: arrivals per second, at even distances; the rest says what they buy."""
+    """``rate``: arrivals per second, at even distances; ``buyers``: each one's access token, or what they sign in with."""
 
     url: str
     slug: str
     sku: str
     rate: float
-    jwts: list[str]
+    buyers: Sequence[str | Password]
     seed: int = 1
 
 
@@ -47,6 +49,7 @@ class Tally:
     orders: list[str] = field(default_factory=list)
     latencies_ms: list[float] = field(default_factory=list)
     lag_ms: float = 0.0
+    sign_ins: SignIns = field(default_factory=SignIns)
     fleets: dict[str, FleetTally] = field(default_factory=lambda: defaultdict(FleetTally))
 
 
@@ -71,14 +74,14 @@ class Crowd:
         async with aiohttp.ClientSession(self._plan.url, connector=connector, timeout=_TIMEOUT) as session:
             self._start = time.monotonic()
             running: set[asyncio.Task[None]] = set()
-            for number, jwt in enumerate(self._plan.jwts):
+            for number, buyer in enumerate(self._plan.buyers):
                 due = self._start + number / self._plan.rate
                 wait = due - time.monotonic()
                 if wait > 0:
                     await asyncio.sleep(wait)
                 else:
                     self.tally.lag_ms = max(self.tally.lag_ms, -1000 * wait)
-                task = asyncio.create_task(self._buy(session, number, jwt))
+                task = asyncio.create_task(self._buy(session, number, buyer))
                 running.add(task)
                 task.add_done_callback(running.discard)
             await asyncio.gather(*running)
@@ -87,9 +90,14 @@ class Crowd:
     def _second(self) -> int:
         return int(time.monotonic() - self._start)
 
-    async def _buy(self, session: aiohttp.ClientSession, number: int, jwt: str) -> None:
+    async def _buy(self, session: aiohttp.ClientSession, number: int, buyer: str | Password) -> None:
         arrival = self._second()
         self.tally.offered[arrival] += 1
+        jwt = await self.tally.sign_ins.sign_in(session, buyer) if isinstance(buyer, Password) else buyer
+        if jwt is None:
+            self.tally.shed["not_signed_in"][self._second()] += 1
+            self._on_done()
+            return
         headers = {"Authorization": f"Bearer {jwt}"}
         path = f"/api/v1/sales/{self._plan.slug}/items/{self._plan.sku}/purchase-tokens/"
         status, answer, fleet = await self._send(session, path, None, headers)

@@ -32,9 +32,9 @@ def deduct(item_id: int, orders: Sequence[AdmittedOrder]) -> list[UUID]:
     """Reserve the units of admitted orders in the ledger and take the orders over from the stream. May run twice.
 
     An order for which the ledger has no units is taken over too, with that reason, and so is one whose price is not that of
-    its terms: the gate is wrong, and is rebuilt. One that was written off stays so; its units go back. One that was admitted
-    by a gate that is lost since makes the present gate be rebuilt, which knows nothing of it; once a gate was lost, the limit
-    per customer is looked after here.
+    its terms, or that has more units than they allow: the gate is wrong, and is rebuilt. One that was written off stays so;
+    its units go back. One that was admitted by a gate that is lost since makes the present gate be rebuilt, which knows
+    nothing of it; once a gate was lost, the limit per customer is looked after here.
 
     Returns:
         The orders that are decided on. Of the others the terms are not known: nothing happened to them, try again.
@@ -48,13 +48,13 @@ def deduct(item_id: int, orders: Sequence[AdmittedOrder]) -> list[UUID]:
     if known:
         outbox.tell(GateEffect.Kind.RELEASE, [(item_id, pk) for pk in holds.written_off(known)])
     fresh = [order for order in orders if order.id not in known]
-    judged = terms.judge_prices(item, fresh)
+    judged = terms.judge(item, fresh)
     if judged.unknown:
         logger.warning("terms not known", extra={"event": "terms_unknown", "item": item_id, "orders": len(judged.unknown)})
     fresh = [
         _at_our_price(order, item) if order.id in judged.wrong else order for order in fresh if order.id not in judged.unknown
     ]
-    refused = dict.fromkeys(judged.wrong, PRICE_MISMATCH)
+    refused = dict.fromkeys(judged.wrong, PRICE_MISMATCH) | dict.fromkeys(judged.over, _LIMIT)
     if item.gate_life > 1:
         over = terms.over_limit(item, [order for order in fresh if order.id not in refused])
         refused |= dict.fromkeys(over, _LIMIT)

@@ -185,7 +185,7 @@ def paid_order_cancelled(monkeypatch, sale):
 
 def price_written_into_the_gate_and_not_looked_at(monkeypatch, sale):
     gate_client().hset(keys.meta(sale.item.pk), "price", "0.01")
-    monkeypatch.setattr(terms, "judge_prices", lambda *_: terms.Judged())
+    monkeypatch.setattr(terms, "judge", lambda *_: terms.Judged())
 
 
 PLANTED = [

@@ -1,5 +1,8 @@
 """A command that is asked for something impossible says so in one sentence and changes nothing."""
 
+import json
+import re
+
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
@@ -53,5 +56,25 @@ def test_a_rehearsal_whose_result_has_no_place_does_not_begin(option, tmp_path):
 def test_a_rehearsal_of_nothing_does_not_begin(option):
     with pytest.raises(CommandError, match="positive"):
         call_command("rehearse", option, "0")
+
+    assert not Sale.objects.exists()
+
+
+def test_in_a_rehearsal_some_buyers_sign_in_before_they_buy(workers, sweeper, live_url, tmp_path):
+    result = tmp_path / "result.json"
+    options = ("--units", "20", "--buyers", "6", "--seconds", "1", "--sign-in", "3", "--url", live_url, "--json", str(result))
+
+    call_command("rehearse", *options)
+
+    found = json.loads(result.read_text())
+    assert (found["verdict"], sum(found["orders"].values())) == ("clean", 6)
+    assert (found["sign-ins"]["signed in"], found["sign-ins"]["gave up"], found["shed"]) == (3, 0, {})
+    assert re.fullmatch(r"[1-9]\d* / [1-9]\d*", found["sign-ins"]["latency ms p50 / p99"])
+
+
+@pytest.mark.parametrize("more", ["-1", "7"])
+def test_no_more_buyers_sign_in_than_there_are(more):
+    with pytest.raises(CommandError, match="--sign-in"):
+        call_command("rehearse", "--buyers", "6", "--sign-in", more)
 
     assert not Sale.objects.exists()

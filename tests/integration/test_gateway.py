@@ -359,9 +359,10 @@ def test_of_two_web_processes_both_serve_and_the_loss_of_one_is_a_failure_for_no
 
 
 @contextmanager
-def another_gateway(folder, *webs):
+def another_gateway(folder, *webs, **variables):
     """A gateway in front of these ports of the loopback address."""
     other = Gateway(folder)
+    other.variables |= variables
     other.variables["GATEWAY_WEB"] = ",".join(f"127.0.0.1:{port}" for port in webs)
     envoy = other.start_envoy()
     with running(envoy):

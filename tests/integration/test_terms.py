@@ -169,6 +169,19 @@ def test_a_price_that_somebody_wrote_into_the_gate_is_not_charged(item, customer
     assert audit().is_clean
 
 
+def test_a_limit_that_somebody_wrote_into_the_gate_sells_nobody_more(item, customer):
+    gate_client().hset(keys.meta(item.pk), "per_customer", 1000)
+    order = asked(item, customer, gate.issue_token(item.pk, customer.pk).token, units=3).order_id
+
+    settle(item)
+
+    row = Order.objects.get(pk=order)
+    assert (row.status, row.reason) == ("rejected", "limit_per_customer")
+    assert SaleItem.objects.values_list("available", "reserved", "sold").get() == (10, 0, 0)
+    assert gate_client().hget(keys.meta(item.pk), "per_customer") == "2"
+    assert audit().is_clean
+
+
 def test_an_audit_names_a_gate_with_other_terms_than_the_ledger_and_a_reconcile_mends_it(item):
     from tasks import reconcile
 

@@ -21,6 +21,7 @@ from flashsale.rehearsal import report
 from flashsale.rehearsal.buyers import Crowd, Plan, Tally
 from flashsale.rehearsal.canary_trial import NoGateway, canary_trial
 from flashsale.rehearsal.mirror_watch import MirrorWatch
+from flashsale.rehearsal.sign_ins import Password, passwords
 from inventory import services
 from orders.models import OrderEvent
 from tasks import gate_sync
@@ -29,6 +30,7 @@ from tasks.audit import Report, audit, statuses
 _SKU = "rehearsal"
 _PAYMENT_WINDOW = timedelta(seconds=5)
 _DRAIN_S = 90.0
+_TOKENS_LAST = timedelta(hours=2)  # longer than a rehearsal
 
 
 class Command(BaseCommand):
@@ -39,6 +41,7 @@ class Command(BaseCommand):
         parser.add_argument("--buyers", type=int, default=2000)
         parser.add_argument("--rate", type=float, default=None, help="arrivals per second; buyers / seconds when left out")
         parser.add_argument("--seconds", type=float, default=10)
+        parser.add_argument("--sign-in", type=int, default=0, metavar="N", help="of the buyers sign in with name and password")
         parser.add_argument("--url", default=settings.WEB_URL)
         parser.add_argument("--json", type=Path, default=None)
         parser.add_argument("--plot", type=Path, default=None)
@@ -52,6 +55,8 @@ class Command(BaseCommand):
             options["rate"] is not None and options["rate"] <= 0
         ):
             raise CommandError("--units, --buyers, --seconds and --rate must be positive")
+        if not 0 <= options["sign_in"] <= options["buyers"]:
+            raise CommandError("--sign-in is 0 to --buyers")
         for name in ("json", "plot"):
             if options[name] and not options[name].absolute().parent.is_dir():
                 raise CommandError(f"--{name}: there is no folder {options[name].parent}")
@@ -74,13 +79,15 @@ class Command(BaseCommand):
         rate = options["rate"] or options["buyers"] / options["seconds"]
         with Progress(transient=True) as progress:
             making = progress.add_task("customers", total=options["buyers"])
-            jwts = []
-            for _, jwt in customers.issue("rehearsal-", options["buyers"]):
-                jwts.append(jwt)
+            signing_in = passwords(options["sign_in"])
+            buyers: list[str | Password] = []
+            for _, jwt in customers.issue("rehearsal-", options["buyers"] - len(signing_in), lifetime=_TOKENS_LAST):
+                buyers.append(jwt)
                 progress.advance(making)
+            buyers = _spread(buyers, signing_in)
             buying = progress.add_task(f"buyers, {rate:.0f}/s", total=options["buyers"])
             began = now()
-            crowd = Crowd(Plan(options["url"], slug, _SKU, rate, jwts), lambda: progress.advance(buying))
+            crowd = Crowd(Plan(options["url"], slug, _SKU, rate, buyers), lambda: progress.advance(buying))
             with MirrorWatch() if options["mode"] == "mirror" else nullcontext() as watch:
                 tally = asyncio.run(crowd.run())
             if watch:
@@ -94,6 +101,8 @@ class Command(BaseCommand):
             problems.append("the mirror answered no copy")
         series = _series(slug, tally, began)
         summary = _summary(slug, tally, drained_s, problems)
+        if signing_in:
+            summary["sign-ins"] = tally.sign_ins.summary()
         if watch:
             summary["answers of the mirror"] = dict(sorted(watch.answers.items()))
         report.show(series, summary)
@@ -144,6 +153,14 @@ class Command(BaseCommand):
         if counts["paid"] > units:
             problems.append(f"{counts['paid']} units sold of {units}")
         return problems
+
+
+def _spread(buyers: list[str | Password], more: list[Password]) -> list[str | Password]:
+    """Those who sign in at even distances among the others."""
+    found = list(buyers)
+    for number, each in enumerate(more):
+        found.insert(round((number + 0.5) * (len(buyers) + len(more)) / len(more)), each)
+    return found
 
 
 def _captions(options: dict[str, Any]) -> dict[str, str]:
