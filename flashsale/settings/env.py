@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 import dj_database_url
 
+from flashsale.settings.names import EMBEDDED_DATABASE_URL
+
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 VAR_DIR = Path(os.environ.get("FLASHSALE_VAR", BASE_DIR / "var"))
 STACK_ENV_FILE = VAR_DIR / "stack.env"
 
-
-EMBEDDED_DATABASE_URL = "EMBEDDED_DATABASE_URL"  # set by the stack that starts a database of its own
 _KNOWN_SECRETS = ("development-", "django-insecure-", "change-me", "changeme")  # how values begin that everybody can read
 
 

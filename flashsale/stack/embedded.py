@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-from flashsale.settings.env import EMBEDDED_DATABASE_URL
+from flashsale.settings.names import EMBEDDED_DATABASE_URL
 from flashsale.stack import valkey_users
 from flashsale.stack.places import PROJECT, own_folder
 from flashsale.stack.servers import PostgreSQL, Valkey

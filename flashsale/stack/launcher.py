@@ -20,7 +20,8 @@ from pathlib import Path
 import honcho.manager
 from honcho.environ import parse_procfile
 
-from flashsale.settings.env import BASE_DIR, EMBEDDED_DATABASE_URL, STACK_ENV_FILE, VAR_DIR, is_embedded
+from flashsale.settings.env import BASE_DIR, STACK_ENV_FILE, VAR_DIR, is_embedded
+from flashsale.settings.names import EMBEDDED_DATABASE_URL
 from flashsale.stack import mirror
 from flashsale.stack.embedded import DEVELOPMENT, Embedded
 from flashsale.stack.errors import StackError
