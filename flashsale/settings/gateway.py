@@ -17,7 +17,7 @@ GATEWAY_MIRROR = env.addresses("GATEWAY_MIRROR", "127.0.0.1:8003")
 MIRROR_PASSWORD = env.text("MIRROR_PASSWORD", "")  # of the role that `manage.py mirror_role` makes
 GATEWAY_RATELIMIT = env.address("GATEWAY_RATELIMIT", "127.0.0.1:8081")
 GATEWAY_TRUSTED_HOPS = env.integer("GATEWAY_TRUSTED_HOPS", 0, low=0, high=20)  # proxies of our own in front of it
-GATEWAY_CONNECTIONS = env.integer("GATEWAY_CONNECTIONS", 8_000, low=1, high=1_000_000)
+GATEWAY_CONNECTIONS = env.integer("GATEWAY_CONNECTIONS", 16_000, low=1, high=1_000_000)
 
 # The local bucket of each client address: what costs us no more than a look is refused here. Units per second.
 GATEWAY_ADDRESS_RATE = env.integer("GATEWAY_ADDRESS_RATE", 5_000, low=1, high=1_000_000)

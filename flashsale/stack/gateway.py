@@ -1,16 +1,21 @@
 """``python -m flashsale.stack gateway -- CONFIG ADMIN_SOCKET``: Envoy, drained before it ends."""
 
+import json
 import os
+import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from flashsale.gateway import envoy_admin
 from flashsale.stack.servers import package_folder, with_parent
 
+_OTHER_FILES = 2_000  # connections to the shop, logs
 _DRAIN_S = 6.0  # under the grace that a kept process has
 
 
@@ -27,6 +32,7 @@ def gateway(arguments: Sequence[str]) -> int:
     """
     configuration, admin = arguments
     binary = envoy_binary()
+    _allow_open_files(_connections_in(json.loads(Path(configuration).read_text(encoding="utf-8"))))
     envoy = subprocess.Popen(
         [binary, "-c", configuration, "--log-level", "warning", "--disable-hot-restart"],
         start_new_session=True,
@@ -41,6 +47,21 @@ def gateway(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, stop)
     code = envoy.wait()
     return code if code >= 0 else 128 - code
+
+
+def _connections_in(configuration: dict[str, Any]) -> int:
+    limits = (monitor["typed_config"] for monitor in configuration["overload_manager"]["resource_monitors"])
+    return max(int(limit.get("max_active_downstream_connections", 0)) for limit in limits)
+
+
+def _allow_open_files(connections: int) -> None:
+    """As many as the connections need, if we may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        sys.stderr.write(f"gateway: only {hard} open files are allowed; GATEWAY_CONNECTIONS={connections} needs {wanted}\n")
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
 def _drain(admin: str) -> None:

@@ -469,3 +469,14 @@ def test_nobody_chooses_when_a_request_came(gateway):
 
     assert gateway.send("GET", "/api/v1/sales/", address="127.0.5.101", headers=forged.items())[0] == 200
     assert gateway.send("GET", "/api/v1/sales/", address="127.0.0.1", headers=forged.items(), port=gateway.web_port)[0] == 503
+
+
+def test_connections_on_which_nothing_is_said_keep_nobody_out(gateway, tmp_path):
+    with another_gateway(tmp_path, gateway.web_port, GATEWAY_CONNECTIONS="200") as other:
+        eventually(other.is_ready, within=10)
+        silent = [socket.create_connection(("127.0.0.1", other.port), source_address=("127.0.0.70", 0)) for _ in range(400)]
+        try:
+            eventually(other.is_ready, within=2)
+        finally:
+            for each in silent:
+                each.close()
