@@ -7,7 +7,7 @@ NOWHERE := DJANGO_SETTINGS_MODULE=flashsale.settings.dev DATABASE_URL=postgresql
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: up test check lint rehearse bench bench-limits bench-service shapes audit clean bench-sign-in bench-rebuild bench-expiries simulate chaos soak bench-gateway bench-waiting-room canary
+.PHONY: up test check lint rehearse bench bench-limits bench-service shapes audit clean bench-sign-in bench-rebuild bench-expiries simulate chaos soak bench-gateway bench-waiting-room canary explain
 
 up: .venv/.runtime
 	@$(STACK) up
@@ -47,6 +47,9 @@ bench-rebuild: .venv/.development
 
 bench-expiries: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.bench_expiries $(ARGS)
+
+explain: .venv/.development
+	$(STACK) servers -- $(BIN)/python -m tests.load.explain --markdown docs/results/statements.md $(ARGS)
 
 bench-gateway: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.bench_gateway --json docs/results/gateway.json $(ARGS)

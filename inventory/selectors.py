@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db.models import Case, F, IntegerField, Q, Sum, Value, When
+from django.db.models import Case, F, IntegerField, Q, QuerySet, Sum, Value, When
 from django.db.models.functions import Coalesce
 
 from flashsale.core.clock import now, to_us
@@ -60,10 +60,18 @@ def stock_of(items: Iterable[int]) -> dict[int, Stock]:
     return {pk: Stock(*columns) for pk, *columns in rows}
 
 
+def _watched() -> QuerySet[SaleItem]:
+    return SaleItem.objects.filter(sale__closes_at__gt=now() - timedelta(seconds=settings.GATE_RETENTION_S))
+
+
 def watched_items() -> list[int]:
     """Items whose gate must be there: of sales that have not been over for longer than the retention."""
-    since = now() - timedelta(seconds=settings.GATE_RETENTION_S)
-    return list(SaleItem.objects.filter(sale__closes_at__gt=since).order_by("pk").values_list("pk", flat=True))
+    return list(_watched().order_by("pk").values_list("pk", flat=True))
+
+
+def is_watched(item: int) -> bool:
+    """Whether it is one of the ``watched_items``."""
+    return _watched().filter(pk=item).exists()
 
 
 def retired_items() -> list[int]:

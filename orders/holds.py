@@ -11,7 +11,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Sum
+from django.db.models import Count, QuerySet
 
 from inventory.admission.admitted import Piece, Streamed
 from orders.models import WRITTEN_OFF, GateEffect, Intake, Order
@@ -27,6 +27,16 @@ _HOLDS = """
     UNION ALL SELECT id, item_id, (payload ->> 'customer')::bigint, (payload ->> 'units')::int FROM orders_intake
     WHERE item_id = ANY(%(items)s) AND reason = ''
     UNION ALL SELECT * FROM unnest(%(ids)s::uuid[], %(of_items)s::bigint[], %(customers)s::bigint[], %(units)s::int[])
+"""
+_UNITS_BY_LIMIT = """
+    SELECT customer, version, sum(units)::bigint FROM (
+        SELECT customer_id::bigint AS customer, coalesce(limit_version, 0) AS version, quantity AS units FROM orders_order
+        WHERE item_id = %(item)s AND customer_id = ANY(%(customers)s::bigint[]) AND status = ANY(%(statuses)s)
+        UNION ALL
+        SELECT (payload ->> 'customer')::bigint, coalesce((payload ->> 'limit_version')::bigint, 0), (payload ->> 'units')::int
+        FROM orders_intake
+        WHERE item_id = %(item)s AND LEFT(payload ->> 'customer', 20) = ANY(%(names)s::text[]) AND reason = ''
+    ) held GROUP BY customer, version
 """
 # The units sold or reserved bound how many customers and holds an item has: that makes the pieces even.
 _PART = f"customer %% (1 + (i.reserved + i.sold) / {_PIECE})"
@@ -103,9 +113,13 @@ class InFlight:
 
 def in_flight(items: Sequence[int]) -> Mapping[int, InFlight]:
     """By item, for those of which there is something."""
-    intake = Counter(Intake.objects.filter(item_id__in=items).exclude(reason__in=WRITTEN_OFF).values_list("item_id", flat=True))
-    effects = Counter(GateEffect.objects.filter(item_id__in=items).values_list("item_id", flat=True))
-    return {item: InFlight(intake[item], effects[item]) for item in intake.keys() | effects.keys()}
+    intake = _count_by_item(Intake.objects.filter(item_id__in=items).exclude(reason__in=WRITTEN_OFF))
+    effects = _count_by_item(GateEffect.objects.filter(item_id__in=items))
+    return {item: InFlight(intake.get(item, 0), effects.get(item, 0)) for item in intake.keys() | effects.keys()}
+
+
+def _count_by_item(rows: QuerySet[Intake] | QuerySet[GateEffect]) -> dict[int, int]:
+    return dict(rows.order_by().values_list("item_id").annotate(Count("pk")))
 
 
 def only_streamed(streamed: Sequence[Streamed]) -> list[Streamed]:
@@ -115,16 +129,23 @@ def only_streamed(streamed: Sequence[Streamed]) -> list[Streamed]:
 
 
 def units_by_limit(item: int, customers: Iterable[int]) -> dict[int, dict[int, int]]:
-    """customer -> version of the limit, 0 for not known -> units of an item they hold or have bought, for these customers."""
-    wanted = set(customers)
-    rows = Order.objects.filter(item_id=item, customer_id__in=wanted, status__in=_HOLDING + _BOUGHT)
+    """customer -> version of the limit, 0 for not known -> units of an item they hold or have bought, for these customers.
+
+    In one statement: an order that becomes a row between two is in neither.
+    """
+    wanted = sorted(set(customers))
     found: dict[int, dict[int, int]] = {}
-    for customer, version, units in rows.order_by().values_list("customer_id", "limit_version").annotate(Sum("quantity")):
-        found.setdefault(customer, {})[version or 0] = units
-    for payload in Intake.objects.filter(item_id=item, reason="").values_list("payload", flat=True):
-        if payload["customer"] in wanted:
-            mine, version = found.setdefault(payload["customer"], {}), int(payload.get("limit_version", 0))
-            mine[version] = mine.get(version, 0) + payload["units"]
+    with connection.cursor() as cursor:
+        statuses = [str(status) for status in _HOLDING + _BOUGHT]
+        values: dict[str, Any] = {
+            "item": item,
+            "customers": wanted,
+            "names": [str(customer) for customer in wanted],
+            "statuses": statuses,
+        }
+        cursor.execute(_UNITS_BY_LIMIT, values)
+        for customer, version, units in cursor.fetchall():
+            found.setdefault(customer, {})[version] = units
     return found
 
 

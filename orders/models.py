@@ -2,8 +2,9 @@
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models import F, Q
+from django.db.models.fields.json import KT
+from django.db.models.functions import Left, Now
 
 from orders.states import OrderStatus
 
@@ -11,6 +12,10 @@ LOST = "lost"  # the reason of an order that was admitted and lost with the gate
 PRICE_MISMATCH = "price_mismatch"  # the reason of an order at a price that its item did not have
 POISONED = "poisoned"  # the reason of an order that the ledger cannot take as it is
 WRITTEN_OFF = (LOST, POISONED)
+# What orders are looked up by in the intake. Cut: an index takes no long values, and the payload of a spoilt order may be long.
+CUSTOMER_TEXT = Left(KT("payload__customer"), 20)
+SOURCE_TEXT = Left(KT("payload__source"), 32)
+SEQ_TEXT = Left(KT("payload__seq"), 128)
 
 
 class Order(models.Model):
@@ -105,7 +110,10 @@ class Intake(models.Model):
         indexes = [
             models.Index(
                 fields=["failures", "created_at"], name="intake_by_failures_and_age", condition=~Q(reason__in=WRITTEN_OFF)
-            )
+            ),
+            models.Index(CUSTOMER_TEXT, F("item_id"), name="intake_by_customer"),
+            models.Index(SOURCE_TEXT, SEQ_TEXT, name="intake_by_source_and_seq"),
+            models.Index(fields=["item_id"], name="intake_by_item"),
         ]
 
     def __str__(self) -> str:

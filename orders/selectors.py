@@ -9,7 +9,7 @@ from uuid import UUID
 from flashsale.core.clock import from_us
 from inventory.admission.admitted import AdmittedOrder, read
 from orders.errors import OrderInDoubt
-from orders.models import Intake, Order
+from orders.models import CUSTOMER_TEXT, SEQ_TEXT, SOURCE_TEXT, Intake, Order
 from orders.states import OrderStatus
 from payments.models import Payment
 
@@ -93,10 +93,10 @@ def of_customer(
         before: only orders with a smaller id.
     """
     rows = Order.objects.filter(customer_id=customer_id).prefetch_related("history")
-    intake = Intake.objects.filter(payload__customer=customer_id)
+    intake = Intake.objects.alias(customer=CUSTOMER_TEXT).filter(customer=str(customer_id))
     if order_ids is not None:
         wanted = list(order_ids)
-        rows, intake = rows.filter(pk__in=wanted), Intake.objects.filter(pk__in=wanted)
+        rows, intake = rows.filter(pk__in=wanted), intake.filter(pk__in=wanted)
     if items is not None:
         rows, intake = rows.filter(item_id__in=items), intake.filter(item_id__in=items)
     if before is not None:
@@ -147,7 +147,8 @@ def by_source_seq(source: str, seq: str) -> tuple[UUID, int, str] | None:
     Raises:
         OrderInDoubt: only another release can read the order.
     """
-    waiting = Intake.objects.filter(payload__source=source, payload__seq=seq).first()  # first: from there it moves to a row
+    in_intake = Intake.objects.alias(source=SOURCE_TEXT, seq=SEQ_TEXT).filter(source=source, seq=seq)
+    waiting = in_intake.order_by().first()  # first: from there it moves to a row
     if waiting is None:
         return Order.objects.filter(source=source, seq=seq).values_list("pk", "customer_id", "digest").first()
     order = read(waiting.payload)

@@ -53,7 +53,7 @@ def _tell(item: int, kind: str, effects: list[tuple[int, UUID]], put_off: set[in
         return []
     orders = [order for _, order in effects]
     code = gate.settle(item, orders) if kind == GateEffect.Kind.SETTLE else gate.release(item, orders)
-    if code is EffectCode.DONE or (code is EffectCode.GATE_MISSING and item not in selectors.watched_items()):
+    if code is EffectCode.DONE or (code is EffectCode.GATE_MISSING and not selectors.is_watched(item)):
         return [effect for effect, _ in effects]
     put_off.add(item)
     return []
@@ -62,7 +62,7 @@ def _tell(item: int, kind: str, effects: list[tuple[int, UUID]], put_off: set[in
 def _rebuild(item: int, effects: list[tuple[int, UUID]], put_off: set[int]) -> int:
     """Outside the transaction that found the effects: a rebuild reads the ledger in a snapshot of its own."""
     try:
-        if item in selectors.watched_items():
+        if selectors.is_watched(item):
             rebuild_gate(item, why=Why(f"gate was wrong about {len(effects)} orders, {effects[0][1]} among them"))
     except LockHeld:  # that one may have read the ledger before these orders were in it
         put_off.add(item)

@@ -147,7 +147,7 @@ def _from_ledger(customer: int, request: OrderRequest) -> gate.Admission | None:
 def _has_gate(item: int) -> bool:
     """Whether the item should have a gate, so that a missing one is only missing for a moment."""
     try:
-        return item in inventory.watched_items()
+        return inventory.is_watched(item)
     except Error:
         return bool(item)
 

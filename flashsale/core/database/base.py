@@ -7,7 +7,7 @@ from typing import Any
 import psycopg2
 from django.conf import settings
 from django.db.backends.postgresql import base
-from django.db.utils import DatabaseErrorWrapper, OperationalError
+from django.db.utils import DatabaseErrorWrapper, DataError, OperationalError
 from django.utils.functional import cached_property
 from psycopg2.extensions import set_wait_callback
 
@@ -20,7 +20,8 @@ dates.register()
 
 
 class _Errors(DatabaseErrorWrapper):
-    """Makes an ``OperationalError`` of everything that passes with time, and drops the session where only another can help.
+    """Makes an ``OperationalError`` of everything that passes with time and of nothing else, such as a value over a limit of
+    PostgreSQL's (54), and drops the session where only another can help.
 
     At once: kept until the end of the request or task, it would be kept for ``CONN_MAX_AGE`` by who takes the error for
     an answer, and whoever was connected to a read-only server would stay so long after it.
@@ -31,8 +32,10 @@ class _Errors(DatabaseErrorWrapper):
             meaning = meaning_of(error)
             if meaning is Meaning.DROP:
                 self.wrapper.drop()  # type: ignore[attr-defined]
-            if meaning is not Meaning.FAULT and not isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
-                raise OperationalError(*error.args).with_traceback(trace) from error
+            is_operational = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+            if (meaning is Meaning.FAULT) == is_operational:
+                fitting = DataError if is_operational else OperationalError
+                raise fitting(*error.args).with_traceback(trace) from error
         super().__exit__(kind, error, trace)
 
 
