@@ -10,11 +10,10 @@ import psutil
 
 from flashsale.stack.errors import StackError
 from flashsale.stack.servers import Server, Valkey
-from tests.chaos import poison
+from tests.chaos import poison, wreck
 from tests.chaos.cluster import Cluster, children_of
-from tests.chaos.plan import LINK_KINDS, POSTGRESQL, SERVERS, Fault, Plan
+from tests.chaos.plan import BROKER, GATE, LINK_KINDS, POSTGRESQL, SERVERS, Fault, Plan
 from tests.chaos.rows import Loss
-from tests.chaos.wreck import waiting_orders
 
 _START_S = 20.0
 
@@ -57,6 +56,9 @@ class Nemesis:
             "lose-gate": self._lose_gate,
             "fill": self._fill,
             "poison": self._poison,
+            "read-only": self._make_read_only,
+            "no-memory": self._take_memory,
+            "lose-key": self._lose_key,
         }
         self._note(fault, ways.get(fault.kind, self._spoil)(fault))
 
@@ -70,6 +72,10 @@ class Nemesis:
         elif fault.kind == "fill":
             self._cluster.disks[fault.target].empty()
             self._start(fault.target)
+        elif fault.kind == "read-only":
+            wreck.set_read_only(self._cluster.servers[POSTGRESQL], on=False)
+        elif fault.kind == "no-memory":
+            wreck.set_memory(self._cluster.servers[fault.target], 0)
         elif fault.kind in LINK_KINDS:
             self._cluster.network.call(self._cluster.network.links[fault.target].heal)
         if fault.seconds:
@@ -86,6 +92,9 @@ class Nemesis:
             self._cluster.network.call(link.heal)
         for name in SERVERS:
             self._start(name)
+        wreck.set_read_only(self._cluster.servers[POSTGRESQL], on=False)
+        for name in (GATE, BROKER):
+            wreck.set_memory(self._cluster.servers[name], 0)
 
     def _note(self, fault: Fault, what: str) -> None:
         with self._log.open("a", encoding="utf-8") as log:
@@ -129,7 +138,7 @@ class Nemesis:
         assert isinstance(server, Valkey)
         server.kill()
         died_at = time.time()
-        self.losses.append(Loss(died_at, waiting_orders(server, self._cluster.folder / f"wreck-{self.count}")))
+        self.losses.append(Loss(died_at, wreck.waiting_orders(server, self._cluster.folder / f"wreck-{self.count}")))
         self._delete(server)
         return f"killed, data deleted, {len(self.losses[-1].waiting)} orders waited"
 
@@ -149,6 +158,17 @@ class Nemesis:
             return "nobody waited"
         self.poison.append(order)
         return f"order {order}: {way}"
+
+    def _make_read_only(self, fault: Fault) -> str:
+        wreck.set_read_only(self._cluster.servers[fault.target], on=True)
+        return "default_transaction_read_only = on"
+
+    def _take_memory(self, fault: Fault) -> str:
+        wreck.set_memory(self._cluster.servers[fault.target], 1)
+        return "maxmemory = 1"
+
+    def _lose_key(self, fault: Fault) -> str:
+        return wreck.lose_key(self._cluster.servers[fault.target], fault.pick) or "there was none"
 
     def _spoil(self, fault: Fault) -> str:
         link, call = self._cluster.network.links[fault.target], self._cluster.network.call

@@ -52,6 +52,9 @@ KINDS = {
     "lose-gate": Kind((GATE,), 0.2, 2, "SIGKILL, started again without its data"),
     "fill": Kind((GATE, BROKER), 0.5, 4, "disk full"),
     "poison": Kind((GATE,), 0, 0, "a line in the stream that the ledger cannot take"),
+    "read-only": Kind((POSTGRESQL,), 0.5, 7, "takes no write, as after a failover"),
+    "no-memory": Kind((GATE, BROKER), 0.5, 4, "out of memory: reads and no writes"),
+    "lose-key": Kind((GATE,), 0, 0, "one key of one item's gate is gone"),
     "slow": Kind(SERVERS, 1, 6, "every packet late", (5, 400), "ms"),
     "thin": Kind(SERVERS, 1, 6, "little bandwidth", (4, 64), "KiB/s"),
     "cut": Kind(SERVERS, 0.5, 7, "nothing passes, either way; delivered late"),
@@ -61,6 +64,7 @@ KINDS = {
 }
 LINK_KINDS = ("slow", "thin", "cut", "deaf", "half-open", "reset")
 _ALL = {"kill": 5, "pause": 4, "crash": 3, "restart": 1, "lose": 1, "fill": 1, "poison": 2, **dict.fromkeys(LINK_KINDS, 1)}
+_ALL |= {"read-only": 2, "no-memory": 1, "lose-key": 2}
 
 
 @dataclass(frozen=True, slots=True)

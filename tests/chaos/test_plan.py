@@ -17,7 +17,7 @@ def test_a_plan_reads_like_this():
 
     assert lines[0] == f"seed 7, profile mixed, 30 s, {len(lines) - 1} faults"
     assert lines[1:3] == [
-        "    1.5 s  poison    gate                         a line in the stream that the ledger cannot take",
+        "    1.5 s  deaf      gate             for  2.8 s  requests arrive, replies are lost",
         "    3.1 s  pause     web-1            for  3.1 s  SIGSTOP, then SIGCONT",
     ]
 
