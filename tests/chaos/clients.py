@@ -84,7 +84,8 @@ class Crowd:
 
     async def __aenter__(self) -> "Crowd":
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=5)
-        self._http = aiohttp.ClientSession(timeout=_TIMEOUT, connector=connector)
+        # Each customer brings cookies of their own.
+        self._http = aiohttp.ClientSession(timeout=_TIMEOUT, connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -96,10 +97,9 @@ class Crowd:
         """One call, written down before it is sent and when it ends."""
         operation = self.history.begin(kind, customer.id, request, time.time())
         url = self._url + path
-        headers = {"Authorization": f"Bearer {customer.jwt}"}
         method = "GET" if kind == "read" else "POST"
         try:
-            async with self._http.request(method, url, json=body, headers=headers) as response:
+            async with self._http.request(method, url, json=body, headers=customer.credentials) as response:
                 answer = await response.json(content_type=None)
                 replayed = response.headers.get("Idempotency-Replayed") == "true"
                 operation.complete(time.time(), response.status, answer, replayed=replayed)

@@ -30,6 +30,12 @@ _STOP_S = 20.0
 _COPIES = {"web": ("web-1", "web-2"), "settle": ("settle-1", "settle-2")}
 _RENAMED = {"-n settle@": "-n {name}@", "--workers 2": "--workers 1"}
 _LEFT_OUT = ("flower", "canary", "mirror")
+# Processes of a newer release beside those of the Procfile, as in a rolling deploy.
+_NEWER = {
+    "newer-worker": "celery -A flashsale worker -n newer@%h -Q dispatch,inventory,orders,payments,cancellations -c 1 "
+    "--without-gossip --without-mingle -l WARNING -I tests.crash.newer_release",
+    "newer-sweeper": "python -m tests.crash.newer_release sweep",
+}
 
 
 class Kept:
@@ -89,11 +95,14 @@ class Cluster:
     ``addresses``: the servers themselves, for whoever checks; the processes know the proxies only.
     """
 
-    def __init__(self, folder: Path, *, disk_mb: int = 96, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, disk_mb: int = 96, settings: dict[str, str] | None = None, has_newer: bool = False
+    ) -> None:
         """
         Args:
             folder: for data and logs; new.
             disk_mb: room for the data of each Valkey.
+            has_newer: processes of a newer release run beside the others.
             settings: environment variables for the processes.
         """
         folder.chmod(0o755)
@@ -102,6 +111,7 @@ class Cluster:
         self.logs.mkdir()
         self.network = Network()
         self._settings = settings or {}
+        self._has_newer = has_newer
         self.disks = {name: SmallDisk(folder / "servers" / name, disk_mb) for name in (GATE, BROKER)}
         self._embedded = Embedded(folder / "servers", {})
         self.servers: dict[str, PostgreSQL | Valkey] = {
@@ -196,6 +206,8 @@ class Cluster:
                     text = text.replace(old, new.format(name=name))
                 environment = self.environment | {"APP_PORT": self._web_ports.get(name, "")}
                 self.processes[name] = Kept(name, text, environment, self.logs / f"{name}.log")
+        for name, line in _NEWER.items() if self._has_newer else ():
+            self.processes[name] = Kept(name, line, self.environment, self.logs / f"{name}.log")
 
     @property
     def missing(self) -> list[str]:

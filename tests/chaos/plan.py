@@ -25,6 +25,11 @@ PROCESSES = (
     "gateway",
     "gateway/child",
     "ratelimit",
+    "signin",
+    "staff",
+    "newer-worker",
+    "newer-worker/child",
+    "newer-sweeper",
 )
 GATE, BROKER, POSTGRESQL = SERVERS = ("gate", "broker", "postgresql")
 BACKEND = "postgresql/child"
@@ -82,9 +87,12 @@ PROFILES = {
     "disk-loss": Profile({**_ALL, "lose-gate": 12}, (0.2, 2.5)),
     "storm": Profile({**_ALL, "crash": 6, "half-open": 3, "deaf": 3, "cut": 3}, (0.0, 0.4), at_once=3),
     "outage": Profile({"outage": 1}, (8, 12)),
+    # With processes of a newer release beside the others.
+    "deploy": Profile(_ALL, (0.2, 2.5)),
     "soak": Profile(_ALL, (12, 30)),
     "calm": Profile({}, (1, 1)),
 }
+WITH_NEWER = ("deploy",)
 _OVERLAPPING = 0.35  # of the faults begin before the one before them is healed
 _FIRST_AT_S = 1.5
 

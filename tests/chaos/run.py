@@ -57,7 +57,8 @@ def _options(arguments: Sequence[str]) -> Namespace:
 def _run(folder: Path, seed: int, seconds: float, options: Namespace) -> dict[str, object]:
     from tests.chaos import rounds
 
-    with Cluster(folder, disk_mb=96 + int(seconds)) as cluster:
+    has_newer = options.profile in plans.WITH_NEWER
+    with Cluster(folder, disk_mb=96 + int(seconds), has_newer=has_newer) as cluster:
         use_django(cluster)
         plan = plans.make(seed, seconds, options.profile, without=cluster.missing)
         if "fill" in cluster.missing:

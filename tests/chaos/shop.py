@@ -1,8 +1,12 @@
 """The sale that is attacked: little stock, a payment window of seconds, customers who come more than once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
 
 WINDOW_S = 4.0
 _ITEMS = (("lamp", 40, 1, "19.90"), ("chair", 60, 2, "49.00"), ("mug", 90, 4, "7.35"))
@@ -13,10 +17,10 @@ _SPARE = ("pin", 5_000, 4, "1.15")  # never sold out, so that there is something
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """``jwt``: their access token."""
+    """``credentials``: the headers that say who they are, of an access token or of a browser's session."""
 
     id: int
-    jwt: str
+    credentials: dict[str, str] = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,10 @@ def _gone(prefix: str, count: int) -> list[Customer]:
     get_user_model().objects.filter(pk__in=[customer.id for customer in gone]).delete()
     # Issued after the deletion, as far as anybody can tell: the shop goes on taking them for good.
     later_us = tokens.database_now_us() + int(_TOKENS_LAST / timedelta(microseconds=1))
-    return [Customer(each.id, str(tokens.access_token(each.id, later_us, lifetime=_TOKENS_LAST))) for each in gone]
+    return [
+        Customer(each.id, {"Authorization": f"Bearer {tokens.access_token(each.id, later_us, lifetime=_TOKENS_LAST)}"})
+        for each in gone
+    ]
 
 
 def _customers(prefix: str, count: int) -> list[Customer]:
@@ -89,5 +96,27 @@ def _customers(prefix: str, count: int) -> list[Customer]:
     from flashsale.edge import customers
 
     tokens = dict(customers.issue(prefix, count, lifetime=_TOKENS_LAST))
-    rows = get_user_model().objects.filter(username__in=tokens).values_list("pk", "username")
-    return [Customer(pk, tokens[name]) for pk, name in sorted(rows)]
+    users = get_user_model().objects.filter(username__in=tokens).order_by("pk")
+    return [
+        Customer(user.pk, _session(user) if number % 2 else {"Authorization": f"Bearer {tokens[user.get_username()]}"})
+        for number, user in enumerate(users)
+    ]
+
+
+def _session(user: "AbstractBaseUser") -> dict[str, str]:
+    """What a browser sends whose user has signed in."""
+    from django.conf import settings
+    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+    from django.middleware.csrf import _get_new_csrf_string
+
+    from flashsale.accounts import sessions
+
+    session = sessions.SessionStore()
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    sessions.start(session, user)
+    session.save()
+    secret = _get_new_csrf_string()
+    cookies = {settings.SESSION_COOKIE_NAME: session.session_key, settings.CSRF_COOKIE_NAME: secret}
+    return {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items()), "X-CSRFToken": secret}

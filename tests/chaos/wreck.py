@@ -1,6 +1,7 @@
 """What can be done to a server from its administrator's side, and what was on a gate's disk when the gate died."""
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import psycopg2
@@ -34,12 +35,11 @@ _KEYS = ("stock", "held", "buyers")
 def set_read_only(server: Server, *, on: bool) -> None:
     """Let PostgreSQL refuse every write of new transactions, or take them again. May run twice."""
     assert isinstance(server, PostgreSQL)
-    with psycopg2.connect(server.admin_url) as link:
+    with closing(psycopg2.connect(server.admin_url)) as link:
         link.autocommit = True
         with link.cursor() as cursor:
             cursor.execute(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if on else 'off'}")
             cursor.execute("SELECT pg_reload_conf()")
-    link.close()
 
 
 def set_memory(server: Server, limit: int) -> None:
