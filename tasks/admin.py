@@ -29,6 +29,7 @@ from unfold.contrib.filters.admin import AllValuesCheckboxFilter, RangeDateTimeF
 from unfold.decorators import action
 from unfold.forms import AdminPasswordChangeForm, BaseDialogForm, UserChangeForm, UserCreationForm
 
+from flashsale.accounts.actions import SignOutEverywhere
 from flashsale.accounts.forms import OneName
 from flashsale.backoffice import once
 from flashsale.backoffice.accounts import GuardedAccounts, GuardedGroups
@@ -316,10 +317,11 @@ class _NewUserForm(OneName, UserCreationForm):
 
 
 @admin.register(User)
-class UserAdmin(GuardedAccounts, DjangoUserAdmin, StaffAdmin):  # type: ignore[type-arg, misc]
+class UserAdmin(SignOutEverywhere, GuardedAccounts, DjangoUserAdmin, StaffAdmin):  # type: ignore[type-arg, misc]
     form = _UserForm
     add_form = _NewUserForm
     change_password_form = AdminPasswordChangeForm
+    actions = ("sign_out_everywhere",)
 
 
 @admin.register(Group)

@@ -30,7 +30,8 @@ class Browser:
             if self.cookie("csrftoken"):
                 sent["X-CSRFToken"] = self.cookie("csrftoken")
         if form is not None:
-            data = urllib.parse.urlencode(form | {"csrfmiddlewaretoken": self.cookie("csrftoken")}).encode()
+            fields = list(form.items()) if isinstance(form, dict) else form
+            data = urllib.parse.urlencode([*fields, ("csrfmiddlewaretoken", self.cookie("csrftoken"))]).encode()
         path = path if path.startswith("/") else f"/api/v1/{path}"
         request = urllib.request.Request(self.url + path, data=data, method=method, headers=sent)
         try:

@@ -6,7 +6,10 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
 
-from tests.conftest import eventually
+from flashsale.core.clock import now
+from flashsale.stack.servers import free_port
+from tasks.models import DeadLetter
+from tests.conftest import Process, eventually, running
 from tests.e2e.browser import PASSWORD, Browser
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -214,3 +217,55 @@ def test_a_forged_an_old_and_a_changed_session_are_nobodys(browser):
     value = browser.cookie("sessionid")
     for forged in (value[:-1] + ("a" if value[-1] != "a" else "b"), "x" * 32, "eyJfYXV0aF91c2VyX2lkIjoiMSJ9:1:x", "", "{}"):
         assert Browser(browser.url).send("GET", "orders/", headers={"Cookie": f"sessionid={forged}"})[0] == 401
+
+
+def test_staff_sign_an_account_out_everywhere(browser, program, ada):
+    get_user_model().objects.create_superuser("boss", password=PASSWORD)
+    boss = Browser(browser.url).sign_in("boss")
+
+    ticked = {"action": "sign_out_everywhere", "_selected_action": ada.pk}
+    status, _, headers = boss.send("POST", "/admin/auth/user/", form=ticked)
+
+    assert (status, headers["Location"]) == (302, "/admin/auth/user/")
+    assert "1 accounts are signed out everywhere" in boss.send("GET", "/admin/auth/user/")[1]
+    assert refused(program)
+    assert refused(browser)
+    assert (renew(program, program.refresh)[0], boss.status()) == (401, 200)
+    assert Browser(browser.url).sign_in().status() == 200
+
+
+def test_a_hundred_messages_sign_nobody_out(live_url):
+    """They are in a cookie of their own; in the session's they would exceed what a browser keeps."""
+    users = get_user_model().objects
+    users.create_superuser("boss", password=PASSWORD)
+    boss = Browser(live_url).sign_in("boss")
+    closed = {"task": "tasks.create_orders", "queue": "orders", "args": [], "attempts": 1, "resolved_at": now()}
+    letters = DeadLetter.objects.bulk_create([DeadLetter(fingerprint=str(number), **closed) for number in range(100)])
+
+    ticked = [("action", "run_again"), *(("_selected_action", letter.pk) for letter in letters)]
+    status, _, headers = boss.send("POST", "/admin/tasks/deadletter/", form=ticked)
+
+    assert status == 302
+    assert all(len(value) < 4096 for value in headers.get_all("Set-Cookie"))
+    assert boss.send("GET", "/admin/")[0] == 200
+
+
+def test_the_canary_refuses_a_blocked_account_too(program, ada):
+    port = free_port()
+    command = ("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "flashsale.wsgi:application")
+    with running(Process("canary", *command, FLEET="canary")):
+        canary = Browser(f"http://127.0.0.1:{port}")
+        canary.bearer = program.bearer
+        eventually(lambda: _status(canary) == 200, within=30)
+
+        _sql("UPDATE auth_user SET is_active = false WHERE id = %s", ada.pk)
+
+        assert refused(canary)
+        assert refused(program)
+
+
+def _status(client):
+    try:
+        return client.status()
+    except OSError:
+        return None

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError
 
+from flashsale.accounts import names
 from flashsale.core.clock import now
 from inventory import selectors, services
 from inventory.models import Sale
@@ -32,9 +33,9 @@ class Command(BaseCommand):
                 "`manage.py createsuperuser` makes an account; --force or ALLOW_DEMO_DATA=1 makes the demo all the same."
             )
         users = get_user_model().objects
-        if not users.filter(username="staff").exists():
+        if not names.is_taken("staff"):
             users.create_superuser("staff", "staff@example.com", "staff")
-        if not users.filter(username="customer").exists():
+        if not names.is_taken("customer"):
             users.create_user("customer", "customer@example.com", "customer")
         if not Sale.objects.filter(slug="demo").exists():
             self._sale()
