@@ -48,8 +48,9 @@ class RefundAdmin(ReadOnly, StaffAdmin):
 
 @admin.register(ProviderEvent)
 class ProviderEventAdmin(ReadOnly, StaffAdmin):
-    list_display = ("event_id", "provider", "kind", "received_at")
+    list_display = ("event_id", "provider", "kind", "outcome", "attempts", "received_at")
     list_filter = (
+        ("outcome", ChoicesDropdownFilter),
         ("provider", AllValuesCheckboxFilter),
         ("kind", AllValuesCheckboxFilter),
         ("received_at", RangeDateTimeFilter),

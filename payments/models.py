@@ -6,7 +6,11 @@ from django.db.models.functions import Now
 
 
 class Payment(models.Model):
-    """One attempt to charge one order. Knows the order by its id only."""
+    """One attempt to charge one order. Knows the order by its id only.
+
+    Of an order one payment is open at most, while several may have succeeded: what the provider took is true, whatever we
+    thought of it before. One of them pays the order, the others are refunded.
+    """
 
     class Status(models.TextChoices):
         CREATED = "created"
@@ -34,9 +38,6 @@ class Payment(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(db_default=Now())
     applied_at = models.DateTimeField(null=True, blank=True, help_text="When the order learnt the outcome.")
-    verify_at = models.DateTimeField(
-        null=True, blank=True, help_text="When the provider is asked whether it failed indeed; empty: it was asked."
-    )
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 
@@ -56,6 +57,9 @@ class Payment(models.Model):
         indexes = [
             models.Index(fields=["order_id"], name="payment_by_order"),
             models.Index(
+                fields=["customer_id", "-created_at"], name="payment_attempts_by_customer", condition=~Q(status="succeeded")
+            ),
+            models.Index(
                 fields=["next_attempt_at"],
                 name="payment_open_by_next_attempt",
                 condition=Q(status__in=["created", "processing", "unknown"]),
@@ -65,7 +69,6 @@ class Payment(models.Model):
                 name="payment_decided_not_applied",
                 condition=Q(status__in=["succeeded", "failed"], applied_at__isnull=True),
             ),
-            models.Index(fields=["verify_at"], name="payment_to_verify", condition=Q(status="failed", verify_at__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -104,16 +107,30 @@ class Refund(models.Model):
 
 
 class ProviderEvent(models.Model):
-    """A webhook event, kept so that its repetition has no second effect."""
+    """A webhook event, kept so that its repetition has no second effect, and until its order has learnt of it."""
+
+    class Outcome(models.TextChoices):
+        """Waiting: the payment is not known yet, or the provider's books do not say yet."""
+
+        WAITING = "", "waiting"
+        APPLIED = "applied"
+        CONTRADICTED = "contradicted", "contradicted by the provider's books"
+        UNKNOWN_KIND = "unknown_kind", "of an unknown kind"
 
     provider = models.CharField(max_length=32)
     event_id = models.CharField(max_length=128)
     kind = models.CharField(max_length=64)
     payload = models.JSONField()
     received_at = models.DateTimeField(db_default=Now())
+    outcome = models.CharField(max_length=16, choices=Outcome.choices, blank=True, default="", db_default="")
+    attempts = models.PositiveIntegerField(default=0, db_default=0, help_text="How often the provider's books were asked.")
+    next_attempt_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["provider", "event_id"], name="event_once_per_provider")]
+        indexes = [
+            models.Index(fields=["next_attempt_at"], name="event_waiting_by_next_attempt", condition=Q(outcome="")),
+        ]
 
     def __str__(self) -> str:
         return self.event_id

@@ -10,6 +10,8 @@ from payments import services as payments
 from tasks import cancel_unpaid, gate_effects
 from tasks.retry import Step
 
+_MORE_EVENTS = 100  # of the same payments
+
 
 @shared_task(base=Step, name="tasks.request_payments")
 def request_payments(order_ids: list[str]) -> None:
@@ -37,7 +39,22 @@ def apply(answers: Sequence[payments.Answer]) -> None:
         gate_effects.apply()
 
 
+def settle_events(limit: int, payment_ids: Iterable[UUID] | None = None) -> None:
+    """What a provider told us of its own accord is confirmed by its books, outside any transaction, and applied.
+
+    May run twice and at once.
+
+    Args:
+        payment_ids: of these payments alone.
+    """
+    confirmed = payments.confirm_events(limit, payment_ids)
+    apply(confirmed.answers)
+    payments.close_events(confirmed)
+
+
 @shared_task(base=Step, name="tasks.apply_outcomes")
 def apply_outcomes(payment_ids: list[str]) -> None:
     """Let orders learn what a provider told us of its own accord. May run twice."""
-    apply(payments.untold_answers(UUID(pk) for pk in payment_ids))
+    ids = [UUID(pk) for pk in payment_ids]
+    settle_events(len(ids) + _MORE_EVENTS, ids)
+    apply(payments.untold_answers(ids))

@@ -83,7 +83,7 @@ def open_payments() -> None:
     due = due[: pace.may_sweep("payments", len(due))]
     if due:
         request_payments.charge_and_apply(due)
-    request_payments.apply(payments.verify(_LIMIT))
+    request_payments.settle_events(_LIMIT)
     request_payments.apply(payments.untold_answers(payments.decided_payments(_LIMIT)))
     payments.process_refunds(_LIMIT)
 

@@ -27,6 +27,7 @@ _STATUS = {
     "ticket_lapsed": 404,
     "idempotency_mismatch": 422,
     "rate_limited": 429,
+    "too_many_payments": 429,
     "busy": 503,
     "locked": 503,
     "unavailable": 503,

@@ -15,14 +15,18 @@ from flashsale.core.clock import now
 from flashsale.core.errors import Invalid
 from flashsale.core.ids import new_uuid
 from payments.models import SandboxCharge, SandboxRefund
-from payments.psp.base import ChargeRequest, ChargeResult, Outcome
+from payments.psp.base import ChargeRequest, ChargeResult, NoSuchCharge, Outcome
 
 _HEALS_AT = 3  # pm_unavailable is captured when asked for the third time
 _SLOW = timedelta(seconds=2)
+_DECIDED = {"pm_declined": "declined", "pm_unavailable": "unavailable"}
 
 
 class Sandbox:
-    """pm_ok, pm_declined, pm_unavailable (fails, then heals), pm_unknown (charged, the answer lost), pm_slow."""
+    """pm_ok, pm_declined, pm_unavailable (fails, then heals), pm_unknown (charged, the answer lost), pm_slow.
+
+    Whoever holds the webhooks' secret plays the provider: an event decides a charge, as ``hear`` says.
+    """
 
     methods = frozenset({"pm_ok", "pm_declined", "pm_unavailable", "pm_unknown", "pm_slow"})
 
@@ -40,7 +44,7 @@ class Sandbox:
                 answers += [self._answer(charge, first=False) for charge in self._ask_again(repeated, wanted)]
         return answers
 
-    def _enter(self, requests: Sequence[ChargeRequest]) -> dict[str, SandboxCharge]:
+    def _enter(self, requests: Sequence[ChargeRequest], outcome: str = "") -> dict[str, SandboxCharge]:
         moment = now()
         rows = {
             request.key: {
@@ -49,7 +53,7 @@ class Sandbox:
                 "amount": request.amount,
                 "currency": request.currency,
                 "method": request.method,
-                "outcome": {"pm_declined": "declined", "pm_unavailable": "unavailable"}.get(request.method, "captured"),
+                "outcome": outcome or _DECIDED.get(request.method, "captured"),
                 "asked": 1,
                 "decided_at": moment + _SLOW if request.method == "pm_slow" else moment,
             }
@@ -79,14 +83,25 @@ class Sandbox:
             outcome = Outcome.UNKNOWN
         return ChargeResult(charge.idempotency_key, outcome, charge.ref)
 
+    def look_up(self, keys: Sequence[str]) -> list[ChargeResult]:
+        """Nothing of a charge that the books do not have."""
+        return [self._answer(charge, first=False) for charge in SandboxCharge.objects.filter(idempotency_key__in=list(keys))]
+
+    def hear(self, told: Sequence[tuple[ChargeRequest, Outcome]]) -> None:
+        """A charge that was not captured is captured from a success on, and declined from a failure on; a capture stays one."""
+        for request, outcome in told:
+            decided = "captured" if outcome is Outcome.SUCCEEDED else "declined"
+            self._enter([request], outcome=decided)
+            SandboxCharge.objects.filter(idempotency_key=request.key).exclude(outcome="captured").update(outcome=decided)
+
     def refund(self, charge_key: str, refund_key: str, amount: Decimal) -> str:
         """
         Raises:
-            Invalid: there is no such captured charge.
+            NoSuchCharge: there is no such captured charge.
         """
         charge = SandboxCharge.objects.filter(idempotency_key=charge_key, outcome="captured").first()
         if charge is None:
-            raise Invalid("There is no such charge.")
+            raise NoSuchCharge
         refund, _ = SandboxRefund.objects.get_or_create(
             idempotency_key=refund_key,
             defaults={"ref": f"re_{new_uuid().hex}", "charge": charge, "amount": amount},

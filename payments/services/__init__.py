@@ -1,0 +1,49 @@
+"""Payments: rows first, then the provider, never inside a transaction, then what it said."""
+
+from payments.services.attempts import over_bound, try_payment
+from payments.services.charges import (
+    OPEN,
+    Answer,
+    Captured,
+    PaymentRequest,
+    Status,
+    ask,
+    captured_of,
+    decided_payments,
+    due_payments,
+    known_method,
+    look_up,
+    open_payments,
+    record,
+    untold_answers,
+)
+from payments.services.events import Confirmed, SignatureInvalid, close_events, confirm_events, receive_event, sign
+from payments.services.refunds import process_refunds, request_refund, send_again
+
+__all__ = [
+    "OPEN",
+    "Answer",
+    "Captured",
+    "Confirmed",
+    "PaymentRequest",
+    "SignatureInvalid",
+    "Status",
+    "ask",
+    "captured_of",
+    "close_events",
+    "confirm_events",
+    "decided_payments",
+    "due_payments",
+    "known_method",
+    "look_up",
+    "open_payments",
+    "over_bound",
+    "process_refunds",
+    "receive_event",
+    "record",
+    "request_refund",
+    "send_again",
+    "sign",
+    "try_payment",
+    "untold_answers",
+]

@@ -1,0 +1,59 @@
+"""How often a card may be tried: per order, and per customer over all orders. Decided without the provider."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import Count, QuerySet
+
+from flashsale.core.clock import now
+from payments.errors import PaymentAttemptsExhausted, TooManyPayments
+from payments.models import Payment
+from payments.services.charges import OPEN, PaymentRequest, Status, open_payments
+
+_SPAN = timedelta(hours=1)
+
+
+def try_payment(request: PaymentRequest) -> UUID | None:
+    """Open a payment that the customer asks for; None when the order has one that is open or succeeded.
+
+    The caller holds the order's row until the transaction ends. What a customer asks for of several orders at once is decided
+    one after the other.
+
+    Raises:
+        PaymentAttemptsExhausted: the order had ``PAYMENT_ATTEMPTS_PER_ORDER``.
+        TooManyPayments: the customer had ``FAILED_PAYMENTS_PER_HOUR`` in the last hour that have not succeeded.
+    """
+    earlier = list(Payment.objects.filter(order_id=request.order_id).values_list("status", flat=True))
+    if any(status in (*OPEN, Status.SUCCEEDED) for status in earlier):
+        return None
+    if len(earlier) >= settings.PAYMENT_ATTEMPTS_PER_ORDER:
+        raise PaymentAttemptsExhausted
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('payments of customer ' || %s, 0))", [request.customer_id]
+        )
+    _refuse_too_many(request.customer_id)
+    return next(iter(open_payments([request], Payment.Origin.CUSTOMER)), None)
+
+
+def _refuse_too_many(customer_id: int) -> None:
+    tried = unsuccessful([customer_id]).order_by("-created_at").values_list("created_at", flat=True)
+    last = settings.FAILED_PAYMENTS_PER_HOUR - 1
+    counting = list(tried[last : last + 1])
+    if counting:
+        raise TooManyPayments(retry_after=max(1.0, (counting[0] + _SPAN - now()).total_seconds()))
+
+
+def over_bound(customers: Iterable[int]) -> set[int]:
+    """Those of these customers for whom nothing is tried at present."""
+    counted = unsuccessful(customers).order_by().values("customer_id").annotate(tried=Count("pk"))
+    return set(counted.filter(tried__gte=settings.FAILED_PAYMENTS_PER_HOUR).values_list("customer_id", flat=True))
+
+
+def unsuccessful(customers: Iterable[int]) -> "QuerySet[Payment]":
+    """Payments of the last hour that these customers tried and that have not succeeded."""
+    recent = Payment.objects.filter(customer_id__in=list(customers), created_at__gt=now() - _SPAN)
+    return recent.exclude(status=Status.SUCCEEDED)

@@ -1,0 +1,218 @@
+"""Payments of orders: what is asked of the provider, and what it says of them.
+
+The provider's books are the truth. What a row says is what we know of them so far: a failure may turn out to be a success,
+a success stays one.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import Now
+
+from flashsale.core import bulk
+from flashsale.core.clock import now
+from flashsale.core.ids import new_uuid
+from payments.models import Payment, Refund
+from payments.psp.base import ChargeRequest, ChargeResult, Outcome
+from payments.psp.registry import provider
+
+Status = Payment.Status
+OPEN = (Status.CREATED, Status.PROCESSING, Status.UNKNOWN)
+_DECIDED = (Status.SUCCEEDED, Status.FAILED)
+_LONGEST_PAUSE_S = 300
+FIRST_PAUSE = timedelta(seconds=3)  # whoever opens a payment asks at once; past this a sweep does
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRequest:
+    order_id: UUID
+    customer_id: int
+    amount: Decimal
+    currency: str
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """Money that the provider holds for us."""
+
+    order_id: UUID
+    payment_id: UUID
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the provider says of one payment now."""
+
+    order_id: UUID
+    key: str
+    status: str
+    ref: str
+
+
+def known_method(method: str) -> bool:
+    """Whether the provider takes this method."""
+    return method in provider(settings.PAYMENT_PROVIDER).methods
+
+
+def open_payments(requests: Sequence[PaymentRequest], origin: Payment.Origin) -> list[UUID]:
+    """A payment for each order that has none open and none that succeeded; the ids of the new ones.
+
+    The caller holds the rows of the orders. One that succeeds at this moment, after it had failed, is not seen: both are then
+    true, and the second capture is refunded.
+    """
+    orders = [request.order_id for request in requests]
+    paid = set(Payment.objects.filter(order_id__in=orders, status=Status.SUCCEEDED).values_list("order_id", flat=True))
+    rows = []
+    asked_again_at = now() + FIRST_PAUSE
+    for request in requests:
+        if request.order_id in paid:
+            continue
+        payment_id = new_uuid()
+        rows.append(
+            {
+                "id": payment_id,
+                "order_id": request.order_id,
+                "customer_id": request.customer_id,
+                "amount": request.amount,
+                "currency": request.currency,
+                "method": request.method,
+                "origin": origin,
+                "provider": settings.PAYMENT_PROVIDER,
+                "idempotency_key": payment_id.hex,
+                "provider_ref": "",
+                "status": Status.CREATED,
+                "failure_code": "",
+                "attempts": 0,
+                "next_attempt_at": asked_again_at,
+            }
+        )
+    return [payment_id for (payment_id,) in bulk.insert(Payment, rows)]
+
+
+def ask(payment_ids: Iterable[UUID]) -> list[Answer]:
+    """Ask the provider about those of these open payments whose question is due; ``record`` what it says. May run twice.
+
+    The rows say ``processing`` before the provider is called, and the same key is sent whenever it is asked again: a
+    worker that dies in between leaves a payment that the sweep asks about. Of several who ask at once one does, or each would
+    double the pause before the next question.
+    """
+    by_provider: dict[str, list[ChargeRequest]] = {}
+    orders: dict[str, UUID] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_PROCESSING, {"ids": [str(pk) for pk in payment_ids]})
+        for name, order_id, key, amount, currency, method in cursor.fetchall():
+            by_provider.setdefault(name, []).append(ChargeRequest(key, amount, currency, method))
+            orders[key] = order_id
+    return [answer for name, requests in by_provider.items() for answer in answers_of(provider(name).charge(requests), orders)]
+
+
+def answers_of(results: Iterable[ChargeResult], orders: dict[str, UUID]) -> list[Answer]:
+    """What these results say of the payments of these orders (idempotency key -> order); nothing where nothing is known."""
+    return [
+        Answer(orders[result.key], result.key, _STATUSES[result.outcome], result.ref)
+        for result in results
+        if result.outcome in _STATUSES
+    ]
+
+
+_STATUSES = {
+    Outcome.SUCCEEDED: Status.SUCCEEDED,
+    Outcome.DECLINED: Status.FAILED,
+    Outcome.UNKNOWN: Status.UNKNOWN,
+}
+# The next question comes after 1, 2, 4 ... seconds.
+PAUSE = f"make_interval(secs => least({_LONGEST_PAUSE_S}, 2 ^ least(attempts, 12)))"
+_PROCESSING = f"""
+WITH due AS (
+    SELECT id FROM payments_payment WHERE id = ANY(%(ids)s::uuid[])
+    AND (status = 'created' OR status IN ('processing', 'unknown') AND next_attempt_at <= now()) ORDER BY id FOR UPDATE
+)
+UPDATE payments_payment p SET status = 'processing', attempts = attempts + 1, updated_at = now(),
+    next_attempt_at = now() + {PAUSE}
+FROM due WHERE p.id = due.id
+RETURNING provider, order_id, idempotency_key, amount, currency, method
+"""  # noqa: S608 - a constant of ours
+# An open payment takes any answer. A failed one takes a success: the provider has the money. A success is never undone.
+# An equal answer is taken by one of which the order has not learnt.
+_RECORD = """
+WITH said AS (
+    SELECT * FROM unnest(%(keys)s::text[], %(statuses)s::text[], %(refs)s::text[]) AS said(key, status, ref)
+), mine AS (
+    SELECT p.id, said.status, said.ref FROM payments_payment p JOIN said ON p.idempotency_key = said.key
+    WHERE p.status IN ('created', 'processing', 'unknown') OR (p.status = 'failed' AND said.status = 'succeeded')
+        OR (p.status = said.status AND p.applied_at IS NULL)
+    ORDER BY p.id FOR UPDATE OF p
+)
+UPDATE payments_payment p SET status = mine.status, provider_ref = coalesce(nullif(mine.ref, ''), p.provider_ref),
+    failure_code = CASE mine.status WHEN 'failed' THEN 'declined' ELSE '' END, updated_at = now(),
+    applied_at = CASE WHEN %(applied)s AND mine.status IN ('succeeded', 'failed') THEN now() END
+FROM mine WHERE p.id = mine.id
+RETURNING p.id, p.order_id, p.amount, p.status
+"""
+
+
+def record(answers: Iterable[Answer], *, applied: bool) -> list[Captured]:
+    """Write down what the provider said; returns the money of those of whom it is new that they succeeded.
+
+    Args:
+        answers: of two of one payment the success counts.
+        applied: the orders learn of it in this same transaction, which holds their rows.
+    """
+    said = {answer.key: answer for answer in sorted(answers, key=lambda answer: answer.status == Status.SUCCEEDED)}
+    values: dict[str, Any] = {
+        "applied": applied,
+        "keys": list(said),
+        "statuses": [str(answer.status) for answer in said.values()],
+        "refs": [answer.ref for answer in said.values()],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_RECORD, values)
+        rows = sorted(cursor.fetchall())
+    return [Captured(order, pk, amount) for pk, order, amount, status in rows if status == Status.SUCCEEDED]
+
+
+def look_up(order_id: UUID) -> list[Answer]:
+    """What the provider's books have of an order's payments that we take for failed. Charges nothing; not in a transaction."""
+    failed = Payment.objects.filter(order_id=order_id, status=Status.FAILED)
+    by_provider: dict[str, list[str]] = {}
+    for name, key in failed.values_list("provider", "idempotency_key"):
+        by_provider.setdefault(name, []).append(key)
+    return [
+        answer
+        for name, keys in by_provider.items()
+        for answer in answers_of(provider(name).look_up(keys), dict.fromkeys(keys, order_id))
+    ]
+
+
+def untold_answers(payment_ids: Iterable[UUID]) -> list[Answer]:
+    """What is known of those of these payments that are decided and whose order has not learnt of it."""
+    rows = Payment.objects.filter(pk__in=list(payment_ids), status__in=_DECIDED, applied_at=None)
+    return [Answer(*row) for row in rows.values_list("order_id", "idempotency_key", "status", "provider_ref")]
+
+
+def captured_of(order_id: UUID) -> list[Captured]:
+    """The successful payments of an order that nobody gives back."""
+    rows = Payment.objects.filter(order_id=order_id, status=Status.SUCCEEDED).order_by("pk")
+    kept = rows.filter(~Exists(Refund.objects.filter(payment=OuterRef("pk"))))
+    return [Captured(order_id, pk, amount) for pk, amount in kept.values_list("pk", "amount")]
+
+
+def due_payments(limit: int) -> list[UUID]:
+    """Open payments whose next question is due."""
+    due = Payment.objects.filter(status__in=OPEN, next_attempt_at__lte=Now()).order_by("next_attempt_at")
+    return list(due.values_list("pk", flat=True)[:limit])
+
+
+def decided_payments(limit: int) -> list[UUID]:
+    """Decided payments whose order has not learnt of it."""
+    rows = Payment.objects.filter(status__in=_DECIDED, applied_at=None)
+    return list(rows.order_by("updated_at").values_list("pk", flat=True)[:limit])
