@@ -1,9 +1,11 @@
 // One item of a sale: its stock, and the form that buys it.
 
 import { copyOf, part, say, tell } from "./dom.js";
-import { buy, unanswered } from "./purchase.js";
-import { money } from "./words.js";
+import { waitInLine } from "./line.js";
+import { buy, takeUp, unanswered, waiting } from "./purchase.js";
+import { money, refusal } from "./words.js";
 
+const YOUR_TURN = "It is your turn: press Buy within a minute.";
 const UNANSWERED = "Your last purchase had no answer yet. Press Buy to ask again: there will be one order at most.";
 
 function label(node, name) {
@@ -20,15 +22,20 @@ export class Item {
     this.quantity = label(this.node, "quantity");
     this.method = label(this.node, "method");
     this.button = part(this.node, "buy"); // null for a visitor
+    this.rejoin = part(this.node, "rejoin"); // in the button's place when a place in line is gone
     this.answer = part(this.node, "answer");
     this.price = null; // as it is shown
     this.outdated = null; // a price that the sale still tells, and the shop does not sell at any more
     this.isBuyable = false;
     this.isBusy = false;
+    this.isKnown = false; // whether the customer has a place in line
+    this.isLapsed = false;
     part(this.node, "form").addEventListener("submit", (event) => this.submit(event));
     // A page that the browser kept while the order was looked at starts over.
     addEventListener("pageshow", (event) => event.persisted && this.done(""));
     if (user && unanswered(this.where)) tell(this.answer, UNANSWERED);
+    const before = user ? waiting(this.where) : null;
+    if (before?.quantity) this.order(before);
   }
 
   show(item, isLive) {
@@ -67,17 +74,39 @@ export class Item {
       this.method.value = open.payment_method ?? "";
     }
     this.quantity.disabled = this.method.disabled = this.isBusy || open !== null;
-    if (this.button) this.button.disabled = this.isBusy || !(this.isBuyable || open);
+    if (!this.button) return;
+    this.button.disabled = this.rejoin.disabled = this.isBusy || !((this.isBuyable && this.isKnown) || open);
+    this.button.hidden = this.isLapsed;
+    this.rejoin.hidden = !this.isLapsed;
   }
 
-  async submit(event) {
-    event.preventDefault();
-    if (this.isBusy || !this.button || this.button.disabled) return;
-    const choice = { quantity: this.quantity.valueAsNumber, method: this.method.value, price: this.price };
+  // The shop has told of the customer's place in line, or that there is none; or it cannot be asked, then joining finds the place.
+  async learnPlace(ticket) {
+    this.isKnown = true;
+    this.refresh();
+    if (!ticket || this.isBusy || unanswered(this.where)) return;
     this.isBusy = true;
     this.refresh();
+    const answer = await waitInLine(ticket, (text) => tell(this.answer, text));
+    if (answer.data.token) takeUp(this.where, ticket);
+    this.isLapsed = answer.data.code === "ticket_lapsed";
+    this.done(answer.data.token ? YOUR_TURN : refusal(answer));
+  }
+
+  submit(event) {
+    event.preventDefault();
+    if (this.isBusy || !this.button || this.button.disabled) return;
+    this.order({ quantity: this.quantity.valueAsNumber, method: this.method.value, price: this.price });
+  }
+
+  async order(choice) {
+    this.isBusy = true;
+    this.isLapsed = false;
+    this.quantity.value = choice.quantity;
+    this.method.value = choice.method;
+    this.refresh();
     tell(this.answer, "Ordering…");
-    const { order, sentence, isSignedOut, price } = await buy(this.where, choice, (text) => tell(this.answer, text));
+    const { order, sentence, isSignedOut, price, isLapsed } = await buy(this.where, choice, (text) => tell(this.answer, text));
     if (order) {
       // The button stays off: the page is being left.
       tell(this.answer, "Your order is in. One moment…");
@@ -87,6 +116,7 @@ export class Item {
     } else if (price) {
       this.done(this.learnPrice(price));
     } else {
+      this.isLapsed = isLapsed;
       this.done(unanswered(this.where) ? `${sentence} ${UNANSWERED}` : sentence);
     }
   }
@@ -95,6 +125,6 @@ export class Item {
     this.isBusy = false;
     tell(this.answer, sentence, sentence ? "bad" : "");
     this.refresh();
-    if (document.activeElement === document.body) this.button?.focus(); // a button that was off has lost the keyboard
+    if (document.activeElement === document.body) (this.isLapsed ? this.rejoin : this.button)?.focus(); // a button that was off has lost the keyboard
   }
 }

@@ -29,8 +29,24 @@ export function follow(look) {
   }
 
   document.addEventListener("visibilitychange", tick);
+  addEventListener("online", tick);
   tick();
   return { again };
+}
+
+// So many seconds, or until the device is online again or the page is looked at again.
+export function rest(seconds) {
+  const woken = new AbortController();
+  return new Promise((done) => {
+    const end = () => {
+      clearTimeout(timer);
+      woken.abort();
+      done();
+    };
+    const timer = setTimeout(end, seconds * 1000);
+    addEventListener("online", end, { signal: woken.signal });
+    document.addEventListener("visibilitychange", () => document.hidden || end(), { signal: woken.signal });
+  });
 }
 
 export const jittered = (seconds) => seconds * (0.8 + Math.random() * 0.4);

@@ -1,9 +1,11 @@
 // Buys one item at most once for each wish to buy.
 //
 // A wish gets its own seq. Seq and request are kept in the tab until the shop's final answer is known, so a click after a
-// lost answer sends the very same request again, and the shop answers with the order that is there already.
+// lost answer sends the very same request again, and the shop answers with the order that is there already. So is a ticket, with
+// what was chosen: a page that is loaded again goes on waiting.
 
-import { insist, pause } from "./api.js";
+import { insist } from "./api.js";
+import { waitInLine } from "./line.js";
 import { refusal } from "./words.js";
 
 const keyOf = ({ user, slug, sku }) => `purchase/${user}/${slug}/${sku}`;
@@ -27,24 +29,19 @@ function newSeq() {
 // The request that has been sent and whose answer is not known, or null.
 export const unanswered = (item) => kept(item)?.body ?? null;
 
-// A sale whose gate is put up anew says that it is paused, and when to ask again; its line is still there.
-function keepsPlace(answer) {
-  if (answer?.status === 409) return answer.data.code === "paused" && answer.retryAfter > 0;
-  return answer?.status === 202 || (answer?.status === 200 && !answer.data.token);
-}
+// The choice with which the customer stands in line, or null: {ticket, quantity, method, price}.
+export const waiting = (item) => (kept(item)?.ticket && !kept(item).body ? { ...kept(item).choice, ticket: kept(item).ticket } : null);
 
-async function purchaseToken({ slug, sku }, onWait) {
-  const path = `sales/${encodeURIComponent(slug)}/items/${encodeURIComponent(sku)}/purchase-tokens/`;
-  let answer = await insist("POST", path, {}, onWait);
-  const ticket = answer?.data.ticket;
-  while (ticket && keepsPlace(answer)) {
-    const { position, remaining, estimated_wait: wait } = answer.data;
-    const units = remaining === 1 ? "1 unit is" : `${remaining} units are`;
-    if (position) onWait(`You are number ${position} in line, about ${wait} s. ${units} left. Please keep this page open.`);
-    await pause(Math.max(1, answer.retryAfter, Number(answer.data.retry_after) || 0));
-    answer = await insist("GET", `waiting-room/${encodeURIComponent(ticket)}/`, undefined, onWait);
-  }
-  return answer;
+// A ticket that the shop tells of, and this tab does not know: it is taken up with the next click.
+export const takeUp = (item, ticket) => keep(item, { ...(kept(item) ?? { seq: newSeq(), body: null }), ticket });
+
+async function purchaseToken(item, wish, onWait) {
+  const path = `sales/${encodeURIComponent(item.slug)}/items/${encodeURIComponent(item.sku)}/purchase-tokens/`;
+  const first = wish.ticket ? undefined : await insist("POST", path, {}, onWait);
+  const ticket = wish.ticket ?? first?.data.ticket;
+  if (!ticket) return first;
+  keep(item, Object.assign(wish, { ticket }));
+  return waitInLine(ticket, onWait, first);
 }
 
 // Whether the shop has said no for good: not for lack of an answer, of time, or of a session.
@@ -56,16 +53,18 @@ function isFinal(answer) {
 function refused(item, answer) {
   if (isFinal(answer)) forget(item);
   const price = answer?.data.code === "price_changed" ? answer.data.unit_price : null;
-  return { order: null, sentence: refusal(answer), isSignedOut: answer?.status === 401, price };
+  const isLapsed = answer?.data.code === "ticket_lapsed";
+  return { order: null, sentence: refusal(answer), isSignedOut: answer?.status === 401, price, isLapsed };
 }
 
-// Returns {order} with the id of the order, or why there is none in {sentence, isSignedOut, price}; price is what a unit costs
-// where that is not the price that was shown.
-export async function buy(item, { quantity, method, price }, onWait) {
-  const wish = kept(item) ?? { seq: newSeq(), body: null };
+// Returns {order} with the id of the order, or why there is none in {sentence, isSignedOut, price, isLapsed}; price is what a unit
+// costs where that is not the price that was shown, isLapsed that a place in line is gone.
+export async function buy(item, choice, onWait) {
+  const { quantity, method, price } = choice;
+  const wish = Object.assign(kept(item) ?? { seq: newSeq(), body: null }, { choice });
   keep(item, wish);
   if (!wish.body) {
-    const permission = await purchaseToken(item, onWait);
+    const permission = await purchaseToken(item, wish, onWait);
     if (!permission?.data.token) return refused(item, permission);
     wish.body = { token: permission.data.token, sku: item.sku, quantity, source: "storefront", seq: wish.seq };
     if (method) wish.body.payment_method = method;

@@ -17,6 +17,7 @@ const { slug } = byId("page").dataset;
 const items = new Map();
 let sale = null;
 let failures = 0;
+let arePlacesKnown = false;
 
 function countdown() {
   const target = sale && { scheduled: sale.opens_at, live: sale.closes_at }[sale.state];
@@ -27,6 +28,7 @@ function countdown() {
 function itemOf(sku) {
   if (!items.has(sku)) {
     items.set(sku, new Item(user, slug, sku));
+    if (arePlacesKnown) items.get(sku).learnPlace();
     byId("items").append(items.get(sku).node);
   }
   return items.get(sku);
@@ -46,13 +48,23 @@ function pace() {
   return jittered(isCalm ? CALM_S : EVERY_S);
 }
 
+// Once for each loading of the page, and again when the device was away.
+async function learnPlaces() {
+  const answer = await call("GET", `sales/${encodeURIComponent(slug)}/me/`);
+  const tickets = new Map(answer?.status === 200 ? answer.data.tickets.map(({ sku, ticket }) => [sku, ticket]) : []);
+  arePlacesKnown = true;
+  for (const [sku, item] of items) item.learnPlace(tickets.get(sku));
+}
+
 async function look() {
   const answer = await call("GET", `sales/${encodeURIComponent(slug)}/`);
   if (answer?.status === 200) {
     failures = 0;
     heard(answer.data.server_time);
+    const isFirst = sale === null;
     sale = answer.data;
     show();
+    if (isFirst && user) learnPlaces();
     return pace();
   }
   failures += 1;
@@ -63,3 +75,4 @@ async function look() {
 
 setInterval(countdown, 250);
 follow(look);
+if (user) addEventListener("online", learnPlaces);

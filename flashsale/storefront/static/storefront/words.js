@@ -7,6 +7,7 @@ const REFUSALS = {
   ended: "The sale has ended.",
   limit_per_customer: "You have already ordered as many of these as one customer may buy.",
   price_changed: "The price has changed, and nothing was ordered.",
+  ticket_lapsed: "Your place in line is gone: nothing was heard from you for two minutes, or your turn was used or went by.",
   token_used: "This permission to buy has been used. Look at your orders before you buy again.",
   token_invalid: "The permission to buy ran out, and nothing was ordered. Please press Buy again.",
   rate_limited: "That was too many requests. Please wait a little and try again.",
