@@ -89,6 +89,26 @@ def test_a_frozen_postgresql_stops_no_admission_and_holds_nobody_for_ever(live_u
     assert_all_paid(sale, acknowledged)
 
 
+def test_a_frozen_postgresql_keeps_no_repeated_request_from_its_answer(live_url, workers, sweeper, stack):
+    sale = open_sale("frozen-replay", customers=1, units=5)
+    customer = sale.customers[0]
+    token, (_, body, _) = buy(live_url, sale, customer)
+    assert_all_paid(sale, [UUID(body["id"])])
+    assert buy(live_url, sale, customer, token)[1][1]["status"] == "paid"
+
+    with frozen(stack), ThreadPoolExecutor(_THREADS) as crowd:
+        began = time.monotonic()
+        answers = [answer for _, answer in crowd.map(lambda _: buy(live_url, sale, customer, token), range(2 * _THREADS))]
+        took = time.monotonic() - began
+
+    assert [(status, sorted(said), said["id"]) for status, said, _ in answers] == [(202, ["id", "status_url"], body["id"])] * (
+        2 * _THREADS
+    )
+    assert all(headers["Idempotency-Replayed"] == "true" for *_, headers in answers)
+    assert took < _BOUND_S
+    eventually(lambda: buy(live_url, sale, customer, token)[1][1].get("status") == "paid", within=10)
+
+
 @pytest.fixture
 def heard(transactional_db, clean_redis):
     """The next test does not find this process's breaker open."""
