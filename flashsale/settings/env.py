@@ -26,6 +26,36 @@ class InvalidSetting(MissingSetting):
     """An environment variable holds what it may not hold."""
 
 
+# What an orchestrator hands over as files: NAME_FILE holds the path.
+_IN_FILES = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "CELERY_BROKER_URL",
+    "RATELIMIT_REDIS_URL",
+    "RATELIMIT_RULES_URL",
+    "SECRET_KEY",
+    "JWT_SIGNING_KEY",
+    "SANDBOX_WEBHOOK_SECRET",
+    "FLOWER_BASIC_AUTH",
+    "MIRROR_PASSWORD",
+)
+
+
+def _read_files() -> None:
+    """Take secrets from the files that the environment names; a variable that is set itself comes first."""
+    for name in _IN_FILES:
+        path = os.environ.get(f"{name}_FILE")
+        if not path or os.environ.get(name):
+            continue
+        try:
+            os.environ[name] = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise MissingSetting(f"{name}_FILE={path} cannot be read: {error}") from error
+
+
+_read_files()
+
+
 def load_stack_env() -> None:
     """Take the addresses of the servers that ``make up`` started, unless the environment names its own."""
     for name, value in stack_env().items():

@@ -1,0 +1,35 @@
+#!/bin/sh
+# Makes up every secret of docker-compose.yml, once, in ./secrets: nobody but you can enter that folder. A file that is there stays.
+set -eu
+umask 077
+folder=${1:-secrets}
+mkdir -p "$folder"
+chmod 700 "$folder"
+
+random() {
+    head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n'
+}
+
+# The files themselves are readable: a container's user is not you, and sees those alone that its service is given.
+keep() {
+    [ -s "$folder/$1" ] || printf %s "$2" >"$folder/$1"
+    chmod 644 "$folder/$1"
+}
+
+for name in postgres_admin_password postgres_password mirror_password gate_password broker_password mirror_redis_password \
+    secret_key webhook_secret; do
+    keep "$name" "$(random)"
+done
+keep flower_basic_auth "operator:$(random)"
+
+password() {
+    cat "$folder/$1"
+}
+
+keep database_url "postgresql://flashsale:$(password postgres_password)@postgres:5432/flashsale"
+keep admin_database_url "postgresql://flashsale_admin:$(password postgres_admin_password)@postgres:5432/flashsale"
+keep mirror_database_url "postgresql://flashsale_mirror:$(password mirror_password)@postgres:5432/flashsale"
+keep gate_url "redis://flashsale:$(password gate_password)@gate:6379/0"
+keep broker_url "redis://flashsale:$(password broker_password)@broker:6379/0"
+keep mirror_redis_url "redis://flashsale_mirror:$(password mirror_redis_password)@broker:6379/1"
+keep mirror_rules_url "redis://flashsale_mirror:$(password mirror_redis_password)@broker:6379/0"
