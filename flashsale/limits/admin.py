@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
@@ -46,8 +47,9 @@ class LimitRuleAdmin(VersionGuard, CheckedSelection, ModelAdmin):
     def disable(self, request: HttpRequest, queryset: QuerySet[LimitRule]) -> None:
         self._switch(request, queryset, enabled=False)
 
+    @transaction.atomic
     def _switch(self, request: HttpRequest, queryset: QuerySet[LimitRule], *, enabled: bool) -> None:
-        for rule in queryset:
+        for rule in queryset.select_for_update():  # or what another saves meanwhile would be undone
             rule.enabled = enabled
             services.save_rule(rule, actor=request.user.get_username())
             self.log_change(request, rule, f"enabled: {enabled}")
