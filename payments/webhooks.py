@@ -8,9 +8,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from flashsale.core import messages
 from flashsale.core.errors import NotFound
 from payments import services
-from tasks import pipeline, request_payments
 
 SIGNATURE_HEADER = "Sandbox-Signature"
 _SIGNED = "`t=<seconds since 1970>,v1=<hex HMAC-SHA256 of `<t>.<body>` under the shared secret>`; an old one is refused."
@@ -34,5 +34,5 @@ class Webhook(APIView):
         signature = request.headers.get(SIGNATURE_HEADER, "")
         decided = services.receive_event(request._request.body, signature)
         if decided:
-            pipeline.publish(request_payments.apply_outcomes, [str(pk) for pk in decided])
+            messages.publish("tasks.apply_outcomes", [str(pk) for pk in decided])
         return Response({"received": True})

@@ -7,6 +7,7 @@ from uuid import UUID
 from celery import shared_task
 from django.conf import settings
 
+from flashsale.core import messages
 from flashsale.core.clock import now
 from orders import services
 from tasks import gate_effects
@@ -43,10 +44,8 @@ def schedule(unpaid: Sequence[tuple[UUID, datetime]]) -> None:
     A worker holds it at most ``ETA_MAX_HOLD_S``, which keeps it under the broker's visibility timeout. A message that cannot
     be sent is made good by the sweep.
     """
-    from tasks import pipeline
-
     if not unpaid:
         return
     due = max(deadline for _, deadline in unpaid)
     hop = min(due, now() + timedelta(seconds=settings.ETA_MAX_HOLD_S))
-    pipeline.publish(cancel_unpaid, [str(pk) for pk, _ in unpaid], due.isoformat(), eta=hop)
+    messages.publish("tasks.cancel_unpaid", [str(pk) for pk, _ in unpaid], due.isoformat(), eta=hop)

@@ -2,9 +2,10 @@
 
 from uuid import UUID
 
+from flashsale.core import messages
 from orders import services
 from orders.errors import NotCancellable, NotPayable, OrderNotFound
-from tasks import gate_effects, intake, pipeline, request_payments
+from tasks import intake
 
 
 def pay(customer: int, order_id: UUID, method: str) -> dict[str, object]:
@@ -19,7 +20,7 @@ def pay(customer: int, order_id: UUID, method: str) -> dict[str, object]:
         intake.order_of(customer, order_id)
         raise NotPayable(retry_after=1) from error
     if payment is not None:
-        pipeline.publish(request_payments.charge_payments, [str(payment)])
+        messages.publish("tasks.charge_payments", [str(payment)])
     return intake.order_of(customer, order_id)
 
 
@@ -34,5 +35,5 @@ def cancel(customer: int, order_id: UUID) -> dict[str, object]:
     except OrderNotFound as error:
         intake.order_of(customer, order_id)
         raise NotCancellable(retry_after=1) from error
-    pipeline.publish(gate_effects.apply_effects)
+    messages.publish("tasks.apply_effects")
     return intake.order_of(customer, order_id)

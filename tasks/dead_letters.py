@@ -6,11 +6,11 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
-from celery import current_app
 from django.conf import settings
 from django.db import DataError, Error, IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
+from flashsale.core import messages
 from flashsale.core.errors import Refused
 from inventory.admission import gate
 from inventory.admission.admitted import read
@@ -76,7 +76,7 @@ def run_again(letter: DeadLetter, actor: str) -> None:
     if letter.task == "tasks.deduct_inventory":
         _deduct(letter, actor)
     else:
-        current_app.send_task(letter.task, args=letter.args)
+        messages.send(letter.task, *letter.args)
         close(letter, actor)
 
 

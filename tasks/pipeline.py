@@ -7,11 +7,11 @@ import logging
 import math
 import random
 from collections.abc import Collection, Sequence
-from typing import Any
+from contextlib import suppress
 
-from celery import chain, current_app
-from kombu.exceptions import OperationalError
+from celery import chain
 
+from flashsale.core import messages
 from flashsale.core.metrics import BATCH_ORDERS
 from inventory.admission import gate
 from inventory.admission.gate import Entry
@@ -21,37 +21,22 @@ from tasks import (
     connections,
     create_orders,
     deduct_inventory,
-    dispatch,
     gate_effects,
     heartbeat,
     request_payments,
     sweeps,
 )
 
-__all__ = ["cancel_unpaid", "connections", "gate_effects", "heartbeat", "publish", "start_chain", "sweeps", "wake"]
+__all__ = ["cancel_unpaid", "connections", "gate_effects", "heartbeat", "start_chain", "sweeps", "wake"]
 
 logger = logging.getLogger(__name__)
-# A producer never waits for the broker: a sweep finds what a lost message should have announced.
-_ONE_TRY: dict[str, Any] = {"retry": False}
 _MOST_WAKE_UPS = 100
 _LONGEST_SLEEP_S = 1.0  # a changed rule is noticed within it
 
 
-def publish(task: Any, *args: Any, **options: Any) -> None:
-    """Send a message that may be lost. Never raises.
-
-    Args:
-        options: of ``apply_async``, such as ``eta``.
-    """
-    try:
-        task.apply_async(args=args, **options, **_ONE_TRY)
-    except (OperationalError, OSError) as error:
-        logger.warning("message not sent", extra={"event": "message_not_sent", "task": task.name, "error": repr(error)})
-
-
 def wake(item: int | None) -> None:
     """Tell the dispatcher that orders of this item wait, or of those that the pace has held back. Never raises."""
-    publish(dispatch.dispatch, item)
+    messages.publish("tasks.dispatch", item)
 
 
 def wake_again(items: Collection[int]) -> None:
@@ -65,27 +50,23 @@ def wake_again(items: Collection[int]) -> None:
 
 def _waiting_messages(queue: str) -> int:
     """How many messages nobody has taken; as many as there may be when the broker cannot be asked."""
-    with current_app.connection_for_read() as broker:
-        no_queue: tuple[type[BaseException], ...] = broker.channel_errors  # Redis knows none that is empty
-        away: tuple[type[BaseException], ...] = (*broker.connection_errors, OperationalError, OSError)
-        try:
-            channel: Any = broker.channel()
-            return int(channel.queue_declare(queue, passive=True).message_count)
-        except no_queue:
-            return 0
-        except away as error:
-            logger.warning("broker not asked", extra={"event": "message_not_sent", "error": repr(error)})
-            return _MOST_WAKE_UPS
+    try:
+        return messages.waiting_in(queue)
+    except messages.MessageNotSent as error:
+        logger.warning("broker not asked", extra={"event": "broker_not_asked", "error": repr(error)})
+        return _MOST_WAKE_UPS
 
 
 def wake_later(seconds: float) -> None:
     """Wake the dispatcher when its pace allows more, within a second; one message however many ask. Never raises."""
     seconds = min(seconds, _LONGEST_SLEEP_S)
     try:
-        if gate.wake_once(ttl_ms=max(1, math.ceil(seconds * 1000))):
-            dispatch.dispatch.apply_async(args=(None,), countdown=seconds, **_ONE_TRY)
-    except (OperationalError, OSError, GateUnavailable) as error:
+        is_first = gate.wake_once(ttl_ms=max(1, math.ceil(seconds * 1000)))
+    except GateUnavailable as error:
         logger.warning("wake-up not sent", extra={"event": "message_not_sent", "error": repr(error)})
+        return
+    if is_first:
+        messages.publish("tasks.dispatch", None, countdown=seconds)
 
 
 def start_chain(item: int, entries: Sequence[Entry]) -> None:
@@ -97,7 +78,5 @@ def start_chain(item: int, entries: Sequence[Entry]) -> None:
         create_orders.create_orders.s(),
         request_payments.request_payments.s(),
     )
-    try:
-        steps.apply_async(**_ONE_TRY)
-    except (OperationalError, OSError) as error:
-        logger.warning("chain not sent", extra={"event": "message_not_sent", "item": item, "error": repr(error)})
+    with suppress(messages.MessageNotSent):
+        messages.send_chain(steps)

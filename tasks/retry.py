@@ -3,13 +3,12 @@
 import inspect
 import logging
 import random
-import time
 from typing import Any
 
 from celery import Task
 from django.db import InterfaceError, OperationalError, close_old_connections
-from kombu.exceptions import OperationalError as MessageNotSent
 
+from flashsale.core import messages
 from flashsale.core.errors import Unavailable
 from flashsale.core.metrics import STEP_SECONDS, STEPS_GIVEN_UP
 from tasks import dead_letters, unread
@@ -19,7 +18,6 @@ logger = logging.getLogger(__name__)
 TRANSIENT = (OperationalError, InterfaceError, Unavailable)
 _LONGEST_PAUSE_S = 20
 _RETRIES = 5
-MESSAGE_VERSION = 1  # the newest message format that this release reads, and the one that it writes; 1 if a message has none
 
 
 class Step(Task):  # type: ignore[type-arg]
@@ -37,21 +35,16 @@ class Step(Task):  # type: ignore[type-arg]
     typing = False  # or a message that another release has sent could not be given back to the queue
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]
-        """Publish, with the number of orders in a header: the pace of a queue is in orders, not in messages.
-
-        And with the time, by which those who give messages back keep their order, and the version of the message's format.
+        """Publish, with the headers of ``messages.stamped``.
 
         Raises:
             kombu.exceptions.OperationalError: not sent.
         """
-        given: dict[str, Any] = options.get("headers") or {}
-        orders = max((len(value) for value in args or () if isinstance(value, list)), default=1)
-        stamps: dict[str, Any] = {"units": max(1, orders), "published": time.time_ns() // 1000}
-        options["headers"] = {"v": MESSAGE_VERSION, **given, **stamps}
+        options["headers"] = messages.stamped(args or (), options.get("headers"))
         try:
             return super().apply_async(args, kwargs, **options)
         except AttributeError as error:  # kombu 5.7, on the channel of a connection that was lost meanwhile
-            raise MessageNotSent(repr(error)) from error
+            raise messages.MessageNotSent(repr(error)) from error
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the step, timed; a message that only another release can read is given back to the queue for it."""
@@ -69,7 +62,7 @@ class Step(Task):  # type: ignore[type-arg]
         return version
 
     def _can_read(self, args: Any, kwargs: Any) -> bool:
-        if self._version() > MESSAGE_VERSION:
+        if self._version() > messages.VERSION:
             return False
         try:
             inspect.signature(self.run).bind(*args, **kwargs)
@@ -83,7 +76,7 @@ class Step(Task):  # type: ignore[type-arg]
         Neither is for people: nobody could do more than the sweep that finds the row or stream entry.
         """
         STEPS_GIVEN_UP.labels(self.name).inc()
-        if isinstance(exc, (*TRANSIENT, MessageNotSent)) and not isinstance(exc, unread.UnreadMessage):
+        if isinstance(exc, (*TRANSIENT, messages.MessageNotSent)) and not isinstance(exc, unread.UnreadMessage):
             logger.warning(
                 "step left to the sweeps", extra={"event": "step_left_to_sweeps", "task": self.name, "error": repr(exc)}
             )

@@ -10,6 +10,7 @@ from celery import shared_task
 from django.conf import settings
 
 from flashsale.accounts import publish as revocations
+from flashsale.core import messages
 from flashsale.core.errors import FlashsaleError
 from flashsale.limits import publish
 from inventory import selectors as inventory
@@ -58,11 +59,9 @@ def waiting_orders() -> None:
 
 def _carry_on(item: int, entries: Sequence[Entry]) -> None:
     """Make rows of orders that another process left. Here, not by a chain: its steps might come to that process again."""
-    from tasks import pipeline
-
     ids, _ = deduct_inventory.take_over(item, entries)
     if made := create_orders.create(ids):
-        pipeline.publish(request_payments.request_payments, [str(pk) for pk in made])
+        messages.publish("tasks.request_payments", [str(pk) for pk in made])
 
 
 def half_made_orders() -> None:

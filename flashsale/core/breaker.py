@@ -19,26 +19,29 @@ class CircuitBreaker:
         self._open_s = open_s
         self._clock = clock
         self._lock = threading.Lock()
+        # Written under the lock alone; whoever reads without it reads each of them once.
         self._failures = 0
         self._probe_at: float | None = None
 
     @property
     def state(self) -> Literal["closed", "open", "half-open"]:
         """As it stands now."""
-        if self._probe_at is None:
+        probe_at = self._probe_at
+        if probe_at is None:
             return "closed"
-        return "open" if self._clock() < self._probe_at else "half-open"
+        return "open" if self._clock() < probe_at else "half-open"
 
     def retry_after_s(self) -> float:
         """Seconds until the next probe, 0 when closed."""
-        return 0.0 if self._probe_at is None else max(0.0, self._probe_at - self._clock())
+        probe_at = self._probe_at
+        return 0.0 if probe_at is None else max(0.0, probe_at - self._clock())
 
     def may_ask(self) -> bool:
         """Whether this caller may ask; the one that is let through half-open is the probe and must report back."""
         if self.state == "closed":
             return True
         with self._lock:
-            if self._clock() < (self._probe_at or 0.0):
+            if self._probe_at is not None and self._clock() < self._probe_at:
                 return False
             # A probe that never reports back, because its thread died, is followed by another.
             self._probe_at = self._clock() + self._open_s

@@ -14,6 +14,7 @@ LIMIT_NEAR = Counter("flashsale_limit_near_total", "Requests that passed with fo
 RPC_SECONDS = Histogram("flashsale_ratelimit_rpc_seconds", "Time of a call to the rate-limit service.")
 STEP_SECONDS = Histogram("flashsale_step_seconds", "Time one step takes for a batch.", ["step"])
 STEPS_GIVEN_UP = Counter("flashsale_steps_given_up_total", "Batches that a step gave up on; sweeps or people go on.", ["step"])
+MESSAGES_NOT_SENT = Counter("flashsale_messages_not_sent_total", "Messages that the broker did not take in time.", ["task"])
 PAYLOADS_UNREAD = Counter("flashsale_payloads_unread_total", "Payloads left to a process of another release.", ["where"])
 
 

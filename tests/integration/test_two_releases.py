@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pytest
 from django.db import DataError, IntegrityError, connection, transaction
 
+from flashsale.core import messages
 from flashsale.core.clock import now
 from flashsale.core.redis_client import gate_client
 from flashsale.ratelimit import ruleset
@@ -30,7 +31,6 @@ from tasks import rebuild as rebuilding
 from tasks.audit import audit
 from tasks.models import DeadLetter
 from tasks.reconcile import drift
-from tasks.retry import MESSAGE_VERSION
 from tests.conftest import eventually, keep_asleep
 
 db = pytest.mark.django_db(transaction=True)
@@ -412,7 +412,7 @@ def test_a_message_of_a_newer_release_is_given_back_to_the_queue_and_none_of_its
     args = [item.pk, [[entry_id, order.as_payload()] for entry_id, order in claim(item).entries]]
 
     deduct_inventory.deduct_inventory.apply_async(args=[*args, "newer"], retries=5)
-    create_orders.create_orders.apply_async(args=[[]], headers={"v": MESSAGE_VERSION + 1}, retries=5)
+    create_orders.create_orders.apply_async(args=[[]], headers={"v": messages.VERSION + 1}, retries=5)
 
     letters = eventually(lambda: (found := DeadLetter.objects.filter(error_code="unread_message")).count() == 2 and found)
     assert {letter.task for letter in letters} == {"tasks.deduct_inventory", "tasks.create_orders"}
