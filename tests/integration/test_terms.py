@@ -9,13 +9,14 @@ from django.db import IntegrityError, transaction
 
 from flashsale.core.errors import RateLimited
 from flashsale.core.redis_client import gate_client
+from inventory import selectors
 from inventory.admission import gate, keys, waiting_room
 from inventory.admission.admitted import AdmittedOrder
 from inventory.errors import LimitPerCustomer, PriceChanged, QuantityOver
 from inventory.models import SaleItem, Terms
 from orders import services
 from orders.models import Intake, Order
-from tasks import dead_letters, deduct_inventory, gate_effects, gate_sync, intake
+from tasks import dead_letters, deduct_inventory, gate_effects, gate_sync, intake, reconcile
 from tasks.audit import audit
 from tasks.models import DeadLetter
 
@@ -182,9 +183,16 @@ def test_a_limit_that_somebody_wrote_into_the_gate_sells_nobody_more(item, custo
     assert audit().is_clean
 
 
-def test_an_audit_names_a_gate_with_other_terms_than_the_ledger_and_a_reconcile_mends_it(item):
-    from tasks import reconcile
+def test_a_price_with_other_zeros_is_the_same_price(item, customer):
+    gate_client().hset(keys.meta(item.pk), "price", "129")
 
+    assert gate.wrong_terms(selectors.terms([item.pk])[0]) == []
+    order = asked(item, customer, gate.issue_token(item.pk, customer.pk).token, unit_price="129.00").order_id
+    settle(item)
+    assert (Order.objects.get(pk=order).status, audit().is_clean) == ("reserved", True)
+
+
+def test_an_audit_names_a_gate_with_other_terms_than_the_ledger_and_a_reconcile_mends_it(item):
     gate_client().hset(keys.meta(item.pk), mapping={"price": "0.01", "per_customer": 1000})
 
     breaches = {check.name: check.breaches for check in audit().checks if check.breaches}

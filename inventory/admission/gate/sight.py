@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from json import loads
 from uuid import UUID
 
@@ -170,7 +171,15 @@ def wrong_terms(terms: ItemTerms) -> list[str]:
     found = dict(zip(wanted, seen, strict=True))
     if not str(found["terms"]).startswith(f"{version} "):  # told by a process that numbers no terms
         del found["terms"]
-    return [name for name, value in found.items() if value != wanted[name]]
+    return [name for name, value in found.items() if value != wanted[name] and not _is_same_price(name, value, wanted[name])]
+
+
+def _is_same_price(name: str, one: object, other: str) -> bool:
+    """Releases may write the same number with more or fewer zeros."""
+    try:
+        return name == "price" and Decimal(str(one)) == Decimal(other)
+    except InvalidOperation:
+        return False
 
 
 @guarded
