@@ -175,7 +175,14 @@ def test_a_browsers_customers_order_and_see_their_pages_while_postgresql_stands_
     assert took < 2.0
 
 
+def _every_thread_reaches_postgresql(live_url, customer):
+    with ThreadPoolExecutor(_THREADS) as crowd:
+        answers = crowd.map(lambda _: call(live_url, "GET", "/api/v1/orders/", None, customer)[0], range(_THREADS))
+        return set(answers) == {200}
+
+
 def test_a_sign_out_is_never_refused_and_holds(live_url, stack, django_user_model):
+    sale = open_sale("frozen-sign-out", customers=1, units=1)
     django_user_model.objects.create_user("ada", password="enigma-1815")
     browser = Browser(live_url).sign_in("ada", "enigma-1815")
     copy = {"Cookie": f"sessionid={browser.cookie('sessionid')}"}
@@ -185,5 +192,6 @@ def test_a_sign_out_is_never_refused_and_holds(live_url, stack, django_user_mode
         assert (status, headers["Location"], browser.cookie("sessionid")) == (302, "/", None)
         refused = lambda: Browser(live_url).send("POST", "orders/", {}, headers=copy)[0] == 401  # noqa: E731
         eventually(refused, within=5)
-    known = {"username": "ada", "password": "enigma-1815"}
-    eventually(lambda: Browser(live_url).send("POST", "auth/token/", known)[0] == 200, what="PostgreSQL is asked again")
+    again = Browser(live_url)
+    eventually(lambda: again.send("POST", "auth/token/", {"username": "ada", "password": "enigma-1815"})[0] == 200)
+    eventually(lambda: _every_thread_reaches_postgresql(live_url, sale.customers[0]))
