@@ -56,7 +56,7 @@ def _gate(items: Sequence[int]) -> tuple[list[str], list[str], int]:
                 f"item {item}: gate stock {seen.gate_stock} held {seen.gate_held} sold {seen.gate_sold}, "
                 f"ledger {seen.ledger_stock} {seen.ledger_held} {seen.ledger_sold}: {seen.why}"
             )
-        if seen.gate_total is not None and seen.gate_total != seen.gate_allocated:
+        if seen.is_exact and seen.gate_total is not None and seen.gate_total != seen.gate_allocated:
             totals.append(f"item {item}: stock + held + sold = {seen.gate_total}, allocated {seen.gate_allocated}")
     return totals, differences, in_flight
 

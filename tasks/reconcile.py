@@ -1,5 +1,6 @@
 """Compares gate and ledger, says what is likely the cause of a difference, and mends it. Reported before it is mended."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -13,7 +14,10 @@ _READINGS = 5
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Gate against ledger, for one item. ``in_flight``: orders and effects between the two, which explain a difference."""
+    """Gate against ledger, for one item. ``in_flight``: orders and effects between the two, which explain a difference.
+
+    ``is_exact``: the gate stood still while it was read; else a difference may be one of moments.
+    """
 
     item: int
     sku: str
@@ -32,6 +36,7 @@ class Drift:
     missing_holds: int
     miscounted_buyers: int
     untold_effects: int
+    is_exact: bool
     wrong_terms: tuple[str, ...] = ()
 
     @property
@@ -57,7 +62,8 @@ class Drift:
     @property
     def is_drift(self) -> bool:
         """The gate is missing, differs although nothing is on its way, or has other terms under the ledger's version."""
-        return self.gate_stock is None or (self.differs and not self.in_flight) or bool(self.wrong_terms)
+        is_explained = self.in_flight or not self.is_exact
+        return self.gate_stock is None or (self.differs and not is_explained) or bool(self.wrong_terms)
 
     @property
     def causes(self) -> list[str]:
@@ -76,6 +82,7 @@ class Drift:
             (self.missing_holds, f"ledger's holds that the gate does not know: {self.missing_holds}"),
             (self.miscounted_buyers, f"customers whose units are counted differently: {self.miscounted_buyers}"),
             (self.untold_effects, f"effects not applied yet: {self.untold_effects}"),
+            (self.differs and not self.is_exact, "may be explained by the orders that moved while the gate was read"),
             (self.differs and self.in_flight, f"may be explained by {self.in_flight} orders and effects in flight"),
         )
         return [sentence for holds_true, sentence in said if holds_true]
@@ -137,8 +144,15 @@ def drift(item: int) -> Drift:
         missing_holds=len(view.holds.held.keys() - held.keys()),
         miscounted_buyers=sum(buyers.get(customer, 0) != view.holds.buyers.get(customer, 0) for customer in customers),
         untold_effects=view.effects,
+        is_exact=seen is None or seen.is_exact,
         wrong_terms=tuple(gate.wrong_terms(terms)),
     )
+
+
+def in_flight(items: Sequence[int]) -> int:
+    """How many orders and effects are between gate and ledger, by counts alone; 0 only if there are none."""
+    waiting = sum(sum(counts) for counts in gate.waiting(items).values())
+    return waiting + sum(between.intake + between.effects for between in holds.in_flight(items).values())
 
 
 def drifts(slug: str | None = None) -> list[Drift]:

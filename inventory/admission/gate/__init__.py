@@ -5,16 +5,15 @@ Every function raises ``GateUnavailable`` when Redis cannot be reached or cannot
 
 from inventory.admission.gate.admission import Admission, IssuedToken, admit, issue_token, learn_token, plain
 from inventory.admission.gate.calls import CLOSED, LUA, TERMS, WHOLE, guarded, refuse
+from inventory.admission.gate.contents import GateSnapshot, snapshot
 from inventory.admission.gate.decided import configure, fields, forget, release, settle, withhold
 from inventory.admission.gate.sight import (
-    GateSnapshot,
     Sight,
     Standing,
     is_rebuilding,
     look_for,
     open_stocks,
     queued_of,
-    snapshot,
     standings,
     stocks,
     versions,

@@ -41,21 +41,6 @@ class Standing:
     queued: list[AdmittedOrder]
 
 
-@dataclass(frozen=True, slots=True)
-class GateSnapshot:
-    """One moment of an item's gate."""
-
-    stock: int
-    sold: int
-    allocated: int
-    version: int
-    state: str
-    rebuilding: bool
-    held: dict[UUID, tuple[int, int]]
-    buyers: dict[int, int]
-    backlog: int
-
-
 @guarded
 def queued_of(items: Sequence[int], customer: int) -> list[AdmittedOrder]:
     """The customer's orders that have no row yet, over these items, as far as this release can read them; one trip."""
@@ -105,37 +90,6 @@ def look_for(item: int, customer: int, order_id: UUID) -> Sight:
     lines, is_held, (allocated, rebuilding) = pipe.execute()
     queued = next((order for order in _readable(lines) if order.id == order_id), None)
     return Sight(queued, bool(is_held), is_whole=allocated is not None and rebuilding is None)
-
-
-@guarded
-def snapshot(item: int) -> GateSnapshot | None:
-    """One moment of the gate, or None when it is missing."""
-    pipe = gate_client().pipeline(transaction=True)
-    pipe.hgetall(keys.meta(item))
-    pipe.get(keys.stock(item))
-    pipe.hgetall(keys.held(item))
-    pipe.hgetall(keys.buyers(item))
-    pipe.xlen(keys.admitted(item))
-    meta, stock, held, buyers, backlog = pipe.execute()
-    if "allocated" not in meta:
-        return None
-    holds = {UUID(order): _hold(value) for order, value in held.items()}
-    return GateSnapshot(
-        stock=int(stock or 0),
-        sold=int(meta["sold"]),
-        allocated=int(meta["allocated"]),
-        version=int(meta["version"]),
-        state=meta["state"],
-        rebuilding="rebuilding" in meta,
-        held=holds,
-        buyers={int(customer): int(units) for customer, units in buyers.items()},
-        backlog=int(backlog),
-    )
-
-
-def _hold(value: str) -> tuple[int, int]:
-    customer, units, *_ = value.split(":")  # a newer release may have added to it
-    return int(customer), int(units)
 
 
 @guarded

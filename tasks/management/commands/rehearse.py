@@ -22,10 +22,11 @@ from flashsale.rehearsal.buyers import Crowd, Plan, Tally
 from flashsale.rehearsal.canary_trial import NoGateway, canary_trial
 from flashsale.rehearsal.mirror_watch import MirrorWatch
 from flashsale.rehearsal.sign_ins import Password, passwords
-from inventory import services
+from inventory import selectors, services
 from orders.models import OrderEvent
 from tasks import gate_sync
 from tasks.audit import Report, audit, statuses
+from tasks.reconcile import in_flight
 
 _SKU = "rehearsal"
 _PAYMENT_WINDOW = timedelta(seconds=5)
@@ -133,10 +134,10 @@ class Command(BaseCommand):
 
     def _drain(self, slug: str) -> float | None:
         """Seconds until every order is in an end state and the gate knows; None when it never is."""
-        began = time.monotonic()
+        began, items = time.monotonic(), selectors.items_of_sale(slug)
         while time.monotonic() - began < _DRAIN_S:
             left = statuses(slug)
-            if not left["reserved"] and not left["pending_payment"] and not audit(slug).in_flight:
+            if not left["reserved"] and not left["pending_payment"] and not in_flight(items):
                 return time.monotonic() - began
             time.sleep(0.2)
         return None
