@@ -75,6 +75,11 @@ class Sale(models.Model):
                 condition=Q(opens_at__gte=EARLIEST, closes_at__lte=LATEST),
                 violation_error_message="The times of a sale lie in the years 2000 to 2099, in UTC.",
             ),
+            models.CheckConstraint(
+                name="sale_payment_window_within_reach",
+                condition=Q(payment_window__gt=timedelta(0), payment_window__lte=LONGEST_PAYMENT_WINDOW),
+                violation_error_message="The payment window is more than nothing, and 30 days at most.",
+            ),
         ]
 
     def __str__(self) -> str:

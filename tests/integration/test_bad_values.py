@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 
 import pytest
@@ -15,6 +17,8 @@ from flashsale.edge import catalog
 from inventory import services
 from inventory.models import Product, Sale, SaleItem, StockMovement
 from orders.models import Order
+from payments import services as payments
+from payments.models import ProviderEvent
 from tests.conftest import ROOT, environment
 from tests.integration.test_admin import gate_away
 
@@ -216,6 +220,9 @@ def test_the_migration_brings_the_times_of_old_sales_within_reach(make_item, unc
 @pytest.mark.parametrize(
     "change",
     [
+        "UPDATE inventory_sale SET payment_window = '170000000 years'",
+        "UPDATE inventory_sale SET payment_window = '0'",
+        "UPDATE inventory_sale SET payment_window = '31 days'",
         "UPDATE inventory_sale SET closes_at = '10000-01-01 04:59:59+00'",
         "UPDATE inventory_sale SET opens_at = '1999-12-31 00:00:00+00'",
         "UPDATE inventory_sale SET closes_at = 'infinity'",
@@ -228,6 +235,36 @@ def test_the_database_itself_takes_no_such_row(make_item, change):
 
     with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(change)
+
+
+def test_spans_and_times_out_of_reach_are_read_as_the_nearest():
+    wanted = {
+        "interval '178000000 years'": timedelta.max,
+        "interval '-178000000 years'": timedelta.min,
+        "interval '1 day 2 seconds'": timedelta(days=1, seconds=2),
+        "null::interval": None,
+        "null::timestamptz": None,
+        "timestamptz '2026-01-02 03:04:05.678901+02'": datetime(2026, 1, 2, 1, 4, 5, 678901, tzinfo=UTC),
+        "timestamptz 'infinity'": datetime.max.replace(tzinfo=UTC),
+        "timestamptz '-infinity'": datetime.min.replace(tzinfo=UTC),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(wanted)}")
+        assert dict(zip(wanted, cursor.fetchone(), strict=True)) == wanted
+
+
+def test_an_empty_secret_verifies_no_event(client, settings):
+    settings.SANDBOX_WEBHOOK_SECRET = ""
+    body = b'{"id": "forged", "type": "charge.succeeded", "data": {"idempotency_key": "k"}}'
+    for signature in (payments.sign(body, int(time.time())), "", f"t={int(time.time())},v1="):
+        answer = client.post(
+            "/api/v1/payments/webhooks/sandbox/",
+            body,
+            content_type="application/json",
+            headers={"Sandbox-Signature": signature},
+        )
+        assert (answer.status_code, answer.json()["code"]) == (400, "signature_invalid")
+    assert not ProviderEvent.objects.exists()
 
 
 def test_a_service_refuses_what_is_no_amount(make_item):

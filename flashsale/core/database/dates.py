@@ -5,14 +5,14 @@ list that it is in.
 """
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from psycopg2.extensions import PYDATETIMETZ, new_type, register_type
+from psycopg2.extensions import PYDATETIMETZ, PYINTERVAL, new_type, register_type
 
 logger = logging.getLogger(__name__)
-_TIMESTAMPTZ = 1184  # PostgreSQL's number of the type
+_TIMESTAMPTZ, _INTERVAL = 1184, 1186  # PostgreSQL's numbers of the types
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
@@ -30,6 +30,20 @@ def _nearest(value: str) -> datetime:
     return _FIRST if value.startswith("-") or value.endswith("BC") else _LAST
 
 
+def _span(value: str | None, cursor: Any) -> Any:
+    try:
+        return PYINTERVAL(value, cursor)
+    except (ValueError, OverflowError):
+        return _nearest_span(str(value))
+
+
+@lru_cache(maxsize=100)
+def _nearest_span(value: str) -> timedelta:
+    logger.error("span out of reach", extra={"event": "time_out_of_reach", "value": value[:60]})
+    return timedelta.min if value.startswith("-") else timedelta.max
+
+
 def register() -> None:
-    """Read times this way on every connection of the process."""
+    """Read times and spans this way on every connection of the process."""
+    register_type(new_type((_INTERVAL,), "INTERVAL", _span))
     register_type(new_type((_TIMESTAMPTZ,), "TIMESTAMPTZ", _moment))

@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.dateparse import parse_datetime
 
 from flashsale.core.clock import now
@@ -92,6 +92,8 @@ class Command(BaseCommand):
             item = self._create(values)
         except Invalid as error:
             raise CommandError(error.detail) from error
+        except IntegrityError as error:
+            raise CommandError(f"Somebody else makes the same sale now; nothing was written. {error}".strip()) from error
         self.stdout.write(f"sale {values['slug']}: item {item.pk}, {values['units']} x {values['sku']}")
         try:
             gate_sync.refresh_gates([item.pk])
