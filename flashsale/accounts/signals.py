@@ -4,7 +4,6 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 from django.http import HttpRequest
@@ -25,9 +24,9 @@ def connect() -> None:
 def _signed_in(request: HttpRequest, user: Any, **_: Any) -> None:
     try:
         sessions.start(request.session, user)
-    except AccountEnded as error:
+    except AccountEnded:
         request.session.clear()
-        raise PermissionDenied from error
+        raise
 
 
 def _saved(created: bool, update_fields: frozenset[str] | None, **_: Any) -> None:

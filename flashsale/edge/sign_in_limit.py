@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-from flashsale.accounts.errors import SignInBusy
+from flashsale.accounts.errors import AccountEnded, SignInBusy
 from flashsale.accounts.hashing import RETRY_AFTER_S, seats
 from flashsale.core.errors import RateLimited
 from flashsale.edge.error_handler import problem
@@ -47,6 +47,8 @@ class SignInLimit:
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """The pages' form of what the API says as a problem."""
+        if isinstance(exception, AccountEnded):  # blocked while its password was looked at
+            return HttpResponse(exception.detail, status=403, content_type="text/plain")
         if not isinstance(exception, SignInBusy):
             return None
         return _refusal(request, 503, exception.code, exception.detail, exception.retry_after or RETRY_AFTER_S)

@@ -3,6 +3,7 @@
 import importlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth import authenticate, get_user_model
@@ -11,11 +12,12 @@ from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
 
-from flashsale.accounts import names, publish, revoke
+from flashsale.accounts import names, publish, revoke, tokens
 from flashsale.accounts.denials import Denials
-from flashsale.accounts.errors import SignInBusy
+from flashsale.accounts.errors import AccountEnded, SignInBusy
 from flashsale.accounts.hashing import Seats, seats
-from flashsale.accounts.models import Revocation
+from flashsale.accounts.instants import issue_us
+from flashsale.accounts.models import Revocation, TokenFamily
 from flashsale.core.clock import now, to_us
 from flashsale.limits import services
 from flashsale.limits.models import LimitRule
@@ -259,3 +261,54 @@ def test_what_is_over_is_forgotten(bot):
     publish.sweep()
 
     assert [row.session for row in Revocation.objects.all()] == ["d" * 32]
+
+
+@pytest.mark.parametrize("change", [{"is_active": False}, {"password": "another"}], ids=["blocked", "new password"])
+def test_a_sign_in_that_overlaps_a_change_of_its_account_fails(bot, change):
+    """The password was right and the change is not committed yet: the sign-in waits for it and sees it."""
+    changed, may_commit = threading.Event(), threading.Event()
+
+    def change_slowly():
+        try:
+            with transaction.atomic():
+                get_user_model().objects.filter(pk=bot.pk).update(**change)
+                changed.set()
+                assert may_commit.wait(10)
+        finally:
+            connection.close()
+
+    def sign_in():
+        try:
+            tokens.start(bot)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as both:
+        first = both.submit(change_slowly)
+        assert changed.wait(10)
+        second = both.submit(sign_in)
+        eventually(_somebody_waits_for_a_lock)
+        may_commit.set()
+        first.result()
+        with pytest.raises(AccountEnded):
+            second.result()
+    assert TokenFamily.objects.count() == 0
+
+
+def _somebody_waits_for_a_lock():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+        return cursor.fetchone()[0]
+
+
+def test_what_is_issued_lies_after_every_revocation_whatever_the_clocks_say(bot):
+    ahead = now() + timedelta(seconds=30)
+    Revocation.objects.create(user_id=bot.pk, at=ahead)
+
+    with transaction.atomic():
+        issued = issue_us(bot.pk)
+
+    assert issued == to_us(ahead) + 1
+    publish.publish()
+    assert not read().refuses(bot.pk, issued, "")
+    assert read().refuses(bot.pk, issued - 2, "")
