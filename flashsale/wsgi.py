@@ -8,10 +8,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flashsale.settings.production")
 application = get_wsgi_application()
 
 from flashsale.accounts.denials import denials  # noqa: E402 - settings first
+from flashsale.core.durability import require_durable_gate  # noqa: E402 - settings first
 from flashsale.edge import catalog  # noqa: E402 - settings first
 from flashsale.ratelimit.in_process import ruleset  # noqa: E402 - settings first
 from tasks import mirror  # noqa: E402 - settings first
 
+require_durable_gate()
 ruleset().keep_fresh()
 catalog.keep()
 denials().keep(may_publish=not mirror.is_mirror())

@@ -1,12 +1,23 @@
-"""Keeps a worker's database connection between tasks, drops one that has died, and says whether there can be one."""
+"""A worker's servers: refuses a gate that forgets, keeps the database connection between tasks, drops one that is no good."""
 
+import sys
 from typing import Any
 
-from celery.signals import task_prerun
+from celery.signals import task_prerun, worker_init
 from django.conf import settings
 from django.db import Error, close_old_connections, connection
 
 from flashsale.core.database.patience import patience
+from flashsale.core.durability import GateNotDurable, require_durable_gate
+
+
+@worker_init.connect
+def refuse_a_gate_that_forgets(**_: Any) -> None:
+    """Celery goes on after an exception in here; not after ``SystemExit``."""
+    try:
+        require_durable_gate()
+    except GateNotDurable as error:
+        sys.exit(str(error))
 
 
 @task_prerun.connect

@@ -24,6 +24,7 @@ from tasks import (
     deduct_inventory,
     gate_effects,
     gate_sync,
+    heartbeat,
     pace,
     poison,
     request_payments,
@@ -121,9 +122,12 @@ def run(sweep: Sweep) -> None:
     try:
         sweep()
     except (*TRANSIENT, FlashsaleError, OSError) as error:
+        heartbeat.note_trouble(error)
         logger.warning("sweep failed", extra={"event": "sweep_failed", "sweep": sweep.__name__, "error": repr(error)})
     except Exception as error:  # a fault of ours in one net must not take the others away
         logger.exception("sweep broke", extra={"event": "sweep_broke", "sweep": sweep.__name__, "error": repr(error)})
+    finally:
+        heartbeat.swept()
 
 
 def run_all(chosen: Iterable[Sweep] = SWEEPS) -> None:

@@ -29,3 +29,5 @@ BACKLOG_LIMIT = env.integer("BACKLOG_LIMIT", 100_000, low=1, high=10_000_000)
 LOST_ORDER_AFTER_S = 5
 # An ended sale's keys are kept this long.
 GATE_RETENTION_S = env.integer("GATE_RETENTION_S", 24 * 3600, low=10, high=30 * 86_400)
+# A server that may evict keys or has no append-only file loses acknowledged orders: `required` refuses it, `warn` only tells.
+GATE_DURABILITY = env.choice("GATE_DURABILITY", "required", of=("required", "warn"))

@@ -32,6 +32,7 @@ from flashsale.stack.servers import free_port
 _READY_S = 90.0
 _LONGEST_SOCKET_PATH = 100
 _PREPARE = (
+    ["check_gate"],
     ["migrate", "--no-input", "-v", "0"],
     ["collectstatic", "--no-input", "-v", "0"],
     ["gateway_config"],

@@ -5,9 +5,10 @@ import threading
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections, connection
 
+from flashsale.core.durability import GateNotDurable, require_durable_gate
 from tasks import sweeps
 
 logger = logging.getLogger(__name__)
@@ -17,6 +18,10 @@ class Command(BaseCommand):
     help = "Run the sweeps every second until stopped, none waiting for another: the second process beside beat's."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            require_durable_gate()
+        except GateNotDurable as error:
+            raise CommandError(str(error)) from error
         self._stop = threading.Event()
         self._has_failed = False
         for sign in (signal.SIGTERM, signal.SIGINT):
