@@ -1,15 +1,19 @@
 """Step 4: the money is asked for, and the orders learn what became of it."""
 
+import time
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from celery import shared_task
 
+from flashsale.core import messages
 from orders import selectors, services
 from payments import services as payments
 from tasks import cancel_unpaid, gate_effects
 from tasks.retry import Step
 
+TURN_S = 1.0  # how long a provider is asked before others have their turn
+_FIRST = 5  # payments that are asked about while nobody knows how long one takes
 _MORE_EVENTS = 100  # of the same payments
 
 
@@ -17,19 +21,52 @@ _MORE_EVENTS = 100  # of the same payments
 def request_payments(order_ids: list[str]) -> None:
     """Open and charge a batch's payments; one delayed cancellation for those that stay unpaid. May run twice."""
     ids = [UUID(pk) for pk in order_ids]
-    charge_and_apply(services.request_payments(ids))
+    _charge_or_publish(services.request_payments(ids))
     cancel_unpaid.schedule(selectors.unpaid_of(ids))
 
 
 @shared_task(base=Step, name="tasks.charge_payments")
 def charge_payments(payment_ids: list[str]) -> None:
     """Ask about these payments now. May run twice."""
-    charge_and_apply([UUID(pk) for pk in payment_ids])
+    _charge_or_publish([UUID(pk) for pk in payment_ids])
 
 
-def charge_and_apply(payment_ids: Iterable[UUID]) -> None:
-    """The provider is asked, outside any transaction; what it says reaches order, ledger and gate."""
-    apply(payments.ask(payment_ids))
+def _charge_or_publish(payment_ids: Sequence[UUID]) -> None:
+    """What there is no time for goes to the end of the queue, so that a slow provider keeps no other batch waiting for long."""
+    if left := charge_and_apply(payment_ids):
+        messages.publish("tasks.charge_payments", [str(pk) for pk in left])
+
+
+class _Speed:
+    """What a provider has lately needed for one payment, in seconds; None before the first one."""
+
+    per_payment_s: float | None = None
+
+
+def most_in_a_turn(limit: int, *, within_s: float = TURN_S) -> int:
+    """How many payments the provider can be asked about in that time, going by the last ones; ``limit`` at most, 1 at least."""
+    if _Speed.per_payment_s is None:
+        return min(limit, _FIRST)
+    return max(1, min(limit, int(within_s / max(_Speed.per_payment_s, 1e-6))))
+
+
+def charge_and_apply(payment_ids: Iterable[UUID]) -> list[UUID]:
+    """The provider is asked, outside any transaction; what it says reaches order, ledger and gate. May run twice.
+
+    Returns:
+        The payments that were not asked about, because ``TURN_S`` seconds had passed.
+    """
+    left = list(payment_ids)
+    ends = time.monotonic() + TURN_S
+    while left and (remaining_s := ends - time.monotonic()) > 0:
+        size = most_in_a_turn(len(left), within_s=remaining_s)
+        some, left = left[:size], left[size:]
+        began = time.monotonic()
+        answers = payments.ask(some)
+        if answers:
+            _Speed.per_payment_s = (time.monotonic() - began) / len(answers)
+        apply(answers)
+    return left
 
 
 def apply(answers: Sequence[payments.Answer]) -> None:

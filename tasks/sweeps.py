@@ -4,10 +4,12 @@ They run in two processes (a beat task and ``manage.py sweep``), may run at once
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from celery import shared_task
 from django.conf import settings
+from django.db import close_old_connections
 
 from flashsale.accounts import publish as revocations
 from flashsale.core import messages
@@ -36,6 +38,7 @@ from tasks.retry import TRANSIENT
 logger = logging.getLogger(__name__)
 _CLAIM_IDLE_MS = 3_000
 _LIMIT = 1000
+_REFUNDS = 5  # between two looks at the clock
 
 
 def waiting_orders() -> None:
@@ -71,7 +74,7 @@ def half_made_orders() -> None:
     stale = stale[: pace.may_sweep("orders", len(stale))]
     if stale:
         create_orders.create(stale)
-    reserved = services.stale_reserved(_LIMIT)
+    reserved = services.stale_reserved(request_payments.most_in_a_turn(_LIMIT))
     reserved = reserved[: pace.may_sweep("payments", len(reserved))]
     if reserved:
         request_payments.charge_and_apply(services.request_payments(reserved))
@@ -79,13 +82,16 @@ def half_made_orders() -> None:
 
 def open_payments() -> None:
     """A provider's answer is missing, or an order has not learnt of it."""
-    due = payments.due_payments(_LIMIT)
+    most = request_payments.most_in_a_turn(_LIMIT)
+    due = payments.due_payments(most)
     due = due[: pace.may_sweep("payments", len(due))]
     if due:
         request_payments.charge_and_apply(due)
-    request_payments.settle_events(_LIMIT)
+    request_payments.settle_events(most)
     request_payments.apply(payments.untold_answers(payments.decided_payments(_LIMIT)))
-    payments.process_refunds(_LIMIT)
+    ends = time.monotonic() + request_payments.TURN_S
+    while payments.process_refunds(_REFUNDS) == _REFUNDS and time.monotonic() < ends:
+        pass
 
 
 def healed_letters() -> None:
@@ -105,21 +111,21 @@ def effects() -> None:
 
 Sweep = Callable[[], object]
 GIVING_BACK: tuple[Sweep, ...] = (unpaid_orders, effects)
+ASKING: tuple[Sweep, ...] = (half_made_orders, open_payments)  # a provider
 DRIVING_ON: tuple[Sweep, ...] = (
     waiting_orders,
-    half_made_orders,
-    open_payments,
     healed_letters,
     gate_sync.refresh_gates,
     publish.publish,
     revocations.sweep,
 )
-SWEEPS = GIVING_BACK + DRIVING_ON
+SWEEPS = GIVING_BACK + DRIVING_ON + ASKING
 
 
 def run(sweep: Sweep) -> None:
-    """One sweep, once; a fault of the world is logged, and the next time tries again."""
+    """One sweep, once. Never raises: whatever is wrong is logged, and the next time tries again."""
     try:
+        close_old_connections()
         sweep()
     except (*TRANSIENT, FlashsaleError, OSError) as error:
         heartbeat.note_trouble(error)
@@ -144,8 +150,14 @@ def forget_gates() -> None:
 
 @shared_task(name="tasks.sweep", ignore_result=True)
 def sweep() -> None:
-    """Beat's half of the sweeps that drive orders on."""
+    """Beat's half of the sweeps that drive orders on. In the dispatcher's process, so none that asks a provider."""
     run_all(DRIVING_ON)
+
+
+@shared_task(name="tasks.sweep_payments", ignore_result=True)
+def sweep_payments() -> None:
+    """Beat's half of the sweeps that ask a provider, however slow that is; on the queue of the payments."""
+    run_all(ASKING)
 
 
 @shared_task(name="tasks.sweep_unpaid", ignore_result=True)

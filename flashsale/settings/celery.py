@@ -77,6 +77,7 @@ CELERY_TASK_QUEUES = [Queue(name, Exchange(name), routing_key=name) for name in 
 CELERY_TASK_ROUTES = {
     "tasks.dispatch": {"queue": "dispatch"},
     "tasks.sweep": {"queue": "dispatch"},
+    "tasks.sweep_payments": {"queue": "payments"},
     "tasks.sweep_unpaid": {"queue": "cancellations"},
     "tasks.forget_gates": {"queue": "dispatch"},
     "tasks.deduct_inventory": {"queue": "inventory"},
@@ -92,5 +93,6 @@ SWEEP_EVERY_S = 1.0
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "tasks.sweep", "schedule": SWEEP_EVERY_S, "options": {"expires": 2 * SWEEP_EVERY_S}},
     "sweep-unpaid": {"task": "tasks.sweep_unpaid", "schedule": SWEEP_EVERY_S, "options": {"expires": 2 * SWEEP_EVERY_S}},
+    "sweep-payments": {"task": "tasks.sweep_payments", "schedule": SWEEP_EVERY_S, "options": {"expires": 2 * SWEEP_EVERY_S}},
     "forget-gates": {"task": "tasks.forget_gates", "schedule": min(3600.0, GATE_RETENTION_S / 2)},
 }

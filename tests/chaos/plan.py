@@ -20,6 +20,8 @@ PROCESSES = (
     "settle-1/child",
     "settle-2",
     "settle-2/child",
+    "payments",
+    "payments/child",
     "beat",
     "sweeper",
     "gateway",

@@ -109,7 +109,7 @@ class Wreck:
         live.send(dispatch.dispatch, self.sale.item)
         eventually(lambda: Order.objects.filter(pk=self.orders[0], status="paid").exists())
         services.refund_by_staff(self.orders[0], "staff")
-        self.broker.send(sweeps.sweep)
+        self.broker.send(sweeps.sweep_payments)
 
     def _order(self, _live):
         customer = self.sale.customers[0]

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from tests.chaos.evidence import Evidence
 from tests.chaos.rows import Message
 
-_RHYTHM = frozenset({"tasks.sweep", "tasks.forget_gates"})  # beat sends these whether there is work or not
+_RHYTHM = frozenset(
+    {"tasks.sweep", "tasks.sweep_payments", "tasks.forget_gates"}
+)  # beat sends these whether there is work or not
 
 
 def queues_are_empty(evidence: Evidence) -> Iterator[str]:

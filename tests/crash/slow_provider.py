@@ -1,0 +1,15 @@
+"""Makes the sandbox of the process that imports it need 200 ms for a payment: ``celery ... -I tests.crash.slow_provider``."""
+
+import time
+
+from payments.psp.sandbox import Sandbox
+
+_charge = Sandbox.charge
+
+
+def _slowly(self, requests):
+    time.sleep(0.2 * len(requests))
+    return _charge(self, requests)
+
+
+setattr(Sandbox, "charge", _slowly)  # noqa: B010
