@@ -476,7 +476,10 @@ def test_connections_on_which_nothing_is_said_keep_nobody_out(gateway, tmp_path)
         eventually(other.is_ready, within=10)
         silent = [socket.create_connection(("127.0.0.1", other.port), source_address=("127.0.0.70", 0)) for _ in range(400)]
         try:
+            asked = other.send("GET", "/health/live", address="127.0.0.1", port=other.operator_port)[0]
             eventually(other.is_ready, within=2)
         finally:
             for each in silent:
                 each.close()
+
+    assert asked == 200  # operators are let in at once
