@@ -81,6 +81,11 @@ def retired_items() -> list[int]:
     return list(SaleItem.objects.filter(sales).values_list("pk", flat=True))
 
 
+def existing_items(items: Iterable[int]) -> set[int]:
+    """Those of these items that there are."""
+    return set(SaleItem.objects.filter(pk__in=items).values_list("pk", flat=True))
+
+
 def gate_versions(items: Iterable[int]) -> dict[int, tuple[int, int]]:
     """item -> version of its terms and units allocated, as the gate should have them."""
     rows = SaleItem.objects.filter(pk__in=items).values_list("pk", "gate_version", "allocated")

@@ -18,8 +18,10 @@ _LOCK_TTL_MS = 30_000
 
 
 def refresh_gates(items: Iterable[int] | None = None) -> None:
-    """Bring new terms to the gates, and make those that are missing."""
+    """Bring new terms to the gates, make those that are missing, and with all of them, delete those of deleted items."""
     wanted = selectors.watched_items() if items is None else list(items)
+    if items is None:
+        _forget_deleted(wanted)
     present = gate.versions(wanted)
     current = selectors.gate_versions(wanted)
     missing = [item for item in wanted if present[item] is None]
@@ -30,6 +32,13 @@ def refresh_gates(items: Iterable[int] | None = None) -> None:
         if present[item] not in (None, current.get(item)):
             with suppress(LockHeld):
                 _configure(item)
+
+
+def _forget_deleted(watched: Iterable[int]) -> None:
+    """Whoever deleted the item may have died since. The gates are read before the rows: of one there was a row before."""
+    suspects = set(gate.remembered()) - set(watched)
+    if suspects:
+        forget_gates(suspects - selectors.existing_items(suspects))
 
 
 def _configure(item: int) -> None:

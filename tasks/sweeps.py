@@ -145,6 +145,7 @@ def run_all(chosen: Iterable[Sweep] = SWEEPS) -> None:
 @shared_task(name="tasks.forget_gates", ignore_result=True)
 def forget_gates() -> None:
     """Delete the gates of sales that have been over for longer than the retention."""
+    gate.remember(item for item, units in gate.stocks(inventory.watched_items()).items() if units is not None)
     gate_sync.forget_gates(inventory.retired_items())
 
 

@@ -66,6 +66,11 @@ def rate(item: int, rule: str) -> str:
     return f"fs:{{{item}}}:rate:{rule}"
 
 
+def gates() -> str:
+    """set: items that have or had a gate, until its keys are deleted"""
+    return "fs:gates"
+
+
 def held_back() -> str:
     """sorted set: item -> when it was last served; items whose orders the pace keeps waiting, over all items"""
     return "fs:{dispatch}:held_back"

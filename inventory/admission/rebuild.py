@@ -46,6 +46,7 @@ def begin(fences: Mapping[int, int]) -> dict[int, bool]:
     Returns:
         the items of which no later fence was seen, and whether they had a gate, with the orders that it had admitted.
     """
+    gate.remember(fences)
     calls = [([keys.meta(item), keys.queued(item), keys.admitted(item)], [fence]) for item, fence in fences.items()]
     answers = _BEGIN.each(gate_client(), calls)
     begun = zip(fences, answers, strict=True)

@@ -6,7 +6,7 @@ Every function raises ``GateUnavailable`` when Redis cannot be reached or cannot
 from inventory.admission.gate.admission import Admission, IssuedToken, admit, issue_token, learn_token, plain
 from inventory.admission.gate.calls import CLOSED, LUA, TERMS, WHOLE, guarded, refuse
 from inventory.admission.gate.contents import GateSnapshot, snapshot
-from inventory.admission.gate.decided import configure, fields, forget, release, settle, withhold
+from inventory.admission.gate.decided import configure, fields, forget, release, remember, remembered, settle, withhold
 from inventory.admission.gate.sight import (
     Sight,
     Standing,
@@ -76,6 +76,8 @@ __all__ = [
     "queued_of",
     "refuse",
     "release",
+    "remember",
+    "remembered",
     "settle",
     "snapshot",
     "standings",

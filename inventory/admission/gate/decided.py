@@ -93,8 +93,22 @@ def withhold(item: int, units: int) -> EffectCode:
 
 @guarded
 def forget(items: Iterable[int]) -> None:
-    """Delete the keys of ended items; receipts and tokens expire by themselves."""
+    """Delete the keys of items that are over or gone; receipts and tokens expire by themselves."""
     pipe = gate_client().pipeline(transaction=False)
     for item in items:
         pipe.unlink(*(name(item) for name in _LASTING))
+        pipe.srem(keys.gates(), item)
     pipe.execute()
+
+
+@guarded
+def remembered() -> list[int]:
+    """The items that have or had a gate."""
+    return [int(item) for item in gate_client().smembers(keys.gates())]
+
+
+@guarded
+def remember(items: Iterable[int]) -> None:
+    """Note that these items have a gate, or are about to: whoever deletes an item forgets nothing of it then."""
+    if members := list(items):
+        gate_client().sadd(keys.gates(), *members)
