@@ -467,6 +467,7 @@ def test_every_endpoint_passes_the_limiter(api, make_item, make_rule):
     calls = [
         ("get", "/api/v1/sales/"),
         ("get", "/api/v1/sales/drop/"),
+        ("get", "/api/v1/sales/drop/me/"),
         ("post", "/api/v1/sales/drop/items/thing/purchase-tokens/"),
         ("post", "/api/v1/auth/token/"),
         ("get", "/api/v1/orders/"),
