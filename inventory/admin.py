@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -22,12 +23,13 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWi
 from flashsale.backoffice import once
 from flashsale.backoffice.autocomplete import CheckedAutocomplete
 from flashsale.backoffice.minutes import MinutesField
+from flashsale.core import money
 from flashsale.core.clock import now
 from flashsale.core.errors import FlashsaleError, Unavailable
 from inventory import selectors, services
 from inventory.models import Product, Sale, SaleItem, StockMovement
 from tasks import gate_sync, reconcile
-from tasks.admin import ReadOnly, StaffAdmin, asking, button, linked
+from tasks.admin import ReadOnly, StaffAdmin, amount, asking, button, linked
 
 _STOCK = ("allocated", "available", "reserved", "sold")
 _LATER = "The ledger has it; the gate will learn it from a sweep."
@@ -77,6 +79,9 @@ class ItemForm(ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         if self.instance.pk and "product" in self.fields:
             self.fields["product"].disabled = True
+        for name in ("price", "list_price"):
+            if isinstance(self.initial.get(name), Decimal):
+                self.initial[name] = Decimal(money.text(self.initial[name], self.instance.currency))
 
     def clean(self) -> dict[str, Any] | None:
         """A list price is what the price is shown to be less than."""
@@ -281,7 +286,7 @@ class AdjustStockForm(forms.Form):
 @admin.register(SaleItem)
 class SaleItemAdmin(CheckedAutocomplete, StaffAdmin):
     form = ItemForm
-    list_display = ("sku", "sale", "price", "currency", "per_customer", *_STOCK)
+    list_display = ("sku", "sale", "shown_price", "currency", "per_customer", *_STOCK)
     list_filter = (("sale", RelatedDropdownFilter), ("sale__state", ChoicesDropdownFilter))
     search_fields = ("product__sku", "product__name", "sale__slug", "sale__name")
     list_select_related = ("sale", "product")
@@ -296,6 +301,8 @@ class SaleItemAdmin(CheckedAutocomplete, StaffAdmin):
     def has_adjust_permission(self, request: HttpRequest, _object_id: str | None = None) -> bool:
         """Stock has a permission of its own; who may change the item may adjust its stock too."""
         return self.may(request, "adjust") or self.may(request, "change")
+
+    shown_price = staticmethod(amount("price", "Price"))
 
     @admin.display(description="SKU", ordering="product__sku")
     def sku(self, item: SaleItem) -> str:

@@ -9,6 +9,9 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from flashsale.core import money
+from flashsale.core.money import AmountField
+
 
 class Product(models.Model):
     """What an item is, whatever sale it is in."""
@@ -27,7 +30,7 @@ class Product(models.Model):
 
 
 LONGEST_PAYMENT_WINDOW = timedelta(days=30)
-LARGEST_AMOUNT = Decimal("9999999999.99")  # of a payment, whose column has 12 digits
+LARGEST_AMOUNT = Decimal("9999999999.99")  # of a payment; its column has ten digits before the point
 MOST_UNITS = 1_000_000_000  # of an item; PostgreSQL's integer ends at twice that
 MOST_PER_CUSTOMER = 1_000_000
 # Of a sale. Python's years end at 9999: a time near it, seen from another zone, is one that nobody can read any more.
@@ -103,8 +106,8 @@ class SaleItem(models.Model):
 
     sale = models.ForeignKey(Sale, on_delete=models.PROTECT, related_name="items")
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="items")
-    price = models.DecimalField(max_digits=12, decimal_places=2, validators=[MinValueValidator(0)])
-    list_price = models.DecimalField(max_digits=12, decimal_places=2, null=True, blank=True, validators=[MinValueValidator(0)])
+    price = AmountField(validators=[MinValueValidator(0)])
+    list_price = AmountField(null=True, blank=True, validators=[MinValueValidator(0)])
     currency = models.CharField(max_length=3, default="EUR", validators=[RegexValidator(r"^[A-Z]{3}\Z", "ISO 4217")])
     per_customer = models.PositiveIntegerField(
         default=1, validators=[MinValueValidator(1), MaxValueValidator(MOST_PER_CUSTOMER)]
@@ -142,8 +145,15 @@ class SaleItem(models.Model):
     def clean(self) -> None:
         """
         Raises:
-            ValidationError: an order of as much as one may buy would cost more than a payment can be of.
+            ValidationError: no currency of ISO 4217, more decimals than it has, or an order of as much as one may buy would
+                cost more than a payment can be of.
         """
+        if self.currency and money.decimals(self.currency) is None:
+            raise ValidationError({"currency": "No currency in use with a minor unit, by ISO 4217."})
+        amounts = {"price": self.price, "list_price": self.list_price}
+        said = {name: money.wrong_amount(amount, self.currency) for name, amount in amounts.items() if amount is not None}
+        if any(said.values()):
+            raise ValidationError({name: wrong for name, wrong in said.items() if wrong})
         if self.price is not None and self.per_customer and self.price * self.per_customer > LARGEST_AMOUNT:
             raise ValidationError({"per_customer": f"So many would cost more than {LARGEST_AMOUNT}."})
 

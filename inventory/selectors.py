@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db.models import Case, F, IntegerField, Q, QuerySet, Sum, Value, When
 from django.db.models.functions import Coalesce
 
+from flashsale.core import money
 from flashsale.core.clock import now, to_us
 from inventory.admission.admitted import ItemTerms
 from inventory.models import Sale, SaleItem, StockMovement
@@ -40,7 +41,7 @@ def terms(items: Iterable[int]) -> list[ItemTerms]:
             version=item.gate_version,
             terms_version=item.terms_version,
             sku=item.product.sku,
-            price=str(item.price),
+            price=money.text(item.price, item.currency),
             currency=item.currency,
             per_customer=item.per_customer,
             state=item.sale.state,  # type: ignore[arg-type]

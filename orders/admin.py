@@ -1,6 +1,6 @@
 """Orders for staff: to find, to read, to cancel and to refund; never to write."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from decimal import Decimal
 from uuid import UUID
@@ -13,11 +13,12 @@ from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter, RelatedDropdownFilter
 from unfold.decorators import display
 
+from flashsale.core import money
 from flashsale.core.errors import FlashsaleError
 from orders import services
 from orders.models import Order, OrderEvent
 from tasks import gate_effects
-from tasks.admin import ReadOnly, StaffAdmin, asking, button, linked
+from tasks.admin import ReadOnly, StaffAdmin, amount, asking, button, linked
 
 _COLORS = {
     "reserved": "info",
@@ -49,11 +50,12 @@ class OrderAdmin(ReadOnly, StaffAdmin):
     search_help_text = "Customer, source, seq, or the whole id"
     uuid_fields = ("id",)
     list_select_related = ("customer", "item__sale")
+    readonly_fields = ("shown_price",)
     fields = (
         ("id", "status_label", "reason"),
         ("customer", "source", "seq"),
         ("sale", "sku", "payments"),
-        ("quantity", "unit_price", "total"),
+        ("quantity", "shown_price", "total"),
         ("payment_method", "digest"),
         ("admitted_at", "created_at", "expires_at", "updated_at"),
     )
@@ -91,12 +93,12 @@ class OrderAdmin(ReadOnly, StaffAdmin):
     def totals(self, queryset: QuerySet[Order]) -> list[str]:
         """How many, how much of each currency, whose and of what."""
         orders = list(queryset.order_by("pk"))
-        amounts: Counter[str] = Counter()
+        amounts: defaultdict[str, Decimal] = defaultdict(Decimal)
         for order in orders:
-            amounts[order.currency] += order.unit_price * order.quantity  # type: ignore[assignment]
+            amounts[order.currency] += order.unit_price * order.quantity
         return [
             f"{len(orders)} orders",
-            *(f"{amount} {currency}" for currency, amount in sorted(amounts.items())),
+            *(f"{money.text(amount, currency)} {currency}" for currency, amount in sorted(amounts.items())),
             f"Customers: {', '.join(sorted({order.customer.username for order in orders}))}",
             f"Items: {', '.join(sorted({order.sku for order in orders}))}",
         ]
@@ -105,9 +107,11 @@ class OrderAdmin(ReadOnly, StaffAdmin):
     def sale(self, order: Order) -> str:
         return str(order.item.sale)
 
+    shown_price = staticmethod(amount("unit_price", "Unit price"))
+
     @admin.display(description="Total")
     def total(self, order: Order) -> str:
-        return f"{order.unit_price * Decimal(order.quantity)} {order.currency}"
+        return f"{money.text(order.unit_price * order.quantity, order.currency)} {order.currency}"
 
     @display(description="Status", ordering="status", label=_COLORS)
     def status_label(self, order: Order) -> str:

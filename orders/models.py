@@ -6,6 +6,7 @@ from django.db.models import F, Q
 from django.db.models.fields.json import KT
 from django.db.models.functions import Left, Now
 
+from flashsale.core.money import AmountField
 from orders.states import OrderStatus
 
 LOST = "lost"  # the reason of an order that was admitted and lost with the gate before the ledger had it
@@ -32,7 +33,7 @@ class Order(models.Model):
     item = models.ForeignKey("inventory.SaleItem", on_delete=models.PROTECT, related_name="orders")
     sku = models.CharField(max_length=64)
     quantity = models.PositiveIntegerField()
-    unit_price = models.DecimalField(max_digits=12, decimal_places=2)
+    unit_price = AmountField()
     currency = models.CharField(max_length=3)
     terms_version = models.PositiveBigIntegerField(
         null=True, help_text="Of the item's terms that the price is of; empty where the gate did not know."

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from flashsale.core import money
 from flashsale.core.clock import from_us
 from inventory.admission.admitted import AdmittedOrder, read
 from orders.errors import OrderInDoubt
@@ -32,8 +33,8 @@ def waiting_view(order: AdmittedOrder, status: str = "queued", reason: str = "")
         "reason": reason,
         "sku": order.sku,
         "quantity": order.units,
-        "unit_price": order.price,
-        "total": str(Decimal(order.price) * order.units),
+        "unit_price": money.text(Decimal(order.price), order.currency),
+        "total": money.text(Decimal(order.price) * order.units, order.currency),
         "currency": order.currency,
         "source": order.source,
         "seq": order.seq,
@@ -51,8 +52,8 @@ def _row_view(order: Order, payment: Payment | None) -> dict[str, Any]:
         "reason": order.reason,
         "sku": order.sku,
         "quantity": order.quantity,
-        "unit_price": str(order.unit_price),
-        "total": str(order.unit_price * order.quantity),
+        "unit_price": money.text(order.unit_price, order.currency),
+        "total": money.text(order.unit_price * order.quantity, order.currency),
         "currency": order.currency,
         "source": order.source,
         "seq": order.seq.partition("~")[0] if order.source else "",
@@ -63,7 +64,7 @@ def _row_view(order: Order, payment: Payment | None) -> dict[str, Any]:
             "id": str(payment.pk),
             "status": payment.status,
             "method": payment.method,
-            "amount": str(payment.amount),
+            "amount": money.text(payment.amount, payment.currency),
             "currency": payment.currency,
             "failure_code": payment.failure_code,
             "refund": _refund_view(payment),
@@ -74,7 +75,7 @@ def _row_view(order: Order, payment: Payment | None) -> dict[str, Any]:
 
 def _refund_view(payment: Payment) -> dict[str, Any] | None:
     refund = getattr(payment, "refund", None)  # a missing one raises
-    return refund and {"status": refund.status, "amount": str(refund.amount), "reason": refund.reason}
+    return refund and {"status": refund.status, "amount": money.text(refund.amount, payment.currency), "reason": refund.reason}
 
 
 def of_customer(

@@ -4,7 +4,7 @@ from django.contrib import admin
 from unfold.contrib.filters.admin import AllValuesCheckboxFilter, ChoicesDropdownFilter, RangeDateTimeFilter
 
 from payments.models import Payment, ProviderEvent, Refund
-from tasks.admin import ReadOnly, StaffAdmin
+from tasks.admin import ReadOnly, StaffAdmin, amount
 
 
 @admin.register(Payment)
@@ -13,7 +13,7 @@ class PaymentAdmin(ReadOnly, StaffAdmin):
         "id",
         "order_id",
         "customer_id",
-        "amount",
+        "shown_amount",
         "currency",
         "method",
         "origin",
@@ -31,11 +31,14 @@ class PaymentAdmin(ReadOnly, StaffAdmin):
     search_fields = ("provider_ref", "idempotency_key", "failure_code", "method")
     search_help_text = "Provider reference, idempotency key, failure code, method, or the whole id of a payment or an order"
     uuid_fields = ("id", "order_id")
+    shown_amount = staticmethod(amount("amount", "Amount"))
+    exclude = ("amount",)
+    readonly_fields = ("shown_amount",)
 
 
 @admin.register(Refund)
 class RefundAdmin(ReadOnly, StaffAdmin):
-    list_display = ("id", "payment", "amount", "reason", "status", "failure_code", "attempts", "created_at")
+    list_display = ("id", "payment", "shown_amount", "reason", "status", "failure_code", "attempts", "created_at")
     list_filter = (("status", ChoicesDropdownFilter), ("created_at", RangeDateTimeFilter))
     search_fields = ("provider_ref", "idempotency_key", "reason", "failure_code")
     search_help_text = (
@@ -43,6 +46,9 @@ class RefundAdmin(ReadOnly, StaffAdmin):
     )
     uuid_fields = ("id", "payment_id", "payment__order_id")
     list_select_related = ("payment",)
+    shown_amount = staticmethod(amount("amount", "Amount", currency=lambda refund: refund.payment.currency))
+    exclude = ("amount",)
+    readonly_fields = ("shown_amount",)
     ordering = ("-id",)
 
 

@@ -4,6 +4,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from flashsale.core.money import AmountField
+
 
 class Payment(models.Model):
     """One attempt to charge one order. Knows the order by its id only.
@@ -26,7 +28,7 @@ class Payment(models.Model):
     id = models.UUIDField(primary_key=True)
     order_id = models.UUIDField()
     customer_id = models.BigIntegerField()
-    amount = models.DecimalField(max_digits=12, decimal_places=2)
+    amount = AmountField()
     currency = models.CharField(max_length=3)
     method = models.CharField(max_length=32)
     origin = models.CharField(max_length=8, choices=Origin.choices)
@@ -85,7 +87,7 @@ class Refund(models.Model):
 
     id = models.UUIDField(primary_key=True)
     payment = models.OneToOneField(Payment, on_delete=models.PROTECT, related_name="refund")
-    amount = models.DecimalField(max_digits=12, decimal_places=2)
+    amount = AmountField()
     reason = models.CharField(max_length=64)
     idempotency_key = models.CharField(max_length=64)
     provider_ref = models.CharField(max_length=64, blank=True)
@@ -141,7 +143,7 @@ class SandboxCharge(models.Model):
 
     ref = models.CharField(max_length=64)
     idempotency_key = models.CharField(max_length=64)
-    amount = models.DecimalField(max_digits=12, decimal_places=2)
+    amount = AmountField()
     currency = models.CharField(max_length=3)
     method = models.CharField(max_length=32)
     outcome = models.CharField(max_length=16, help_text="captured, declined, or unavailable (nothing was taken yet).")
@@ -162,7 +164,7 @@ class SandboxRefund(models.Model):
     ref = models.CharField(max_length=64)
     idempotency_key = models.CharField(max_length=64)
     charge = models.OneToOneField(SandboxCharge, on_delete=models.PROTECT, related_name="refund")
-    amount = models.DecimalField(max_digits=12, decimal_places=2)
+    amount = AmountField()
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

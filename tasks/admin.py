@@ -34,6 +34,7 @@ from flashsale.accounts.forms import OneName
 from flashsale.backoffice import once
 from flashsale.backoffice.accounts import GuardedAccounts, GuardedGroups
 from flashsale.backoffice.versions import VersionGuard
+from flashsale.core import money
 from flashsale.core.errors import FlashsaleError
 from flashsale.edge.selection import CheckedSelection
 from tasks import dead_letters, gate_effects, poison
@@ -209,6 +210,17 @@ def linked(label: str, address: Callable[[Any], str], *, text: str) -> Any:
     @admin.display(description=label)
     def column(row: Any) -> str:
         return format_html('<a href="{}" class="text-primary-600 dark:text-primary-500">{}</a>', address(row), text)
+
+    return column
+
+
+def amount(field: str, label: str, *, currency: Callable[[Any], str] = lambda row: row.currency) -> Any:
+    """A column that shows an amount with its currency's decimals; empty where there is none."""
+
+    @admin.display(description=label, ordering=field)
+    def column(row: Any) -> str:
+        value = getattr(row, field)
+        return "" if value is None else money.text(value, currency(row))
 
     return column
 

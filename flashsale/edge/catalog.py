@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.db import Error, close_old_connections
 
+from flashsale.core import money
 from flashsale.core.clock import now
 from flashsale.core.database.patience import patience
 from flashsale.edge.keeper import Keeper
@@ -180,9 +181,9 @@ def _item(item: Any, stock: int | None) -> dict[str, Any]:
     return {
         "sku": item.product.sku,
         "name": item.product.name,
-        "price": str(item.price),
+        "price": money.text(item.price, item.currency),
         "currency": item.currency,
-        "list_price": None if item.list_price is None else str(item.list_price),
+        "list_price": None if item.list_price is None else money.text(item.list_price, item.currency),
         "per_customer": item.per_customer,
         "remaining": remaining,
         "sold_out": remaining == 0,

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
-from flashsale.core import bulk
+from flashsale.core import bulk, money
 from flashsale.core.clock import to_us
 from inventory import services as inventory
 from inventory.admission.admitted import AdmittedOrder
@@ -74,7 +74,7 @@ def _at_our_price(order: AdmittedOrder, item: SaleItem) -> AdmittedOrder:
     """The record of an order that is refused for its price: what stands in the gate's line may be anything."""
     extra = {"event": PRICE_MISMATCH, "order_id": str(order.id), "item": item.pk, "version": order.terms_version}
     logger.error("price is not the item's", extra=extra | {"price": order.price[:32], "currency": order.currency[:8]})
-    return replace(order, price=str(item.price), currency=item.currency, terms_version=item.terms_version)
+    return replace(order, price=money.text(item.price, item.currency), currency=item.currency, terms_version=item.terms_version)
 
 
 @transaction.atomic
@@ -134,7 +134,7 @@ def _write_off(order_id: UUID, customer_id: int, item_id: int, reason: str, *, a
         customer=customer_id,
         sku=item.product.sku if item else "",
         units=0,
-        price=str(item.price if item else 0),
+        price=money.text(item.price, item.currency) if item else "0",
         currency=item.currency if item else "",
         source="",
         seq=str(order_id),  # no sender can send an empty source

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import IntegrityError, transaction
 from django.utils.dateparse import parse_datetime
 
+from flashsale.core import money
 from flashsale.core.clock import now
 from flashsale.core.errors import FlashsaleError, Invalid
 from inventory import services
@@ -26,10 +27,7 @@ def _whole(low: int, high: int) -> Callable[[Any], int]:
 
 
 def _money(value: Any) -> Decimal:
-    amount = Decimal(str(value))
-    if not amount.is_finite():
-        raise ValueError
-    return amount
+    return money.parse(str(value))
 
 
 def _moment(value: Any) -> datetime:
@@ -46,7 +44,7 @@ def _seconds(value: Any) -> timedelta:
 # option -> how it is read, and what it may be
 _READ: dict[str, tuple[Callable[[Any], Any], str]] = {
     "units": (_whole(0, MOST_UNITS), f"is a whole number from 0 to {MOST_UNITS}"),
-    "price": (_money, "is an amount of money, like 9.90"),
+    "price": (_money, "is an amount of money in plain digits, like 9.90, greater than or equal to 0"),
     "per_customer": (
         _whole(1, MOST_PER_CUSTOMER),
         f"is a whole number from 1 to {MOST_PER_CUSTOMER}: it has to be greater than nothing",

@@ -70,7 +70,9 @@ export const paymentState = (payment) => (payment ? (PAYMENTS[payment.status] ??
 
 export function money(amount, currency) {
   try {
-    return new Intl.NumberFormat(undefined, { style: "currency", currency }).format(amount);
+    const digits = (amount.split(".")[1] ?? "").length; // the shop's own, by ISO 4217
+    const style = { style: "currency", currency, minimumFractionDigits: digits, maximumFractionDigits: digits };
+    return new Intl.NumberFormat(undefined, style).format(amount);
   } catch {
     return `${amount} ${currency}`;
   }
