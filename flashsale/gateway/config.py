@@ -13,6 +13,7 @@ from flashsale.core.errors import Invalid, NotFound, RateLimited, Unavailable
 from flashsale.edge.error_handler import CONTENT_TYPE, body
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_AT_ONCE_OWN, _AT_ONCE_SHARED = 8, 2
 _LONGEST_SOCKET_PATH = 107  # the kernel's
 _SOURCES = settings.BASE_DIR / "deploy" / "envoy"
 
@@ -42,6 +43,11 @@ def _operator_domains(hosts: list[str]) -> list[str]:
     return list(dict.fromkeys([*_LOOPBACK, *own]))
 
 
+def _at_once(addresses: list[tuple[str, int]]) -> int:
+    """Requests that a kind may have under way: few where customers need the same threads."""
+    return _AT_ONCE_SHARED if set(addresses) & set(settings.GATEWAY_WEB) else _AT_ONCE_OWN * len(addresses)
+
+
 def gateway(directory: Path) -> str:
     """Envoy's bootstrap as JSON.
 
@@ -56,6 +62,8 @@ def gateway(directory: Path) -> str:
             "OPERATOR_HOST": settings.GATEWAY_OPERATOR_LISTEN[0],
             "OPERATOR_PORT": settings.GATEWAY_OPERATOR_LISTEN[1],
             "OPERATOR_DOMAINS": json.dumps(_operator_domains(settings.ALLOWED_HOSTS)),
+            "SIGNIN_AT_ONCE": _at_once(settings.GATEWAY_SIGNIN),
+            "STAFF_AT_ONCE": _at_once(settings.GATEWAY_STAFF),
             "SIGNIN_ENDPOINTS": _endpoints(settings.GATEWAY_SIGNIN),
             "STAFF_ENDPOINTS": _endpoints(settings.GATEWAY_STAFF),
             "LISTEN_HOST": settings.GATEWAY_LISTEN[0],

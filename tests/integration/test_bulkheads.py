@@ -15,9 +15,10 @@ import redis
 from honcho.environ import parse_procfile
 from rest_framework_simplejwt.tokens import AccessToken
 
+from flashsale.gateway import envoy_admin
 from flashsale.stack.servers import free_port
 from tests.conftest import BIN, ROOT, Process, eventually, running
-from tests.integration.test_gateway import Gateway
+from tests.integration.test_gateway import Gateway, another_gateway
 
 pytestmark = pytest.mark.django_db(transaction=True)
 _LINES = parse_procfile((ROOT / "Procfile").read_text(encoding="utf-8")).processes
@@ -220,3 +221,21 @@ def test_each_kind_of_process_serves_what_is_its_own(shop):
         before = shop.answered_by(cluster, int(shop.variables[port]))
         assert shop.asks(path) == 200
         assert shop.answered_by(cluster, int(shop.variables[port])) == before + 1, path
+
+
+def test_in_a_process_that_serves_all_strangers_leave_threads_to_customers(tmp_path):
+    """The process never answers."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+    with ThreadPoolExecutor(8) as pool, another_gateway(tmp_path, listener.getsockname()[1]) as one:
+        for number in range(8):
+            pool.submit(one.send, "GET", "/admin/", address=f"127.0.7.{number + 1}")
+        eventually(lambda: one.under_way("staff") == 8)
+
+        # Each of Envoy's threads may have one whatever the bound says.
+        assert 2 <= _connections(one, "staff") <= 2 + os.cpu_count() - 1
+    listener.close()
+
+
+def _connections(gateway, cluster):
+    found = envoy_admin.ask(gateway.admin, f"/stats?filter=^cluster.{cluster}.upstream_cx_active$")
+    return int(found.rpartition(b" ")[2])
