@@ -102,6 +102,10 @@ def note_trouble(error: BaseException) -> None:
         _say({_TROUBLE: (f"{text[:_LONGEST_TROUBLE]} ({code})", _TROUBLE_LIFE_S)})
 
 
-def ledger_trouble() -> str:
-    """What was noted in the last seconds."""
-    return str(gate_client().get(_TROUBLE) or "")
+def ledger_trouble(client: "redis.Redis") -> str:
+    """What was noted in the last seconds.
+
+    Raises:
+        redis.RedisError: the gate does not say.
+    """
+    return str(client.get(_TROUBLE) or "")

@@ -93,8 +93,9 @@ def _database() -> None:
                 # A transaction to its end: a commit may wait for a standby that is gone.
                 cursor.execute("SELECT pg_logical_emit_message(true, 'flashsale', 'ready')")
         _require_migrations()
-    if trouble := heartbeat.ledger_trouble():
-        raise NotReady(f"writing fails: {trouble}")
+    with suppress(redis.RedisError):  # which is the gate's to tell
+        if trouble := heartbeat.ledger_trouble(_gate_probe()):
+            raise NotReady(f"writing fails: {trouble}")
 
 
 def _require_writable(is_standby: bool, read_only: str) -> None:

@@ -27,6 +27,7 @@ from flashsale.stack.embedded import DEVELOPMENT, Embedded
 from flashsale.stack.errors import StackError
 from flashsale.stack.keep import LAUNCHER_PID
 from flashsale.stack.places import own_folder, write_secret
+from flashsale.stack.revive import Reviver
 from flashsale.stack.servers import free_port
 
 _READY_S = 90.0
@@ -61,7 +62,15 @@ def up(command: Sequence[str] = ()) -> int:
         for arguments in _PREPARE:
             _manage(arguments, environment)
         _seed(environment)
-        return _run_processes(environment, _of_mirror(environment, embedded), command)
+        with Reviver(embedded.servers.values(), _say, _end) as reviver:
+            code = _run_processes(environment, _of_mirror(environment, embedded), command)
+        if reviver.failure:
+            raise StackError(reviver.failure)
+        return code
+
+
+def _end() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _has_demo_data(environment: dict[str, str]) -> bool:
@@ -236,7 +245,7 @@ def _watch(environment: dict[str, str], command: Sequence[str], result: list[int
     if command:
         if ready:
             result.append(subprocess.run(list(command), cwd=BASE_DIR, env=environment, check=False).returncode)
-        os.kill(os.getpid(), signal.SIGTERM)
+        _end()
 
 
 def _wait_until_ready(url: str) -> bool:

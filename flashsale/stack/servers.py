@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import socket
@@ -24,6 +25,8 @@ _NOBODY = 65534  # PostgreSQL refuses to run as root
 _READY_S = 60.0
 _STOP_S = 12.0
 _PR_SET_PDEATHSIG = 1
+_LAST_LINES = 30
+_TELLING = re.compile(r"FATAL|PANIC|ERROR|[Nn]o space left|[Cc]an't|[Ff]ailed|Bad file format")
 # Where the user 65534 can reach PostgreSQL's data when the stack's own folder is closed to it. Only root can write there.
 _OUTSIDE = Path("/var/lib/flashsale")
 _FORMERLY_OUTSIDE = Path("/var/tmp")  # noqa: S108 - what another user may have put there is left alone
@@ -70,13 +73,16 @@ class Server:
         Raises:
             StackError: it ended or did not answer in time; the message names the log.
         """
-        command, user = self.prepare()
-        with self.log_path.open("ab") as log:
-            self.process = self._spawn(command, user, log)
+        try:
+            command, user = self.prepare()
+            with self.log_path.open("ab") as log:
+                self.process = self._spawn(command, user, log)
+        except OSError as error:  # a full disk
+            raise StackError(f"{self.name} cannot be started: {error}") from error
         deadline = time.monotonic() + _READY_S
         while not self.answers():
             if self.process.poll() is not None:
-                raise StackError(f"{self.name} did not start: {self._last_words()} (see {self.log_path})")
+                raise StackError(f"{self.name} did not start: {self.last_words()} (see {self.log_path})")
             if time.monotonic() > deadline:
                 self.stop()
                 raise StackError(f"{self.name} did not answer within {_READY_S:.0f} s; see {self.log_path}")
@@ -97,9 +103,25 @@ class Server:
             preexec_fn=with_parent(os.getpid(), self.stop_signal),
         )
 
-    def _last_words(self) -> str:
-        lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else "no output"
+    def last_words(self) -> str:
+        """The last line of its log that tells of an error, else the last one."""
+        try:
+            text = self.log_path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            return str(error)
+        lines = text.strip().splitlines()[-_LAST_LINES:]
+        return next((line for line in reversed(lines) if _TELLING.search(line)), lines[-1] if lines else "no output")
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process was started and is gone."""
+        return self.process is not None and self.process.poll() is not None
+
+    @property
+    def how_it_ended(self) -> str:
+        """The exit code or the signal of the process that is gone."""
+        code = self.process.poll() if self.process is not None else None
+        return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
     def prepare(self) -> tuple[list[str], int | None]:
         """The command and the user id to run it as."""

@@ -102,6 +102,7 @@ def test_a_frozen_server_is_told_in_time(part, green, stack):
         took = time.monotonic() - began
 
     assert part in said["reasons"]
+    assert "database" not in said["reasons"] or part == "database"
     assert took < _BOUND_S
 
 

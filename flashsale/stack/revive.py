@@ -1,0 +1,67 @@
+"""Embedded servers that die while the stack runs are started again on their data, or the stack ends and says why."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from flashsale.stack.errors import StackError
+from flashsale.stack.servers import Server
+
+_LOOK_EVERY_S = 0.2
+_PAUSE_S = 1.0  # after a start that failed: what is left of a server that was killed is about to go
+_MOST, _WITHIN_S = 5, 60.0
+
+
+class Reviver:
+    """``with Reviver(servers, say, give_up) as reviver:``; within the block every server that has ended is started again.
+
+    A server that ends more often than five times in a minute is left alone: ``failure`` says why, and ``give_up`` is called.
+    """
+
+    def __init__(self, servers: Iterable[Server], say: Callable[[str], None], give_up: Callable[[], None]) -> None:
+        """
+        Args:
+            servers: those that run; nobody else may start or stop them within the block.
+            say: called with a sentence for the person at the terminal.
+            give_up: called once, from another thread.
+        """
+        self.failure = ""
+        self._ended: dict[Server, deque[float]] = {server: deque(maxlen=_MOST) for server in servers}
+        self._say, self._give_up = say, give_up
+        self._stop = threading.Event()
+        # Its children die with it, so it lives as long as the block.
+        self._thread = threading.Thread(target=self._run, name="reviver", daemon=True)
+
+    def __enter__(self) -> "Reviver":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(_LOOK_EVERY_S):
+            for server in self._ended:
+                if server.has_ended and not self._revive(server):
+                    self._give_up()
+                    self._stop.wait()  # or those that were started here would end before the processes that use them
+                    return
+
+    def _revive(self, server: Server) -> bool:
+        """False when it is not worth another try."""
+        ended = self._ended[server]
+        while not self._stop.is_set():
+            if len(ended) == _MOST and time.monotonic() - ended[0] < _WITHIN_S:
+                self.failure = f"{server.name} has ended {_MOST + 1} times within {_WITHIN_S:.0f} s: {server.last_words()}"
+                self.failure += f" (see {server.log_path})"
+                return False
+            ended.append(time.monotonic())
+            self._say(f"{server.name} has ended ({server.how_it_ended}); starting it again on its data")
+            with suppress(StackError):  # its last words are in the log, and told once they are enough
+                server.start()
+                return True
+            self._stop.wait(_PAUSE_S)
+        return True
