@@ -5,7 +5,6 @@ Importing this module registers every task.
 
 import logging
 import math
-import random
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
@@ -41,10 +40,15 @@ def wake(item: int | None) -> None:
 
 def wake_again(items: Collection[int]) -> None:
     """As :func:`wake`, for a sweep, which asks every second: no more than a hundred messages wait, or a dispatcher that comes
-    back after an outage would first work off every one. Whose turn it is then is left to chance. Never raises.
+    back after an outage would first work off every one. The items whose orders have waited longest come first. Never raises
+    because of the broker.
+
+    Raises:
+        GateUnavailable: it cannot be asked which have waited longest.
     """
-    room = _MOST_WAKE_UPS - _waiting_messages("dispatch") if items else 0
-    for item in random.sample(sorted(items), min(len(items), max(0, room))):
+    room = max(0, _MOST_WAKE_UPS - _waiting_messages("dispatch")) if items else 0
+    chosen = sorted(items) if len(items) <= room else gate.by_oldest_unclaimed(items)[:room] if room else []
+    for item in chosen:
         wake(item)
 
 

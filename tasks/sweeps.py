@@ -49,16 +49,19 @@ def waiting_orders() -> None:
     may_steal = pace.has_room("inventory")
     waiting = gate.waiting(items)
     pipeline.wake_again([item for item, (unclaimed, _) in waiting.items() if unclaimed])
-    for item, (_, claimed) in waiting.items():
-        if claimed and may_steal:
-            stolen = gate.steal(item, consumer=CONSUMER, idle_ms=_CLAIM_IDLE_MS, limit=settings.BATCH_SIZE)
-            poison.bury_unreadable(item, stolen.broken)
-            unread.look_after(item, stolen.unread)
-            left = [entry for entry in stolen.entries if entry[0] in stolen.left]
-            if left:
-                _carry_on(item, left)
-            if others := [entry for entry in stolen.entries if entry[0] not in stolen.left]:
-                pipeline.start_chain(item, others)
+    room = _LIMIT
+    for item in gate.by_oldest_pending([item for item, (_, claimed) in waiting.items() if claimed]) if may_steal else []:
+        if room <= 0:
+            break
+        stolen = gate.steal(item, consumer=CONSUMER, idle_ms=_CLAIM_IDLE_MS, limit=min(room, settings.BATCH_SIZE))
+        room -= len(stolen.entries)
+        poison.bury_unreadable(item, stolen.broken)
+        unread.look_after(item, stolen.unread)
+        left = [entry for entry in stolen.entries if entry[0] in stolen.left]
+        if left:
+            _carry_on(item, left)
+        if others := [entry for entry in stolen.entries if entry[0] not in stolen.left]:
+            pipeline.start_chain(item, others)
 
 
 def _carry_on(item: int, entries: Sequence[Entry]) -> None:

@@ -4,7 +4,7 @@ An order that this release cannot read stays in the stream for one that can. It 
 which does not count as in flight, and any process that can read it may claim it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from json import loads
 from typing import Any, Literal, NamedTuple
@@ -219,6 +219,41 @@ def on_their_way(items: Sequence[int]) -> dict[int, tuple[int, int]]:
 
 def _without_unread(found: Mapping[int, tuple[int, int, int]]) -> dict[int, tuple[int, int]]:
     return {item: (unclaimed, pending - unread) for item, (unclaimed, pending, unread) in found.items()}
+
+
+@guarded
+def by_oldest_unclaimed(items: Collection[int]) -> list[int]:
+    """Those of these items of which nobody has claimed an order, the one that has waited longest first; two trips."""
+    pipe = gate_client().pipeline(transaction=False)
+    for item in items:
+        pipe.xinfo_groups(keys.admitted(item))
+    groups = dict(zip(items, pipe.execute(raise_on_error=False), strict=True))
+    for item in items:
+        pipe.xrange(keys.admitted(item), f"({_last_delivered(groups[item])}", count=1)
+    found = zip(items, pipe.execute(raise_on_error=False), strict=True)
+    firsts = {item: _order_of(lines[0][0]) for item, lines in found if isinstance(lines, list) and lines}
+    return sorted(firsts, key=lambda item: (firsts[item], item))
+
+
+def _last_delivered(groups: Any) -> str:
+    known = groups if isinstance(groups, list) else []  # an error: there is no stream
+    return next((str(group["last-delivered-id"]) for group in known if group["name"] == _GROUP), "0-0")
+
+
+@guarded
+def by_oldest_pending(items: Collection[int]) -> list[int]:
+    """Those of these items of which orders are pending, the one with the oldest first; one trip."""
+    pipe = gate_client().pipeline(transaction=False)
+    for item in items:
+        pipe.xpending(keys.admitted(item), _GROUP)
+    found = zip(items, pipe.execute(raise_on_error=False), strict=True)
+    oldest = {item: _order_of(summary["min"]) for item, summary in found if isinstance(summary, dict) and summary["pending"]}
+    return sorted(oldest, key=lambda item: (oldest[item], item))
+
+
+def _order_of(entry_id: Any) -> tuple[int, int]:
+    moment, _, number = str(entry_id).partition("-")
+    return int(moment), int(number)
 
 
 def _ask_waiting(pipe: "redis.client.Pipeline", items: Sequence[int]) -> None:
