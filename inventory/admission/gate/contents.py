@@ -127,5 +127,5 @@ def _snapshot(
 
 
 def _hold(value: str) -> tuple[int, int]:
-    customer, _, units = value.partition(":")
+    customer, units, *_ = value.split(":")  # a newer release may have added to it
     return int(customer), int(units)
