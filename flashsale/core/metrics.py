@@ -1,9 +1,12 @@
 """What operators can graph; shared over processes through PROMETHEUS_MULTIPROC_DIR."""
 
 import os
+from pathlib import Path
 
 from prometheus_client import REGISTRY as _PROCESS
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
+
+from flashsale.core.ended_metrics import folded
 
 ADMISSIONS = Counter("flashsale_admissions_total", "Order requests by what the gate said.", ["code"])
 PURCHASE_TOKENS = Counter("flashsale_purchase_tokens_total", "Purchase-token requests by answer.", ["code"])
@@ -20,8 +23,10 @@ PAYLOADS_UNREAD = Counter("flashsale_payloads_unread_total", "Payloads left to a
 
 def exposition() -> bytes:
     """The text format, over all processes where they share a folder."""
-    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not folder:
         return generate_latest(_PROCESS)
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    with folded(Path(folder)):
+        return generate_latest(registry)
