@@ -134,13 +134,21 @@ def _stuck(items: list[int]) -> list[str]:
     return [f"order {pk} is still {status}" for pk, status in rows]
 
 
+# An event told of the payment, and the sweeps have not finished with it.
+_IS_BEING_CONFIRMED = (
+    "EXISTS (SELECT FROM payments_providerevent e WHERE e.outcome = '' AND e.kind IN ('charge.succeeded', 'charge.failed') "
+    "AND e.payload ->> 'idempotency_key' = p.idempotency_key)"
+)
+
+
 def _charged_twice(items: list[int]) -> list[str]:
     rows = _rows(
-        "SELECT p.order_id::text, count(*) FROM payments_payment p JOIN payments_sandboxcharge c "
+        "SELECT p.order_id::text, count(*) FROM payments_payment p JOIN payments_sandboxcharge c "  # noqa: S608
         "ON c.idempotency_key = p.idempotency_key AND c.outcome = 'captured' "
         "LEFT JOIN payments_sandboxrefund r ON r.charge_id = c.id "
+        "LEFT JOIN payments_refund f ON f.payment_id = p.id "
         "JOIN orders_order o ON o.id = p.order_id WHERE o.item_id = ANY(%s) AND r.id IS NULL "
-        "GROUP BY 1 HAVING count(*) > 1",
+        f"AND f.status IS DISTINCT FROM 'requested' AND NOT {_IS_BEING_CONFIRMED} GROUP BY 1 HAVING count(*) > 1",
         items,
     )
     return [f"order {pk}: {count} captures" for pk, count in rows]
@@ -149,19 +157,56 @@ def _charged_twice(items: list[int]) -> list[str]:
 def _money(items: list[int]) -> list[str]:
     """Paid orders have their money; for the others it was never taken or is given back (or is about to be)."""
     rows = _rows(
-        "SELECT o.id::text, o.status, o.unit_price * o.quantity, coalesce(sum(c.amount), 0), coalesce(sum(r.amount), 0) "
+        "SELECT o.id::text, o.status, o.unit_price * o.quantity, coalesce(sum(c.amount), 0), coalesce(sum(r.amount), 0) "  # noqa: S608
         "FROM orders_order o LEFT JOIN payments_payment p ON p.order_id = o.id "
         "LEFT JOIN payments_sandboxcharge c ON c.idempotency_key = p.idempotency_key AND c.outcome = 'captured' "
         "LEFT JOIN payments_sandboxrefund r ON r.charge_id = c.id WHERE o.item_id = ANY(%s) "
         "AND o.status IN ('paid', 'refunded', 'cancelled', 'rejected') "
         "AND NOT EXISTS (SELECT 1 FROM payments_payment q LEFT JOIN payments_refund f ON f.payment_id = q.id "
         " WHERE q.order_id = o.id AND (q.status IN ('created', 'processing', 'unknown') OR f.status = 'requested' "
-        " OR (q.status = 'succeeded' AND q.applied_at IS NULL))) GROUP BY o.id "
+        f" OR (q.status = 'succeeded' AND q.applied_at IS NULL) OR {_IS_BEING_CONFIRMED.replace('p.', 'q.')})) GROUP BY o.id "
         "HAVING coalesce(sum(c.amount), 0) - coalesce(sum(r.amount), 0) "
         " <> CASE WHEN o.status = 'paid' THEN o.unit_price * o.quantity ELSE 0 END",
         items,
     )
     return [f"order {pk} is {status}: total {total}, captured {got}, refunded {back}" for pk, status, total, got, back in rows]
+
+
+def _unexplained(items: list[int]) -> list[str]:
+    """Rows that do not explain each other: order, payment, refund, and what the provider holds."""
+    statements = (
+        "SELECT format('order %%s is paid, and no payment of it has succeeded', o.id) FROM orders_order o "
+        "WHERE o.item_id = ANY(%s) AND o.status = 'paid' AND o.unit_price > 0 AND NOT EXISTS (SELECT FROM payments_payment p "
+        " LEFT JOIN payments_refund f ON f.payment_id = p.id "
+        " WHERE p.order_id = o.id AND p.status = 'succeeded' AND f.id IS NULL)",
+        "SELECT format('order %%s is refunded, and there is no refund', o.id) FROM orders_order o "
+        "WHERE o.item_id = ANY(%s) AND o.status = 'refunded' AND o.unit_price > 0 AND NOT EXISTS "
+        " (SELECT FROM payments_payment p JOIN payments_refund f ON f.payment_id = p.id WHERE p.order_id = o.id)",
+        "SELECT format('order %%s is %%s, and payment %%s is kept', o.id, o.status, p.id) FROM orders_order o "
+        "JOIN payments_payment p ON p.order_id = o.id AND p.status = 'succeeded' AND p.applied_at IS NOT NULL "
+        "LEFT JOIN payments_refund f ON f.payment_id = p.id "
+        "WHERE o.item_id = ANY(%s) AND o.status <> 'paid' AND p.amount > 0 AND f.id IS NULL",
+        "SELECT format('payment %%s of order %%s has failed, and the provider holds %%s', p.id, o.id, c.amount) "  # noqa: S608
+        "FROM orders_order o JOIN payments_payment p ON p.order_id = o.id AND p.status = 'failed' "
+        "JOIN payments_sandboxcharge c ON c.idempotency_key = p.idempotency_key AND c.outcome = 'captured' "
+        "LEFT JOIN payments_sandboxrefund r ON r.charge_id = c.id "
+        f"WHERE o.item_id = ANY(%s) AND r.id IS NULL AND NOT {_IS_BEING_CONFIRMED}",
+        "SELECT format('refund %%s of order %%s has failed: %%s', f.id, o.id, f.failure_code) FROM orders_order o "
+        "JOIN payments_payment p ON p.order_id = o.id JOIN payments_refund f ON f.payment_id = p.id "
+        "WHERE o.item_id = ANY(%s) AND f.status = 'failed'",
+    )
+    return [text for statement in statements for (text,) in _rows(statement, items)]
+
+
+def _of_no_order() -> list[str]:
+    """Money that the provider holds under a key that leads to no order at all; it belongs to no sale."""
+    rows = _rows(
+        "SELECT c.ref, c.amount, c.currency, c.idempotency_key FROM payments_sandboxcharge c "
+        "LEFT JOIN payments_sandboxrefund r ON r.charge_id = c.id "
+        "LEFT JOIN payments_payment p ON p.idempotency_key = c.idempotency_key "
+        "LEFT JOIN orders_order o ON o.id = p.order_id WHERE c.outcome = 'captured' AND r.id IS NULL AND o.id IS NULL"
+    )
+    return [f"charge {ref} of {amount} {currency}: no order for its key {key}" for ref, amount, currency, key in rows]
 
 
 _TRANSITIONS = {
@@ -197,6 +242,7 @@ _CHECKS: tuple[tuple[str, Callable[[list[int]], list[str]]], ...] = (
     ("every order in an end state or younger than its deadline", _stuck),
     ("one successful charge at most per order", _charged_twice),
     ("paid = captured - refunded", _money),
+    ("orders, payments and refunds explain each other", _unexplained),
     ("only legal transitions", _histories),
 )
 
@@ -207,6 +253,8 @@ def audit(slug: str | None = None) -> Report:
     watched = set(selectors.watched_items())
     totals, differences, in_flight = _gate([item for item in items if item in watched])
     checks = [Check(name, check(items)) for name, check in _CHECKS]
+    if slug is None:
+        checks.append(Check("every charge is of an order", _of_no_order()))
     checks.append(Check("gate: stock + held + sold = allocated", totals))
     checks.append(Check("gate equals ledger", differences))
     count = _rows("SELECT count(*) FROM orders_order WHERE item_id = ANY(%s)", items)[0][0]
