@@ -1,5 +1,7 @@
 """Whoever is away when their turn comes is passed over and keeps their place for two minutes."""
 
+import random
+
 import pytest
 
 from flashsale.core.clock import now, to_us
@@ -223,3 +225,29 @@ def test_a_place_is_no_longer_kept_once_its_turn_has_been_taken(line, customers,
 
     assert room.join(buyer.pk).position == room.ask(behind, 1000).position + 1
     assert gate.stocks([room.item]) == {room.item: 99}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_every_ticket_has_one_place_and_every_place_a_ticket(line, seed):
+    chance = random.Random(seed)
+    room = line(rate=5, units=20)
+    places: dict[int, Place] = {}
+    client = gate_client()
+    for _ in range(400):
+        room.now += chance.randrange(S) if chance.random() < 0.95 else chance.randrange(90 * S)
+        customer = chance.randrange(1, 40)
+        try:
+            is_ask = customer in places and chance.random() < 0.8
+            answer = room.ask(places[customer], customer) if is_ask else room.join(customer)
+        except TicketLapsed:
+            del places[customer]
+            continue
+        if isinstance(answer, Place):
+            places[customer] = answer
+
+        names = (keys.line, keys.kept, keys.called, keys.seen)
+        in_line, kept, turns, seen = (set(client.zrange(name(room.item), 0, -1)) for name in names)
+        assert not in_line & (kept | turns)
+        assert seen == in_line | kept
+        assert set(client.hkeys(keys.tickets(room.item))) == in_line | kept | turns
+        assert len(turns) <= 40

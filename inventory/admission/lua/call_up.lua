@@ -8,7 +8,8 @@ local function call_up(keys, now, stock, pace, times)
     lapse(keys, customer)
   end
   for _, customer in ipairs(redis.call('ZRANGEBYSCORE', keys.called, '-inf', now, 'LIMIT', 0, 32)) do
-    if redis.call('ZSCORE', keys.kept, customer) then redis.call('ZREM', keys.called, customer) else leave(keys, customer) end
+    local has_not_come = redis.call('ZSCORE', keys.kept, customer) and redis.call('ZSCORE', keys.seen, customer)
+    if has_not_come then redis.call('ZREM', keys.called, customer) else leave(keys, customer) end
   end
   local slot = tonumber(redis.call('HGET', keys.meta, 'line_slot') or '0')
   -- A line that is empty or has nothing to wait for saves no turns up; one that is asked about late may catch up a second.

@@ -33,7 +33,7 @@ local function is_there(keys, customer, now, keep)
   end
   local arrival = redis.call('ZSCORE', keys.kept, customer)
   if arrival and tonumber(redis.call('ZSCORE', keys.called, customer) or '0') <= now then
-    redis.call('ZADD', keys.line, arrival, customer)
+    redis.call('ZADD', keys.line, 'NX', arrival, customer) -- there already: a process that knows no kept places put them there
     redis.call('ZREM', keys.kept, customer)
     redis.call('ZREM', keys.called, customer)
   end
