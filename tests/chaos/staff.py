@@ -8,6 +8,8 @@ from uuid import UUID
 def reject_poison(gone: Collection[int], spoilt: Collection[str], *, every: int = 1) -> list[UUID]:
     """Reject orders of customers who are gone and spoilt ones, each ``every``-th that waits, the oldest first; no other.
 
+    But each whose line nobody can read: nothing else knows of it, so gate and ledger differ until it is rejected.
+
     Raises:
         GateUnavailable, GateMissing: nobody can say what a letter holds.
     """
@@ -20,7 +22,7 @@ def reject_poison(gone: Collection[int], spoilt: Collection[str], *, every: int 
     letters = DeadLetter.objects.filter(resolved_at=None).order_by("pk")
     found = [letter for letter in letters if any(order in str(letter.args) for order in poisoned)]
     rejected = []
-    for letter in found[::every]:
+    for letter in (letter for number, letter in enumerate(found) if letter.is_unreadable or not number % every):
         with suppress(poison.NotOneOrder):  # the checker will name it
             rejected += poison.reject(letter, "staff")
     return rejected
