@@ -189,6 +189,7 @@ class StockMovement(models.Model):
         RESERVE = "reserve"
         SELL = "sell"
         RELEASE = "release"
+        RETURN = "return"  # sold units that are on sale again
 
     item = models.ForeignKey(SaleItem, on_delete=models.PROTECT, related_name="movements", db_index=False)
     kind = models.CharField(max_length=8, choices=Kind.choices)
@@ -208,7 +209,7 @@ class StockMovement(models.Model):
             models.CheckConstraint(
                 name="movement_of_a_reservation_has_one",
                 condition=Q(kind__in=["allocate", "adjust"], reservation_id__isnull=True)
-                | Q(kind__in=["reserve", "sell", "release"], reservation_id__isnull=False),
+                | Q(kind__in=["reserve", "sell", "release", "return"], reservation_id__isnull=False),
             ),
             models.CheckConstraint(name="movement_units_signed", condition=Q(units__gt=0) | Q(kind="adjust", units__lt=0)),
         ]

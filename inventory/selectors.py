@@ -112,7 +112,7 @@ def ledger_breaches(items: Iterable[int]) -> list[str]:
         .annotate(
             l_allocated=total(**{kind.ALLOCATE: 1, kind.ADJUST: 1}),
             l_reserved=total(**{kind.RESERVE: 1, kind.RELEASE: -1, kind.SELL: -1}),
-            l_sold=total(**{kind.SELL: 1}),
+            l_sold=total(**{kind.SELL: 1, kind.RETURN: -1}),
         )
         .exclude(Q(allocated=F("l_allocated")) & Q(reserved=F("l_reserved")) & Q(sold=F("l_sold")))
     )

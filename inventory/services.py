@@ -279,6 +279,15 @@ def sell_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UUID]
     return frozenset(done)
 
 
+def return_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UUID]:
+    """Move sold units back to available; returns the orders for which that was new. May run twice."""
+    done = _record(item_id, Kind.RETURN, requests)
+    units = sum(done.values())
+    if units:
+        SaleItem.objects.filter(pk=item_id).update(sold=F("sold") - units, available=F("available") + units)
+    return frozenset(done)
+
+
 def record_release(lines: Iterable[Line]) -> list[Line]:
     """Write down that reserved units go back; the lines for which that is new. ``give_back`` of these has to follow in the
     same transaction: what else there is to write comes between the two, before the rows of the items are locked.

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -60,7 +61,7 @@ class OrderAdmin(ReadOnly, StaffAdmin):
         ("admitted_at", "created_at", "expires_at", "updated_at"),
     )
     inlines = (HistoryInline,)
-    actions = ("cancel", "refund")
+    actions = ("cancel", "refund", "refund_and_restock")
     press_cancel = button(
         "cancel",
         title="Cancel order",
@@ -75,7 +76,14 @@ class OrderAdmin(ReadOnly, StaffAdmin):
         icon="undo",
         permission="refund",
     )
-    actions_detail = ("press_cancel", "press_refund")
+    press_refund_and_restock = button(
+        "refund_and_restock",
+        title="Refund and put back on sale",
+        question="All the money goes back to the customer, who may buy again; the units go back on sale.",
+        icon="undo",
+        permission="refund",
+    )
+    actions_detail = ("press_cancel", "press_refund", "press_refund_and_restock")
 
     def has_cancel_permission(self, request: HttpRequest, _object_id: str | None = None) -> bool:
         """Who could change orders before there was a permission for it may go on cancelling them."""
@@ -130,6 +138,12 @@ class OrderAdmin(ReadOnly, StaffAdmin):
     @asking("All the money of these orders goes back to their customers; the units stay sold.")
     def refund(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
         self._each(request, queryset, services.refund_by_staff, "Refunded")
+
+    @admin.action(description="Refund and put back on sale", permissions=["refund"])
+    @asking("All the money of these orders goes back to their customers, who may buy again; the units go back on sale.")
+    def refund_and_restock(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
+        restock = partial(services.refund_by_staff, restock=True)
+        self._each(request, queryset, restock, "Refunded, units put back on sale,")
 
     def _each(self, request: HttpRequest, orders: QuerySet[Order], act: Callable[[UUID, str], None], done: str) -> None:
         for order in orders.order_by("pk"):

@@ -23,7 +23,7 @@ _BOUGHT = (OrderStatus.PAID, OrderStatus.REFUNDED)
 _HOLDING = (OrderStatus.RESERVED, OrderStatus.PENDING_PAYMENT)
 _HOLDS = """
     SELECT id, item_id, customer_id::bigint AS customer, quantity AS units FROM orders_order
-    WHERE item_id = ANY(%(items)s) AND status = ANY(%(statuses)s)
+    WHERE item_id = ANY(%(items)s) AND status = ANY(%(statuses)s) AND reason <> 'restocked'
     UNION ALL SELECT id, item_id, (payload ->> 'customer')::bigint, (payload ->> 'units')::int FROM orders_intake
     WHERE item_id = ANY(%(items)s) AND reason = ''
     UNION ALL SELECT * FROM unnest(%(ids)s::uuid[], %(of_items)s::bigint[], %(customers)s::bigint[], %(units)s::int[])
@@ -32,6 +32,7 @@ _UNITS_BY_LIMIT = """
     SELECT customer, version, sum(units)::bigint FROM (
         SELECT customer_id::bigint AS customer, coalesce(limit_version, 0) AS version, quantity AS units FROM orders_order
         WHERE item_id = %(item)s AND customer_id = ANY(%(customers)s::bigint[]) AND status = ANY(%(statuses)s)
+        AND reason <> 'restocked'
         UNION ALL
         SELECT (payload ->> 'customer')::bigint, coalesce((payload ->> 'limit_version')::bigint, 0), (payload ->> 'units')::int
         FROM orders_intake

@@ -13,6 +13,7 @@ LOST = "lost"  # the reason of an order that was admitted and lost with the gate
 PRICE_MISMATCH = "price_mismatch"  # the reason of an order at a price that its item did not have
 POISONED = "poisoned"  # the reason of an order that the ledger cannot take as it is
 WRITTEN_OFF = (LOST, POISONED)
+RESTOCKED = "restocked"  # the reason of a refunded order whose units are on sale again: its customer has none of them
 # What orders are looked up by in the intake. Cut: an index takes no long values, and the payload of a spoilt order may be long.
 CUSTOMER_TEXT = Left(KT("payload__customer"), 20)
 SOURCE_TEXT = Left(KT("payload__source"), 32)

@@ -75,7 +75,8 @@ def _orders_match_ledger(items: list[int]) -> list[str]:
         "SELECT i.id, i.reserved, i.sold, coalesce(o.reserved, 0) + coalesce(w.units, 0), coalesce(o.sold, 0) "
         "FROM inventory_saleitem i LEFT JOIN (SELECT item_id, "
         " sum(quantity) FILTER (WHERE status IN ('reserved', 'pending_payment')) AS reserved, "
-        " sum(quantity) FILTER (WHERE status IN ('paid', 'refunded')) AS sold FROM orders_order GROUP BY item_id) o "
+        " sum(quantity) FILTER (WHERE status IN ('paid', 'refunded') AND reason <> 'restocked') AS sold "
+        "FROM orders_order GROUP BY item_id) o "
         " ON o.item_id = i.id LEFT JOIN (SELECT item_id, sum((payload ->> 'units')::int) AS units FROM orders_intake "
         " WHERE reason = '' GROUP BY item_id) w ON w.item_id = i.id WHERE i.id = ANY(%s) AND "
         " (i.reserved <> coalesce(o.reserved, 0) + coalesce(w.units, 0) OR i.sold <> coalesce(o.sold, 0))",
@@ -99,7 +100,7 @@ def _over_limit(items: list[int]) -> list[str]:
         "SELECT r.item_id, r.customer_id, r.total, coalesce(t.per_customer, m.highest) FROM (SELECT item_id, customer_id, "
         " coalesce(limit_version, 0) AS version, sum(sum(quantity)) OVER (PARTITION BY item_id, customer_id "
         "  ORDER BY coalesce(limit_version, 0)) AS total FROM orders_order WHERE item_id = ANY(%s) "
-        "  AND status IN ('reserved', 'pending_payment', 'paid', 'refunded') GROUP BY 1, 2, 3) r "
+        "  AND status IN ('reserved', 'pending_payment', 'paid', 'refunded') AND reason <> 'restocked' GROUP BY 1, 2, 3) r "
         "LEFT JOIN inventory_terms t ON t.item_id = r.item_id AND t.version = r.version "
         "JOIN (SELECT item_id, max(per_customer) AS highest FROM inventory_terms GROUP BY 1) m ON m.item_id = r.item_id "
         "WHERE r.total > coalesce(t.per_customer, m.highest)",

@@ -63,7 +63,9 @@ def _rebuild(item: int, effects: list[tuple[int, UUID]], put_off: set[int]) -> i
     """Outside the transaction that found the effects: a rebuild reads the ledger in a snapshot of its own."""
     try:
         if selectors.is_watched(item):
-            rebuild_gate(item, why=Why(f"gate was wrong about {len(effects)} orders, {effects[0][1]} among them"))
+            rebuild_gate(
+                item, why=Why(f"gate was wrong about, or cannot be told of, {len(effects)} orders, {effects[0][1]} among them")
+            )
     except LockHeld:  # that one may have read the ledger before these orders were in it
         put_off.add(item)
         return 0

@@ -8,7 +8,7 @@ from django.db import transaction
 from flashsale.core.clock import now
 from flashsale.core.errors import Invalid
 from orders.errors import NotCancellable, NotPayable, OrderNotFound
-from orders.models import Order
+from orders.models import RESTOCKED, Order
 from orders.services import units
 from orders.states import OrderStatus
 from orders.transitions import Moved, advance
@@ -107,26 +107,31 @@ def pay(order_id: UUID, customer_id: int, method: str) -> UUID | None:
     raise NotPayable
 
 
-def refund_by_staff(order_id: UUID, actor: str) -> None:
-    """Give the money of a paid order back; the units stay sold. The provider is asked first where no payment explains it.
+def refund_by_staff(order_id: UUID, actor: str, *, restock: bool = False) -> None:
+    """Give the money of a paid order back. The provider is asked first where no payment explains it.
+
+    Args:
+        restock: the units go on sale again, and the customer may buy as many again; else they stay sold.
 
     Raises:
         NotCancellable: it is not paid, or nothing was captured for it.
     """
     if Order.objects.filter(pk=order_id, status=OrderStatus.PAID, unit_price__gt=0) and not payments.captured_of(order_id):
         apply_answers(payments.look_up(order_id))
-    _refund(order_id, actor)
+    _refund(order_id, actor, restock=restock)
 
 
 @transaction.atomic
-def _refund(order_id: UUID, actor: str) -> None:
-    refunded = advance([order_id], OrderStatus.REFUNDED, reason="by_staff", actor=actor)
+def _refund(order_id: UUID, actor: str, *, restock: bool) -> None:
+    refunded = advance([order_id], OrderStatus.REFUNDED, reason=RESTOCKED if restock else "by_staff", actor=actor)
     if not refunded:
         raise NotCancellable("Only a paid order can be refunded.")
     captured = payments.captured_of(order_id)
     if refunded[0].total and not captured:
         raise NotCancellable("The provider holds no money for this order; look at the order's payments.")
     payments.request_refund(captured, "by_staff")
+    if restock:
+        units.put_back_on_sale((order.item, order.id, order.quantity) for order in refunded)
 
 
 def stale_reserved(limit: int) -> list[UUID]:

@@ -23,6 +23,16 @@ def sell(lines: Iterable[tuple[int, UUID, int]]) -> None:
         outbox.tell(GateEffect.Kind.SETTLE, [(item, order) for order in done])
 
 
+def put_back_on_sale(lines: Iterable[tuple[int, UUID, int]]) -> None:
+    """Turn sold units of (item, order, units) into available ones. May run twice.
+
+    The gate is rebuilt: it remembers no order that was settled, so nothing else could tell it once, whoever dies meanwhile.
+    """
+    for item, requests in _by_item(lines).items():
+        done = inventory.return_units(item_id=item, requests=requests)
+        outbox.tell(GateEffect.Kind.REBUILD, [(item, order) for order in done])
+
+
 def _by_item(lines: Iterable[tuple[int, UUID, int]]) -> dict[int, dict[UUID, int]]:
     grouped: dict[int, dict[UUID, int]] = defaultdict(dict)
     for item, order, units in lines:
