@@ -123,7 +123,17 @@ def ledger_breaches(items: Iterable[int]) -> list[str]:
     ]
 
 
-def listed_sales() -> list[Sale]:
-    """Sales with their items and products, newest first: those that are not over, and the latest that are."""
+def listed_sales(limit: int, slugs: Iterable[str] | None = None) -> list[Sale]:
+    """Sales with their items and products, newest first: those that are not over, and the latest that are.
+
+    Args:
+        limit: at most so many; those that are over, and then those that open last, are left out first.
+        slugs: only of these.
+    """
     since = now() - timedelta(seconds=settings.GATE_RETENTION_S)
-    return list(Sale.objects.filter(closes_at__gt=since).prefetch_related("items__product").order_by("-opens_at", "-pk"))
+    rows = (
+        Sale.objects.filter(closes_at__gt=since) if slugs is None else Sale.objects.filter(closes_at__gt=since, slug__in=slugs)
+    )
+    is_over = Case(When(closes_at__lte=now(), then=1), default=0, output_field=IntegerField())
+    found = rows.prefetch_related("items__product").order_by(is_over, "opens_at", "pk")[:limit]
+    return sorted(found, key=lambda sale: (sale.opens_at, sale.pk), reverse=True)

@@ -7,6 +7,7 @@ away, the last answer stands.
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -25,7 +26,9 @@ from inventory.models import Sale
 
 logger = logging.getLogger(__name__)
 _WAIT_S = 0.2  # for news that are being looked for; then what is in memory will do
-_LOOK_AGAIN_S = 0.1  # for a sale that is not in memory
+_LOOK_UP_EVERY_S = 0.1  # for sales that are not in memory; who comes between two is answered from it
+_MOST_LISTED = 500  # sales; the others are read one by one when somebody asks for them
+_MOST_OTHERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,11 @@ class _Snapshot:
     sales: dict[str, Sale] = field(default_factory=dict)
     stocks: dict[int, int | None] = field(default_factory=dict)
     taken_at: float = 0.0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every sale that could be listed is."""
+        return len(self.sales) < _MOST_LISTED
 
 
 _snapshot = _Snapshot()
@@ -43,29 +51,35 @@ _lock = threading.Lock()
 def keep() -> None:
     """From now on a thread of its own looks for news when somebody needs them, so that no request waits for PostgreSQL."""
     global _keeper
-    _keeper = Keeper(_look, wait_s=_WAIT_S)
+    _keeper = Keeper(_beside(_refresh), wait_s=_WAIT_S)
+    _others.keep()
 
 
-def _look() -> None:
-    try:
-        with patience(settings.DATABASE_REQUEST_PATIENCE_S):
-            _refresh()
-    except (Error, GateUnavailable):
-        logger.warning("the catalog cannot be read", extra={"event": "catalog_unread"})
-    finally:
-        close_old_connections()
+def _beside(work: Callable[[], None]) -> Callable[[], None]:
+    """For a thread of its own: what cannot be read now is left as it was."""
+
+    def do() -> None:
+        try:
+            with patience(settings.DATABASE_REQUEST_PATIENCE_S):
+                work()
+        except (Error, GateUnavailable):
+            logger.warning("the catalog cannot be read", extra={"event": "catalog_unread"})
+        finally:
+            close_old_connections()
+
+    return do
 
 
-def _current(max_age_s: float) -> _Snapshot:
-    if time.monotonic() - _snapshot.taken_at <= max_age_s:
+def _current() -> _Snapshot:
+    if time.monotonic() - _snapshot.taken_at <= settings.CATALOG_TTL_S:
         return _snapshot
     if _keeper is not None and _snapshot.taken_at:
         _keeper.ask()
         return _snapshot
     # One thread asks; the others take what is there, unless nothing is.
-    if _lock.acquire(blocking=not _snapshot.taken_at or max_age_s < settings.CATALOG_TTL_S):
+    if _lock.acquire(blocking=not _snapshot.taken_at):
         try:
-            if time.monotonic() - _snapshot.taken_at > max_age_s:
+            if time.monotonic() - _snapshot.taken_at > settings.CATALOG_TTL_S:
                 _refresh()
         finally:
             _lock.release()
@@ -75,7 +89,7 @@ def _current(max_age_s: float) -> _Snapshot:
 def _refresh() -> None:
     global _snapshot
     try:
-        sales = {sale.slug: sale for sale in selectors.listed_sales()}
+        sales = {sale.slug: sale for sale in selectors.listed_sales(_MOST_LISTED)}
     except Error:
         if not _snapshot.taken_at:
             raise
@@ -92,14 +106,77 @@ def forget() -> None:
     """Drop what is in memory."""
     global _snapshot
     _snapshot = _Snapshot()
+    _others.forget()
+
+
+class _Others:
+    """Sales that are not in the list: new ones, and those past its bound. Read by their slugs, all that are asked for at once.
+
+    However many slugs somebody makes up, there are ten such readings a second, by index; until the next one, what is not
+    in memory is unknown. A new sale is in the list within ``CATALOG_TTL_S``.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted: set[str] = set()
+        self._looked_at = 0.0
+        self._keeper: Keeper | None = None
+        self._found: dict[str, _Snapshot] = {}
+
+    def keep(self) -> None:
+        """Let a thread of its own read."""
+        self._keeper = Keeper(_beside(self._read), wait_s=_WAIT_S)
+
+    def forget(self) -> None:
+        with self._lock:
+            self._found, self._looked_at = {}, 0.0
+
+    def get(self, slug: str) -> _Snapshot | None:
+        """What is known of this sale, as a catalog of it alone."""
+        found = self._found.get(slug)
+        if found is not None and time.monotonic() - found.taken_at <= settings.CATALOG_TTL_S:
+            return found
+        if not self._may_read(slug):
+            return found
+        if self._keeper is None:
+            self._read()
+        else:
+            self._keeper.ask()
+        return self._found.get(slug)
+
+    def _may_read(self, slug: str) -> bool:
+        with self._lock:
+            if time.monotonic() - self._looked_at < _LOOK_UP_EVERY_S:
+                return False
+            self._looked_at = time.monotonic()
+            self._wanted.add(slug)
+            return True
+
+    def _read(self) -> None:
+        with self._lock:
+            wanted, self._wanted = self._wanted, set()
+        sales = {sale.slug: sale for sale in selectors.listed_sales(_MOST_OTHERS, wanted)}
+        try:
+            stocks = gate.open_stocks([item.pk for sale in sales.values() for item in sale.items.all()])
+        except GateUnavailable:
+            stocks = {}
+        read = {slug: _Snapshot({slug: sale}, stocks, time.monotonic()) for slug, sale in sales.items()}
+        with self._lock:
+            kept = [(slug, known) for slug, known in self._found.items() if slug not in wanted]
+            self._found = dict([*kept[-_MOST_OTHERS:], *read.items()])
+
+
+_others = _Others()
 
 
 def _sale(slug: str) -> tuple[Sale, _Snapshot]:
-    for max_age_s in (settings.CATALOG_TTL_S, _LOOK_AGAIN_S):
-        snapshot = _current(max_age_s)
-        if slug in snapshot.sales:
-            return snapshot.sales[slug], snapshot
-    raise UnknownSale
+    snapshot = _current()
+    if slug in snapshot.sales:
+        return snapshot.sales[slug], snapshot
+    other = _others.get(slug)
+    if other is None:
+        raise UnknownSale
+    return other.sales[slug], other
 
 
 def item_id(slug: str, sku: str) -> int:
@@ -132,12 +209,18 @@ def has_waiting_room(slug: str) -> bool:
 
 def item_ids() -> list[int]:
     """Every item of every listed sale."""
-    return list(_current(settings.CATALOG_TTL_S).stocks)
+    return list(_current().stocks)
+
+
+def may_have(item: int) -> bool:
+    """Whether this item may be of a sale that is not over for long; False is for sure."""
+    snapshot = _current()
+    return item in snapshot.stocks or not snapshot.is_whole
 
 
 def sales() -> list[dict[str, Any]]:
-    """All listed sales, newest first, as the API shows them."""
-    snapshot = _current(settings.CATALOG_TTL_S)
+    """The listed sales, newest first, as the API shows them."""
+    snapshot = _current()
     moment = now()
     return [_view(sale, snapshot, moment) for sale in snapshot.sales.values()]
 

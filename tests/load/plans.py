@@ -167,7 +167,7 @@ def big_tables():
 
 
 def calls(shop):
-    """Name -> what the product does, as it does it; none asks a provider or the gate."""
+    """Name -> what the product does, as it does it; of providers only the sandbox is asked, whose books are rows."""
     item, customer = shop.items[0], shop.customer
     fresh = [_admitted(item, customer + n) for n in range(BATCH)]
     answers = [
@@ -181,7 +181,8 @@ def calls(shop):
         "an order": partial(selectors.of_customer, customer, [shop.paid]),
         "a customer's orders": partial(selectors.of_customer, customer),
         "an item that should have a gate": partial(inventory.is_watched, item),
-        "the catalog": inventory.listed_sales,
+        "the catalog": partial(inventory.listed_sales, 500),
+        "a sale that is not in the catalog": partial(inventory.listed_sales, 200, {"nowhere"}),
         "deduct": partial(services.deduct, item, fresh),
         "units per limit": partial(holds.units_by_limit, item, [customer + n for n in range(BATCH)]),
         "known ids": partial(holds.known_ids, shop.reserved),
@@ -189,7 +190,7 @@ def calls(shop):
         "create": partial(services.create, shop.waiting),
         "request payments": partial(services.request_payments, shop.reserved),
         "unpaid of a batch": partial(selectors.unpaid_of, shop.reserved),
-        "processing": partial(_processing, shop.payments),
+        "ask about payments": partial(payments.ask, shop.payments),
         "apply answers": partial(services.apply_answers, answers),
         "untold answers": partial(payments.untold_answers, shop.payments),
         "pay": partial(_pay, shop.unpaid),
@@ -201,7 +202,8 @@ def calls(shop):
         "sweep: unpaid": partial(services.cancel_unpaid, 1000),
         "sweep: payments due": partial(payments.due_payments, 1000),
         "sweep: payments decided": partial(payments.decided_payments, 1000),
-        "sweep: payments to verify": partial(payments.verify, 100),
+        "sweep: events": partial(payments.confirm_events, 100),
+        "over the bound of attempts": partial(payments.over_bound, [customer]),
         "sweep: refunds": partial(payments.process_refunds, 1000),
         "sweep: effects": partial(outbox.lock_effects, 1000),
         "sweep: effects but of an item": partial(outbox.lock_effects, 1000, [item]),
@@ -228,11 +230,6 @@ def _admitted(item, customer):
         method="pm_ok",
         at=to_us(now()),
     )
-
-
-def _processing(ids):
-    with connection.cursor() as cursor:
-        cursor.execute(payments._PROCESSING, {"ids": [str(pk) for pk in ids]})
 
 
 def _customer_of(order):
