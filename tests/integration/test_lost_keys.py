@@ -125,6 +125,22 @@ def test_what_would_make_a_lost_stock_anew_is_refused(make_item, customer, order
     assert gate_client().exists(keys.stock(item.pk)) == 0
 
 
+def test_an_order_is_not_given_up_while_its_gate_lacks_what_it_would_be_known_by(make_item, customer, order, api, settings):
+    settings.LOST_ORDER_AFTER_S = 0
+    item = make_item(units=5)
+    keep_asleep(item)
+    order_id = order(item, customer).order_id
+    gate_client().delete(keys.held(item.pk), keys.queued(item.pk))
+
+    meanwhile = api.get(f"/api/v1/orders/{order_id}/")
+    gate_sync.refresh_gates()
+    afterwards = api.get(f"/api/v1/orders/{order_id}/")
+
+    assert [(answer.status_code, answer["Retry-After"]) for answer in (meanwhile, afterwards)] == [(503, "1")] * 2
+    assert gate.snapshot(item.pk).held == {order_id: (customer.pk, 1)}
+    assert not Order.objects.exists()
+
+
 def until_open(act):
     while True:
         with suppress(GateMissing, Paused):

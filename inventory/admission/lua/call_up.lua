@@ -4,10 +4,9 @@
 local _MOST_TURNS = 100000 -- that the report looks at
 
 local function call_up(keys, now, stock, pace, times)
-  for _, customer in ipairs(redis.call('ZRANGEBYSCORE', keys.seen, '-inf', now - times.keep, 'LIMIT', 0, 32)) do
-    lapse(keys, customer)
-  end
-  for _, customer in ipairs(redis.call('ZRANGEBYSCORE', keys.called, '-inf', now, 'LIMIT', 0, 32)) do
+  local function until_then(key, score) return ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', score, 'LIMIT', 0, 32)) end
+  for _, customer in until_then(keys.seen, string.format('(%.0f', now - times.keep)) do lapse(keys, customer) end
+  for _, customer in until_then(keys.called, string.format('%.0f', now)) do
     local has_not_come = redis.call('ZSCORE', keys.kept, customer) and redis.call('ZSCORE', keys.seen, customer)
     if has_not_come then redis.call('ZREM', keys.called, customer) else leave(keys, customer) end
   end

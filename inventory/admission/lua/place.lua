@@ -27,7 +27,7 @@ end
 -- Notes that somebody with a ticket asks. Whoever was away is back where they were; false when that was for too long.
 local function is_there(keys, customer, now, keep)
   local last = redis.call('ZSCORE', keys.seen, customer)
-  if last and tonumber(last) <= now - keep then
+  if last and tonumber(last) < now - keep then
     lapse(keys, customer)
     return false
   end
