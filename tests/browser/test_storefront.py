@@ -192,6 +192,23 @@ def test_a_busy_shop_is_asked_again_after_the_time_it_names(workers, make_item, 
     assert len(asked) == 2
 
 
+def test_a_purchase_made_offline_is_sent_when_the_device_is_back(workers, make_item, shopper):
+    make_item(units=10)
+    open_sale(shopper, left=10)
+    shopper.clock.install()
+    shopper.context.set_offline(True)
+    buy_button(shopper).click()
+    expect(shopper.get_by_text("This device is offline.")).to_be_visible()
+    for _ in range(8):
+        shopper.clock.fast_forward(5_000)
+    expect(shopper.get_by_text("This device is offline.")).to_be_visible()
+
+    shopper.context.set_offline(False)
+
+    expect_order(shopper, "Paid")
+    assert Order.objects.count() == 1
+
+
 def test_a_refusal_is_a_plain_sentence_and_the_next_click_is_a_new_purchase(workers, make_item, shopper):
     make_item(units=10, per_customer=1)
     open_sale(shopper, left=10)

@@ -1,12 +1,14 @@
 // Speaks to the API as the customer who is signed in. A response becomes {status, data, retryAfter, date}; a lost one null.
 
+import { rest } from "./poll.js";
+
 const ROOT = "/api/v1/";
 const PATIENCE_MS = 10_000;
 const TRIES = 5;
 const FIRST_PAUSE_S = 0.5;
 const LONGEST_PAUSE_S = 15; // asked to wait for longer, the customer decides
 
-export const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
+const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
 function csrfToken() {
   const cookie = document.cookie.split("; ").find((pair) => pair.startsWith("csrftoken="));
@@ -38,10 +40,17 @@ export async function call(method, path, body) {
 
 const mayPass = (answer) => answer === null || answer.status === 429 || answer.status >= 500;
 
-// For requests that may be sent twice: asks up to TRIES times, at the pace the server names or slower.
+// For requests that may be sent twice: asks up to TRIES times, at the pace the server names or slower. While the device is offline
+// nothing is given up.
 export async function insist(method, path, body, onWait = () => {}) {
   for (let tried = 1; ; tried += 1) {
     const answer = await call(method, path, body);
+    if (answer === null && !navigator.onLine) {
+      onWait("This device is offline. The shop is asked again as soon as it is back.");
+      await rest(LONGEST_PAUSE_S);
+      tried = 0;
+      continue;
+    }
     if (!mayPass(answer) || tried === TRIES || (answer?.retryAfter ?? 0) > LONGEST_PAUSE_S) return answer;
     const backoff = FIRST_PAUSE_S * 2 ** (tried - 1) * (0.5 + Math.random());
     onWait("The shop is busy. Trying again…");
