@@ -34,3 +34,11 @@ def own_connection(client: "redis.Redis") -> Any:
     except redis.exceptions.ConnectionError:
         connection.disconnect()
     return connection
+
+
+def hang_up(client: "redis.Redis") -> None:
+    """Close the calling thread's connection and those that nobody uses: the name may lead to another server by now."""
+    _, connection = _held.connections.get(client.connection_pool, (0, None))
+    if connection is not None:
+        connection.disconnect()
+    client.connection_pool.disconnect(inuse_connections=False)

@@ -8,6 +8,8 @@ from typing import NoReturn, ParamSpec, TypeVar
 import redis
 
 from flashsale.core.errors import FlashsaleError
+from flashsale.core.own_connection import hang_up
+from flashsale.core.redis_client import gate_client
 from inventory import errors
 from inventory.admission.codes import AdmitCode
 
@@ -36,13 +38,15 @@ T = TypeVar("T")
 
 
 def guarded(function: Callable[P, T]) -> Callable[P, T]:
-    """Turns Redis's errors into ``GateUnavailable``."""
+    """Turns Redis's errors into ``GateUnavailable``. Nobody stays connected to a primary of before."""
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
         except redis.RedisError as error:
+            if isinstance(error, redis.ReadOnlyError):
+                hang_up(gate_client())
             raise errors.GateUnavailable(retry_after=1, cause=repr(error)) from error
 
     return call
