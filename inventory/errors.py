@@ -68,6 +68,12 @@ class QuantityOver(Invalid):
         super().__init__(errors={"quantity": ["Over what one customer may buy."]})
 
 
+class TooManyUnpaid(Refused):
+    """You have left too many orders of this item unpaid; you may not order it again."""
+
+    code = "too_many_unpaid"
+
+
 class PriceChanged(Refused):
     """The price is not the one you were shown; nothing was ordered."""
 

@@ -128,6 +128,7 @@ class GateEffect(models.Model):
     class Kind(models.TextChoices):
         SETTLE = "settle"
         RELEASE = "release"
+        EXPIRED = "expired"  # a release that counts against its customer; who does not know it releases
         REBUILD = "rebuild"  # the gate is wrong about this order
 
     order_id = models.UUIDField()

@@ -52,7 +52,10 @@ def _tell(item: int, kind: str, effects: list[tuple[int, UUID]], put_off: set[in
     if kind == GateEffect.Kind.REBUILD:
         return []
     orders = [order for _, order in effects]
-    code = gate.settle(item, orders) if kind == GateEffect.Kind.SETTLE else gate.release(item, orders)
+    if kind == GateEffect.Kind.SETTLE:
+        code = gate.settle(item, orders)
+    else:
+        code = gate.release(item, orders, left_unpaid=kind == GateEffect.Kind.EXPIRED)
     if code is EffectCode.DONE or (code is EffectCode.GATE_MISSING and not selectors.is_watched(item)):
         return [effect for effect, _ in effects]
     put_off.add(item)

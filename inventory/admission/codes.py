@@ -25,6 +25,7 @@ class AdmitCode(IntEnum):
     TICKET_LAPSED = 16
     CALLED_UP = 17
     PRICE_CHANGED = 18
+    TOO_MANY_UNPAID = 19
 
 
 class EffectCode(IntEnum):

@@ -16,6 +16,11 @@ def buyers(item: int) -> str:
     return f"fs:{{{item}}}:buyers"
 
 
+def unpaid(item: int) -> str:
+    """hash: customer -> orders that expired without a payment"""
+    return f"fs:{{{item}}}:unpaid"
+
+
 def held(item: int) -> str:
     """hash: order id -> customer:units"""
     return f"fs:{{{item}}}:held"

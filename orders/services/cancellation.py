@@ -6,6 +6,7 @@ from django.db import transaction
 
 from inventory import services as inventory
 from orders.errors import NotCancellable
+from orders.models import GateEffect
 from orders.services import units
 from orders.services.payment import locked_of
 from orders.states import OrderStatus
@@ -37,7 +38,8 @@ def cancel_unpaid(limit: int) -> int:
     May run twice and at once: what somebody else is at is left to them.
     """
     cancelled = expire(limit)
-    units.release(inventory.Line(order.item, order.id, order.quantity) for order in cancelled)
+    lines = [inventory.Line(order.item, order.id, order.quantity) for order in cancelled]
+    units.release(lines, GateEffect.Kind.EXPIRED)
     return len(cancelled)
 
 

@@ -9,10 +9,14 @@ from orders.models import GateEffect
 from orders.services import outbox
 
 
-def release(lines: Iterable[inventory.Line]) -> None:
-    """Give units back; what has none reserved any more gives none. May run twice."""
+def release(lines: Iterable[inventory.Line], kind: GateEffect.Kind = GateEffect.Kind.RELEASE) -> None:
+    """Give units back; what has none reserved any more gives none. May run twice.
+
+    Args:
+        kind: ``EXPIRED`` where it counts against the customers.
+    """
     released = inventory.record_release(lines)
-    outbox.tell(GateEffect.Kind.RELEASE, [(line.item, line.order) for line in released])
+    outbox.tell(kind, [(line.item, line.order) for line in released])
     inventory.give_back(released)
 
 

@@ -4,6 +4,7 @@ from tests.simulation.values import Admitted, Clock, Terms, View
 
 TOKEN_TTL_S = 300
 MOST_TOKENS = 10
+MOST_UNPAID = 3
 LOCK_TTL_S = 30
 STEAL_AFTER_S = 3
 STAGE_TTL_S = 120
@@ -23,6 +24,7 @@ class GateModel:
         self.awake_until = 0.0
         self.held: dict[int, tuple[int, int]] = {}
         self.buyers: dict[int, int] = {}
+        self.unpaid: dict[int, int] = {}
         self.stream: dict[int, Admitted] = {}
         self.claimed: dict[int, float] = {}
         self.queued: set[int] = set()
@@ -84,6 +86,8 @@ class GateModel:
             return "token_used" if used else "token_invalid", 0, False
         if self.buyers.get(order.customer, 0) + order.units > self.per_customer:
             return "limit_per_customer", 0, False
+        if self.unpaid.get(order.customer, 0) >= MOST_UNPAID:
+            return "too_many_unpaid", 0, False
         if self.stock < order.units:
             return "sold_out", 0, False
         return None
@@ -134,6 +138,14 @@ class GateModel:
                 self._give_back(*self.held.pop(pk))
                 self.queued.discard(pk)
         return "done"
+
+    def expired(self, ids: list[int]) -> str:
+        customers = [self.held[pk][0] for pk in ids if pk in self.held]
+        code = self.release(ids)
+        if code == "done":
+            for customer in customers:
+                self.unpaid[customer] = self.unpaid.get(customer, 0) + 1
+        return code
 
     def _give_back(self, customer: int, units: int) -> None:
         self.stock += units

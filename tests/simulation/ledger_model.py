@@ -131,13 +131,13 @@ class LedgerModel:
         self.effect_count += 1
         self.effects.append((self.effect_count, kind, order))
 
-    def _release(self, row: Row) -> None:
+    def _release(self, row: Row, kind: str = "release") -> None:
         pk, units = row.order.id, row.order.units
         if (pk, "release") not in self.movements:
             self.movements.add((pk, "release"))
             self.reserved -= units
             self.available += units
-            self._effect("release", pk)
+            self._effect(kind, pk)
 
     def _sell(self, row: Row) -> None:
         pk, units = row.order.id, row.order.units
@@ -177,9 +177,9 @@ class LedgerModel:
         repeated = self.payments.paid_by_customer(pk, method)
         return "repeated" if row.status == "paid" and repeated else "not_payable"
 
-    def _cancel(self, rows: list[Row]) -> int:
+    def _cancel(self, rows: list[Row], kind: str = "release") -> int:
         for row in rows:
-            self._release(row)
+            self._release(row, kind)
         return len(rows)
 
     def cancel(self, pk: int) -> str:
@@ -190,7 +190,7 @@ class LedgerModel:
 
     def cancel_unpaid(self) -> int:
         overdue = [pk for pk in sorted(self.rows) if self._overdue(self.rows[pk], self.clock.now)]
-        return self._cancel(self._advance(overdue, "cancelled", "payment_timeout"))
+        return self._cancel(self._advance(overdue, "cancelled", "payment_timeout"), "expired")
 
     def _overdue(self, row: Row, now: float) -> bool:
         return row.status == "pending_payment" and row.expires <= now

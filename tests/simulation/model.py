@@ -22,6 +22,7 @@ class Model:
             "gate_ack": gate.ack,
             "gate_settle": gate.settle,
             "gate_release": gate.release,
+            "gate_expired": gate.expired,
             "gate_begin": gate.begin,
             "gate_open": gate.open,
             "gate_stream": lambda: list(gate.stream.values()),

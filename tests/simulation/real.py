@@ -40,6 +40,7 @@ _ADMISSION = {
     errors.TokenInvalid: "token_invalid",
     errors.TokenUsed: "token_used",
     errors.LimitPerCustomer: "limit_per_customer",
+    errors.TooManyUnpaid: "too_many_unpaid",
     errors.IdempotencyMismatch: "mismatch",
     errors.SeqTaken: "seq_taken",
     RateLimited: "rate_limited",
@@ -190,6 +191,9 @@ class Real:
 
     def gate_release(self, numbers):
         return gate.release(self.item, self._ids(numbers)).name.lower()
+
+    def gate_expired(self, numbers):
+        return gate.release(self.item, self._ids(numbers), left_unpaid=True).name.lower()
 
     def gate_versions(self):
         return gate.versions([self.item])[self.item]

@@ -19,7 +19,7 @@ from inventory.admission.gate.calls import CLOSED, LUA, TERMS, WHOLE, guarded, r
 from inventory.errors import PriceChanged
 
 _ISSUE = Script(LUA / "issue-4.lua", parts=[CLOSED, TERMS])
-_ADMIT = Script(LUA / "admit-13.lua", parts=[CLOSED, TERMS, WHOLE, TOKEN_BUCKET])
+_ADMIT = Script(LUA / "admit-14.lua", parts=[CLOSED, TERMS, WHOLE, TOKEN_BUCKET])
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,7 @@ def admit(
             keys.called(item),
             keys.tickets(item),
             keys.tokens(item, customer),
+            keys.unpaid(item),
         ],
         [
             customer,
@@ -136,6 +137,7 @@ def admit(
             limit,
             token,
             "" if unit_price is None else plain(unit_price),
+            settings.UNPAID_ORDERS_PER_ITEM,
         ],
     )
     code = AdmitCode(answer[0])

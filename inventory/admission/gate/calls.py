@@ -27,6 +27,7 @@ _REFUSALS: dict[AdmitCode, type[FlashsaleError]] = {
     AdmitCode.TOKEN_USED: errors.TokenUsed,
     AdmitCode.QUANTITY_OVER: errors.QuantityOver,
     AdmitCode.LIMIT_PER_CUSTOMER: errors.LimitPerCustomer,
+    AdmitCode.TOO_MANY_UNPAID: errors.TooManyUnpaid,
     AdmitCode.BUSY: errors.Busy,
     AdmitCode.SOLD_OUT: errors.SoldOut,
     AdmitCode.TICKET_LAPSED: errors.TicketLapsed,

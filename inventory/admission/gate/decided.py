@@ -14,13 +14,14 @@ from inventory.admission.gate.calls import LUA, guarded
 from inventory.admission.gate.stream import UNQUEUE
 
 _SETTLE = Script(LUA / "settle-2.lua")
-_RELEASE = Script(LUA / "release-5.lua", parts=[UNQUEUE])
+_RELEASE = Script(LUA / "release-6.lua", parts=[UNQUEUE])
 _CONFIGURE = Script(LUA / "configure-2.lua")
 _WITHHOLD = Script(LUA / "withhold-2.lua")
 _LASTING = (
     keys.meta,
     keys.stock,
     keys.buyers,
+    keys.unpaid,
     keys.held,
     keys.queued,
     keys.admitted,
@@ -40,10 +41,14 @@ def settle(item: int, orders: Iterable[UUID]) -> EffectCode:
 
 
 @guarded
-def release(item: int, orders: Iterable[UUID]) -> EffectCode:
-    """Give the units of holds back; their orders are not shown as queued any more."""
-    names = [keys.meta(item), keys.stock(item), keys.held(item), keys.buyers(item), keys.queued(item)]
-    return EffectCode(_RELEASE(gate_client(), names, [str(order) for order in orders]))
+def release(item: int, orders: Iterable[UUID], *, left_unpaid: bool = False) -> EffectCode:
+    """Give the units of holds back; their orders are not shown as queued any more.
+
+    Args:
+        left_unpaid: each counts against its customer, who is admitted no more after ``UNPAID_ORDERS_PER_ITEM`` of an item.
+    """
+    names = [keys.meta(item), keys.stock(item), keys.held(item), keys.buyers(item), keys.queued(item), keys.unpaid(item)]
+    return EffectCode(_RELEASE(gate_client(), names, [int(left_unpaid), *map(str, orders)]))
 
 
 def fields(terms: ItemTerms) -> list[str | int]:

@@ -1,10 +1,10 @@
 -- Gives or denies units: all checks, then all effects. One trip, O(1) but for O(log called up) in a waiting room.
--- KEYS  1 meta  2 stock  3 token  4 spent  5 receipt  6 buyers  7 held  8 queued  9 admitted  10 rate  11 called  12 tickets  13 tokens
+-- KEYS  1 meta  2 stock  3 token  4 spent  5 receipt  6 buyers  7 held  8 queued  9 admitted  10 rate  11 called  12 tickets  13 tokens  14 unpaid
 -- ARGV  1 customer  2 sku  3 units  4 order id  5 digest  6 source  7 seq  8 payment method
 --       9 receipt ttl s  10 spent ttl s  11 item  12 the item's rate as the limiter writes a token bucket, '' for none
---       13 token  14 the price that the customer was shown, without trailing zeros, '' for none
+--       13 token  14 the price that the customer was shown, without trailing zeros, '' for none  15 orders left unpaid from which on none is admitted
 -- Returns {code, order id, microseconds to retry after or price, wake, shadowed}; codes: 0 ADMITTED  1 REPLAYED  2 MISMATCH  3 SEQ_TAKEN  4 GATE_MISSING  5 NOT_OPEN
---       6 PAUSED  7 ENDED  8 TOKEN_INVALID  9 TOKEN_USED  10 QUANTITY_OVER  11 LIMIT_PER_CUSTOMER  12 BUSY  13 SOLD_OUT  14 RATE_LIMITED  18 PRICE_CHANGED
+--       6 PAUSED  7 ENDED  8 TOKEN_INVALID  9 TOKEN_USED  10 QUANTITY_OVER  11 LIMIT_PER_CUSTOMER  12 BUSY  13 SOLD_OUT  14 RATE_LIMITED  18 PRICE_CHANGED  19 TOO_MANY_UNPAID
 local customer, units = ARGV[1], tonumber(ARGV[3])
 local receipt = redis.call('GET', KEYS[5])
 if receipt then
@@ -26,6 +26,7 @@ if owner ~= customer or meta[5] ~= ARGV[2] then return {8} end
 local per_customer = tonumber(meta[6])
 if units > per_customer then return {10} end
 if units + tonumber(redis.call('HGET', KEYS[6], customer) or '0') > per_customer then return {11} end
+if tonumber(redis.call('HGET', KEYS[14], customer) or '0') >= tonumber(ARGV[15]) then return {19} end
 local charge, shadowed, reading
 if ARGV[12] ~= '' then
   local limit = cjson.decode(ARGV[12])
@@ -39,7 +40,6 @@ if not is_whole(KEYS[1], KEYS[2], KEYS[7], KEYS[6], KEYS[8], KEYS[9]) then retur
 local present = present_terms(KEYS[1])
 local version, price, currency = terms_of(KEYS[13], ARGV[13], present)
 if ARGV[14] ~= '' and plain(price) ~= ARGV[14] then return {18, price} end
-
 local line = cjson.encode({v = 1, id = ARGV[4], item = ARGV[11], customer = customer, sku = ARGV[2], units = units,
   price = price, currency = currency, source = ARGV[6], seq = ARGV[7], digest = ARGV[5], method = ARGV[8],
   at = string.format('%.0f', now), life = meta[9], terms_version = version, limit_version = present.version})
