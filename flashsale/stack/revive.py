@@ -1,5 +1,6 @@
 """Embedded servers that die while the stack runs are started again on their data, or the stack ends and says why."""
 
+import shutil
 import threading
 import time
 from collections import deque
@@ -12,6 +13,7 @@ from flashsale.stack.servers import Server
 _LOOK_EVERY_S = 0.2
 _PAUSE_S = 1.0  # after a start that failed: what is left of a server that was killed is about to go
 _MOST, _WITHIN_S = 5, 60.0
+_FULL_BYTES = 16 * 1024 * 1024  # a segment of PostgreSQL's log
 
 
 class Reviver:
@@ -55,8 +57,7 @@ class Reviver:
         ended = self._ended[server]
         while not self._stop.is_set():
             if len(ended) == _MOST and time.monotonic() - ended[0] < _WITHIN_S:
-                self.failure = f"{server.name} has ended {_MOST + 1} times within {_WITHIN_S:.0f} s: {server.last_words()}"
-                self.failure += f" (see {server.log_path})"
+                self.failure = f"{server.name} has ended {_MOST + 1} times within {_WITHIN_S:.0f} s: {_why(server)}"
                 return False
             ended.append(time.monotonic())
             self._say(f"{server.name} has ended ({server.how_it_ended}); starting it again on its data")
@@ -65,3 +66,8 @@ class Reviver:
                 return True
             self._stop.wait(_PAUSE_S)
         return True
+
+
+def _why(server: Server) -> str:
+    is_full = shutil.disk_usage(server.folder).free < _FULL_BYTES
+    return f"{'its disk is full; ' if is_full else ''}{server.last_words()} (see {server.log_path})"

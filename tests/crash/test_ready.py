@@ -1,6 +1,7 @@
 """/health/ready is red, with the reason, while no order can be taken or settled; and answers in time whatever is frozen."""
 
 import signal
+import threading
 import time
 from contextlib import contextmanager
 
@@ -8,8 +9,10 @@ import psutil
 import pytest
 import redis
 from django.conf import settings
+from django.db.migrations.recorder import MigrationRecorder
 
 from flashsale.core.redis_client import gate_client
+from flashsale.edge import readiness
 from tasks import heartbeat, sweeps
 from tests.conftest import Process, eventually, running, start_worker
 from tests.crash.crowd import call
@@ -153,6 +156,20 @@ def test_what_only_writers_notice_is_told(green):
 
     assert eventually_red(green, "database") == "writing fails: could not extend file (53100)"
     gate_client().delete("fs:trouble:ledger")
+
+
+def test_migrations_that_are_not_applied_are_told(monkeypatch):
+    newest = MigrationRecorder.Migration.objects.filter(app="orders").order_by("-pk").first()
+    monkeypatch.setattr(readiness, "_migrated", threading.Event())
+    MigrationRecorder.Migration.objects.filter(pk=newest.pk).delete()
+    try:
+        with pytest.raises(readiness.NotReady, match=f"orders.{newest.name}"):
+            readiness._require_migrations()
+    finally:
+        newest.save()
+
+    readiness._require_migrations()
+    assert readiness._migrated.is_set()
 
 
 def test_asking_often_opens_no_connections(green):
