@@ -5,12 +5,13 @@ import os
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flashsale.settings.production")
-application = get_wsgi_application()
+django = get_wsgi_application()
 
 from flashsale.accounts.denials import denials  # noqa: E402 - settings first
 from flashsale.core.durability import require_durable_gate  # noqa: E402 - settings first
 from flashsale.edge import catalog  # noqa: E402 - settings first
 from flashsale.ratelimit.in_process import ruleset  # noqa: E402 - settings first
+from flashsale.web.express import ExpressLane  # noqa: E402 - settings first
 from tasks import mirror  # noqa: E402 - settings first
 
 require_durable_gate()
@@ -19,3 +20,4 @@ catalog.keep()
 denials().keep(may_publish=not mirror.is_mirror())
 if mirror.is_mirror():
     mirror.keep()
+application = ExpressLane(django)

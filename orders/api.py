@@ -13,7 +13,8 @@ from rest_framework.views import APIView
 from flashsale.edge import catalog
 from flashsale.edge.customer import customer_id
 from flashsale.edge.strict import StrictSerializer
-from orders import cursor, serializers
+from flashsale.web.answer import sent
+from orders import answers, cursor, serializers
 from orders.selectors import LONGEST_PAGE
 from tasks import customer_actions, intake, standing
 
@@ -54,14 +55,7 @@ class Orders(APIView):
     def post(self, request: Request) -> Response:
         """Order: 202 means that the units are yours and the order will not be lost."""
         values, customer = _valid(serializers.OrderRequestSerializer, request), customer_id(request)
-        admission = intake.place_order(customer, intake.OrderRequest(**values))
-        url = reverse("order", args=[admission.order_id])
-        headers = {"Location": url}
-        if admission.replayed:
-            headers["Idempotency-Replayed"] = "true"
-        status = intake.status_of(customer, admission.order_id) if admission.replayed else "queued"
-        answer = {"id": str(admission.order_id), "status": status, "status_url": url}
-        return Response({name: value for name, value in answer.items() if value is not None}, 202, headers=headers)
+        return sent(answers.place(customer, values))
 
 
 class SaleMe(APIView):
@@ -83,7 +77,7 @@ class OrderDetail(APIView):
     @extend_schema(responses=serializers.OrderViewSerializer)
     def get(self, request: Request, order_id: UUID) -> Response:
         """The order as it stands."""
-        return Response(intake.order_of(customer_id(request), order_id))
+        return sent(answers.one(customer_id(request), order_id))
 
 
 class Pay(APIView):

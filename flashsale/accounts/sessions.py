@@ -26,7 +26,7 @@ class SessionStore(signed_cookies.SessionStore):
     def load(self) -> dict[str, Any]:
         """The content; empty when the cookie is none of ours, or its time is over."""
         found: dict[str, Any] = super().load()
-        if SESSION_KEY in found and not _is_good(found):
+        if SESSION_KEY in found and not is_good(found):
             self.create()  # as for a cookie with a wrong signature
             return {}
         return found
@@ -66,7 +66,7 @@ def start(session: Any, user: Any) -> None:
     session[NAME], session[SESSION], session[ISSUED_US] = user.get_username(), uuid4().hex, issued
 
 
-def _is_good(found: dict[str, Any]) -> bool:
+def is_good(found: dict[str, Any]) -> bool:
     user, issued, name = found[SESSION_KEY], found.get(ISSUED_US), found.get(SESSION)
     if not str(user).isdecimal() or not isinstance(issued, int) or not isinstance(name, str):
         return False

@@ -10,7 +10,7 @@ _SHOP = f"default-src 'self'; img-src 'self' data:; {_BASE}"
 # The admin's menus are Alpine expressions, which need eval; its colours are styles in the page.
 _ADMIN = f"default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; {_BASE}"
 _DOCS = f"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; {_BASE}"
-_DATA = "default-src 'none'; frame-ancestors 'none'"  # nothing in it is to be shown as a page
+OF_DATA = "default-src 'none'; frame-ancestors 'none'"  # nothing in it is to be shown as a page
 
 
 class AnswerHeaders:
@@ -32,4 +32,4 @@ def _policy(path: str) -> str:
         return _ADMIN
     if path.startswith("/api/docs"):
         return _DOCS
-    return _DATA if path.startswith("/api/") else _SHOP
+    return OF_DATA if path.startswith("/api/") else _SHOP

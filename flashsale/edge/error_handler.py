@@ -16,6 +16,7 @@ from flashsale.core.database.sqlstate import sqlstate
 from flashsale.core.errors import FlashsaleError, Invalid, RateLimited, Unavailable
 from flashsale.ratelimit.headers import retry_after
 from flashsale.ratelimit.throttles import RuleThrottle
+from flashsale.web.answer import Answer
 
 logger = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
@@ -81,8 +82,7 @@ def problem(status: int, code: str, detail: str) -> JsonResponse:
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler; None lets a fault of ours become a 500."""
-    if isinstance(error, _DATABASE_AWAY):
-        error = _away(error)
+    error = as_ours(error) or error
     if isinstance(error, Http404):
         error = exceptions.NotFound()
     if isinstance(error, PermissionDenied):
@@ -109,13 +109,24 @@ def _limited(context: dict[str, Any]) -> RateLimited | None:
     return None
 
 
-def _ours(error: FlashsaleError) -> Response:
+def problem_of(error: FlashsaleError) -> Answer:
+    """An error of ours as an answer."""
     status = _STATUS.get(error.code, _REFUSED)
     headers = {} if error.retry_after is None else {"Retry-After": retry_after(error.retry_after)}
     if isinstance(error, RateLimited):
         headers |= error.headers
     errors = error.errors if isinstance(error, Invalid) else None
-    return _response(body(status, error.code, error.detail, errors) | error.members, headers)
+    return Answer(body(status, error.code, error.detail, errors) | error.members, status, headers)
+
+
+def as_ours(error: Exception) -> FlashsaleError | None:
+    """The error that a caller is told of; None for a fault of ours."""
+    return _away(error) if isinstance(error, _DATABASE_AWAY) else None
+
+
+def _ours(error: FlashsaleError) -> Response:
+    answer = problem_of(error)
+    return Response(answer.values, status=answer.status, headers=dict(answer.headers), content_type=CONTENT_TYPE)
 
 
 def _drf(error: exceptions.APIException) -> Response:

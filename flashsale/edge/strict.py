@@ -20,8 +20,23 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def parsed(raw: bytes) -> Any:
+    """JSON in UTF-8, without names that stand twice, NaN, NUL, lone surrogates or nesting past the interpreter's depth.
+
+    Raises:
+        ParseError: not such JSON.
+    """
+    try:
+        data = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
+        if b"\\u" in raw:
+            json.dumps(data, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        raise ParseError("The body is not valid JSON.") from error
+    return data
+
+
 class StrictJSONParser(BaseParser):
-    """JSON in UTF-8, without names that stand twice, NaN, NUL, lone surrogates or nesting past the interpreter's depth."""
+    """DRF's parser for :func:`parsed`."""
 
     media_type = "application/json"
 
@@ -30,14 +45,7 @@ class StrictJSONParser(BaseParser):
         Raises:
             ParseError: not such JSON.
         """
-        try:
-            raw = stream.read()
-            data = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
-            if b"\\u" in raw:
-                json.dumps(data, ensure_ascii=False).encode("utf-8")
-        except (ValueError, RecursionError) as error:
-            raise ParseError("The body is not valid JSON.") from error
-        return data
+        return parsed(stream.read())
 
 
 class StrictSerializer(serializers.Serializer[Any]):

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -22,28 +22,63 @@ _PRODUCES = {"order-pay": "produce:payments", "order-cancel": "produce:cancellat
 _waiters = threading.BoundedSemaphore(settings.RATELIMIT_WAITERS)
 
 
+def pass_rules(endpoint: str, value_of: Callable[[Rule], str | None]) -> dict[str, str]:
+    """Pass every rule of an endpoint, in one round trip; what the limits say over HTTP. Waits under a ``queue`` rule.
+
+    Args:
+        endpoint: the name of the view's address.
+        value_of: what a rule counts of this request; None when it does not apply.
+
+    Raises:
+        RateLimited: over a limit; it carries the headers.
+    """
+    places = ["api", f"api:{endpoint}", *filter(None, [_PRODUCES.get(endpoint)])]
+    asked = [(rule, value) for rule in rules_at(*places) if (value := value_of(rule)) is not None]
+    may_queue = any(rule.on_limit == "queue" for rule, _ in asked)
+    has_seat = may_queue and _waiters.acquire(blocking=False)
+    try:
+        # Without a seat to wait on, a turn that lies ahead is not even booked.
+        decision = limiter().check(asked, mode="now" if may_queue and not has_seat else "take")
+        said = headers(decision)
+        if not decision.allowed:
+            raise RateLimited(retry_after=decision.retry_after_s or decision.wait_s, headers=said)
+        if decision.wait_s > 0:
+            time.sleep(decision.wait_s)
+    finally:
+        if has_seat:
+            _waiters.release()
+    return said
+
+
+def value_of_customer(rule: Rule, meta: Mapping[str, Any], customer: str | None, names: Mapping[str, Any]) -> str | None:
+    """What a rule counts of a customer's request.
+
+    Args:
+        meta: the WSGI environment.
+        customer: None when nobody knows who asks.
+        names: what the path names.
+    """
+    if rule.key == "all":
+        return "all"
+    if rule.key == "address":
+        return address_of(meta)
+    if rule.key == "customer":
+        return customer
+    return f"{names['slug']}/{names['sku']}" if rule.key == "item" and "sku" in names else None
+
+
 class RuleThrottle(BaseThrottle):
     """Refuses with :class:`RateLimited`; a request under a ``queue`` rule waits here for its turn, two at a time."""
 
     def allow_request(self, request: Request, view: Any) -> bool:
         """Always True: a refusal is raised, so that it carries its headers."""
         match = request.resolver_match
-        endpoint = match.url_name if match else ""
-        places = ["api", f"api:{endpoint}", *filter(None, [_PRODUCES.get(endpoint or "")])]
-        asked = [(rule, value) for rule in rules_at(*places) if (value := self._value(rule, request, view)) is not None]
-        may_queue = any(rule.on_limit == "queue" for rule, _ in asked)
-        has_seat = may_queue and _waiters.acquire(blocking=False)
         try:
-            # Without a seat to wait on, a turn that lies ahead is not even booked.
-            decision = limiter().check(asked, mode="now" if may_queue and not has_seat else "take")
-            request._request.limit_headers = headers(decision)  # type: ignore[attr-defined]
-            if not decision.allowed:
-                raise RateLimited(retry_after=decision.retry_after_s or decision.wait_s)
-            if decision.wait_s > 0:
-                time.sleep(decision.wait_s)
-        finally:
-            if has_seat:
-                _waiters.release()
+            said = pass_rules((match.url_name if match else "") or "", lambda rule: self._value(rule, request, view))
+        except RateLimited as refusal:
+            request._request.limit_headers = refusal.headers  # type: ignore[attr-defined]
+            raise
+        request._request.limit_headers = said  # type: ignore[attr-defined]
         return True
 
     def refuse_anonymous(self, request: Request, view: Any) -> None:
@@ -57,16 +92,10 @@ class RuleThrottle(BaseThrottle):
 
     @staticmethod
     def _value(rule: Rule, request: Request, view: Any) -> str | None:
-        if rule.key == "all":
-            return "all"
-        if rule.key == "address":
-            return address_of(request.META)
         if rule.key == "account":
             return account_key(_name_sent(request))
-        if rule.key == "customer":
-            return str(request.user.pk) if request.user and request.user.is_authenticated else None
-        names = view.kwargs
-        return f"{names['slug']}/{names['sku']}" if "sku" in names else None
+        customer = str(request.user.pk) if request.user and request.user.is_authenticated else None
+        return value_of_customer(rule, request.META, customer, view.kwargs)
 
 
 def _name_sent(request: Request) -> object:

@@ -1,0 +1,112 @@
+"""The hot calls: which request each is, what it takes, and the function behind it, which is the view's."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from rest_framework.exceptions import APIException
+
+from flashsale.edge.strict import StrictSerializer, parsed
+from flashsale.ratelimit import throttles
+from flashsale.web.answer import Answer
+from inventory import answers as inventory
+from orders import answers as orders
+from orders.serializers import OrderRequestSerializer
+
+_API = "/api/v1/"
+# One instance of each serializer: validation keeps no state in it, and making one costs more than using it.
+_EMPTY, _ORDER = StrictSerializer(), OrderRequestSerializer()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request's call. ``endpoint``: the name of the view's address; ``names``: what its path names.
+
+    ``prepare``: the body's values, None when it is for Django to say what is wrong with it.
+    """
+
+    endpoint: str
+    allow: str
+    names: Mapping[str, str]
+    prepare: Callable[[bytes], Any]
+    act: Callable[[int, Any], Answer]
+
+
+def find(method: str, path: str) -> Call | None:
+    """The hot call that a request is, if it is one."""
+    if not path.startswith(_API):
+        return None
+    parts = path[len(_API) :].split("/")
+    if method == "POST":
+        return _posted(parts)
+    return _asked(parts) if method == "GET" else None
+
+
+def _posted(parts: list[str]) -> Call | None:
+    match parts:
+        case ["orders", ""]:
+            return Call("orders", "GET, POST, HEAD, OPTIONS", {}, _order, orders.place)
+        case ["sales", slug, "items", sku, "purchase-tokens", ""]:
+            names = {"slug": slug, "sku": sku}
+
+            def issue(customer: int, _body: Any) -> Answer:
+                return inventory.purchase_token(customer, slug, sku)
+
+            return Call("purchase-tokens", "POST, OPTIONS", names, _empty, issue)
+    return None
+
+
+def _asked(parts: list[str]) -> Call | None:
+    match parts:
+        case ["orders", name, ""] if (order_id := _uuid(name)) is not None:
+            return Call(
+                "order", "GET, HEAD, OPTIONS", {"order_id": name}, _nothing, lambda customer, _: orders.one(customer, order_id)
+            )
+        case ["waiting-room", ticket, ""] if ticket:
+            return Call(
+                "waiting-room",
+                "GET, HEAD, OPTIONS",
+                {"ticket": ticket},
+                _nothing,
+                lambda customer, _: inventory.place_in_line(customer, ticket),
+            )
+    return None
+
+
+def _uuid(text: str) -> UUID | None:
+    """Only the form that Django's path converter takes."""
+    try:
+        found = UUID(text)
+    except ValueError:
+        return None
+    return found if str(found) == text else None
+
+
+def _nothing(_body: bytes) -> Any:
+    return {}
+
+
+def _empty(body: bytes) -> Any:
+    return _valid(_EMPTY, body) if body else {}
+
+
+def _order(body: bytes) -> Any:
+    return _valid(_ORDER, body)
+
+
+def _valid(serializer: StrictSerializer, body: bytes) -> Any:
+    try:
+        return serializer.run_validation(parsed(body))
+    except APIException:
+        return None
+
+
+def pass_limits(call: Call, customer: int, environ: Mapping[str, Any]) -> dict[str, str]:
+    """Pass the rules of the endpoint, as every request does; the headers that say so.
+
+    Raises:
+        RateLimited: over a limit; it carries the headers.
+    """
+    who = str(customer)
+    return throttles.pass_rules(call.endpoint, lambda rule: throttles.value_of_customer(rule, environ, who, call.names))

@@ -1,0 +1,110 @@
+"""Who asks: an access token or a browser's session, verified as the views do and remembered, so that it costs only once.
+
+A revocation counts at once: it is asked for with every request, which takes two look-ups in this process's memory.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpResponse
+from django.http.cookie import parse_cookie
+from rest_framework.authentication import CSRFCheck
+from rest_framework.exceptions import APIException
+
+from flashsale.accounts import sessions, tokens
+from flashsale.accounts.denials import denials
+from flashsale.edge.authentication import AccessTokens
+
+_MOST = 20_000  # remembered by a process; some 20 MB
+_LONGEST = 4_096
+_BEARER = "Bearer "
+T = TypeVar("T")
+_tokens = AccessTokens()
+
+
+class Remembered(Generic[T]):
+    """The last results of a function by its argument; None is not remembered. Safe for threads: at worst it is called twice."""
+
+    def __init__(self, function: Callable[[str], T | None], most: int) -> None:
+        self._function = function
+        self._most = most
+        self._found: OrderedDict[str, T] = OrderedDict()
+
+    def __call__(self, argument: str) -> T | None:
+        """The function's result."""
+        known = self._found.get(argument)
+        if known is not None:
+            return known
+        found = self._function(argument)
+        if found is not None:
+            self._found[argument] = found
+            while len(self._found) > self._most:
+                try:
+                    self._found.popitem(last=False)
+                except KeyError:  # another thread has made the room
+                    break
+        return found
+
+
+class _Token(NamedTuple):
+    customer: int
+    expires: float
+    issued_us: int
+    family: str
+
+
+def _verified(raw: str) -> _Token | None:
+    try:
+        token = _tokens.get_validated_token(raw.encode())
+        number = str(token["user_id"])
+        if not number.isdecimal():
+            return None
+        return _Token(int(number), float(token["exp"]), tokens.issued_us(token), str(token.get(tokens.FAMILY, "")))
+    except (APIException, KeyError, ValueError):
+        return None
+
+
+def _opened(cookie: str) -> dict[str, Any] | None:
+    found = dict(sessions.SessionStore(cookie).items())
+    return found if SESSION_KEY in found else None
+
+
+_verified_tokens = Remembered(_verified, _MOST)
+_opened_sessions = Remembered(_opened, _MOST)
+
+
+def customer_of(environ: dict[str, Any]) -> int | None:
+    """The customer's number; None when nobody is signed in, or Django has to say what is wrong with the credentials."""
+    header = environ.get("HTTP_AUTHORIZATION")
+    if header is not None:
+        return _of_token(header[len(_BEARER) :]) if header.startswith(_BEARER) and len(header) < _LONGEST else None
+    cookies = environ.get("HTTP_COOKIE", "")
+    return _of_session(cookies, environ) if cookies and len(cookies) < 2 * _LONGEST else None
+
+
+def _of_token(raw: str) -> int | None:
+    token = _verified_tokens(raw)
+    if token is None or token.expires <= time.time() or denials().refuses(token.customer, token.issued_us, token.family):
+        return None
+    return token.customer
+
+
+def _of_session(header: str, environ: dict[str, Any]) -> int | None:
+    cookie = parse_cookie(header).get(settings.SESSION_COOKIE_NAME)
+    found = _opened_sessions(cookie) if cookie else None
+    if found is None or not sessions.is_good(found):
+        return None
+    if environ["REQUEST_METHOD"] != "GET" and not _has_csrf_token(environ):
+        return None
+    return int(found[SESSION_KEY])
+
+
+def _has_csrf_token(environ: dict[str, Any]) -> bool:
+    request, check = WSGIRequest(environ), CSRFCheck(lambda _: HttpResponse())
+    check.process_request(request)
+    return check.process_view(request, lambda _: HttpResponse(), (), {}) is None
