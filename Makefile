@@ -7,7 +7,7 @@ NOWHERE := DJANGO_SETTINGS_MODULE=flashsale.settings.dev DATABASE_URL=postgresql
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: up test check lint rehearse bench bench-limits bench-service shapes audit clean bench-sign-in bench-rebuild bench-expiries simulate chaos soak bench-gateway bench-waiting-room canary explain
+.PHONY: bench-door up test check lint rehearse bench bench-limits bench-service shapes audit clean bench-sign-in bench-rebuild bench-expiries simulate chaos soak bench-gateway bench-waiting-room canary explain
 
 up: .venv/.runtime
 	@$(STACK) up
@@ -50,6 +50,9 @@ bench-expiries: .venv/.development
 
 explain: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.explain --markdown docs/results/statements.md $(ARGS)
+
+bench-door: .venv/.development
+	$(STACK) with -- $(BIN)/python -m tests.load.bench_door --json docs/results/door.json $(ARGS)
 
 bench-gateway: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.bench_gateway --json docs/results/gateway.json $(ARGS)

@@ -8,8 +8,8 @@ import pytest
 from inventory.admission.codes import AdmitCode, EffectCode
 
 ROOT = Path(__file__).parent.parent.parent
-# Redis's; what Envoy runs is in deploy.
-SCRIPTS = [path for path in ROOT.rglob("*.lua") if not {".venv", "var", "deploy"} & set(path.relative_to(ROOT).parts)]
+# Redis's; what Envoy runs is in deploy, what wrk runs in tests/load.
+SCRIPTS = [path for path in ROOT.rglob("*.lua") if not {".venv", "var", "deploy", "load"} & set(path.relative_to(ROOT).parts)]
 PARTS = (
     "token_bucket.lua",
     "leaky_bucket.lua",

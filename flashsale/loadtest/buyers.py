@@ -1,0 +1,122 @@
+"""Simulated buyers: each asks for a purchase token and orders with it, at its time, whether the shop keeps up or not."""
+
+import json
+import random
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from flashsale.loadtest.http import NO_ANSWER, Answer, Request, Script
+from flashsale.loadtest.tally import Tally
+
+_ATTEMPTS = 4
+_FIRST_PAUSE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``rate``: arrivals per second, at even distances; ``began``: of ``time.monotonic()``; the rest says what they buy."""
+
+    url: str
+    slug: str
+    sku: str
+    rate: float
+    began: float
+    seed: int = 1
+
+    def as_values(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+class Buyers:
+    """The buyers of one process."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._host = urlsplit(plan.url).netloc
+        self._chance = random.Random(plan.seed)  # noqa: S311 - a repeatable plan, not a secret
+        self.tally = Tally()
+        self.done = 0
+
+    def buyer(self, number: int, jwt: str) -> Script:
+        """One visit.
+
+        Args:
+            number: of all buyers; part of the order's ``seq``.
+        """
+        arrival = int(number / self._plan.rate)
+        self.tally.offered[arrival] += 1
+        path = f"/api/v1/sales/{self._plan.slug}/items/{self._plan.sku}/purchase-tokens/"
+        answer = yield from self._send("token", path, {}, jwt)
+        if answer.status == 201:
+            body: dict[str, Any] = {
+                "token": json.loads(answer.body)["token"],
+                "sku": self._plan.sku,
+                "quantity": 1,
+                "source": "rehearsal",
+                "seq": f"{self._plan.slug}-{number}",
+            }
+            method = self._method()
+            if method:
+                body["payment_method"] = method
+            answer = yield from self._send("order", "/api/v1/orders/", body, jwt)
+        self._count(arrival, answer)
+        self.done += 1
+
+    def _method(self) -> str | None:
+        """Most pay at once, some are declined, some leave it for later."""
+        draw = self._chance.random()
+        return "pm_ok" if draw < 0.9 else "pm_declined" if draw < 0.95 else None
+
+    def _send(self, kind: str, path: str, body: dict[str, Any], jwt: str) -> Any:
+        """The last answer; a lost one or a 503 is asked again with the same seq, which is safe."""
+        data = self._request(path, body, jwt)
+        answer = yield Request(kind, data)
+        for attempt in range(1, _ATTEMPTS):
+            if answer.status not in (NO_ANSWER, 503):
+                break
+            self._note_failure(answer)
+            answer = yield Request(kind, data, _FIRST_PAUSE_S * 2**attempt * (0.5 + self._chance.random()))
+        if answer.status >= 500 and answer.status != 503:
+            self.tally.server_errors[f"{answer.status} {path}"] += 1
+        return answer
+
+    def _note_failure(self, answer: Answer) -> None:
+        if answer.status == 503 and _code(answer) != "busy":
+            self.tally.server_errors["503"] += 1
+
+    def _request(self, path: str, body: dict[str, Any], jwt: str) -> bytes:
+        content = json.dumps(body).encode()
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: Bearer {jwt}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+        )
+        return head.encode() + content
+
+    def _count(self, arrival: int, answer: Answer) -> None:
+        second = int(time.monotonic() - self._plan.began)
+        fleet = self.tally.fleets[_fleet(answer)]
+        fleet.offered[arrival] += 1
+        if answer.status == 202:
+            fleet.admitted[second] += 1
+            self.tally.admitted[second] += 1
+            self.tally.orders.append(json.loads(answer.body)["id"])
+            return
+        code = "no_answer" if answer.status == NO_ANSWER else _code(answer)
+        fleet.limited[second] += code == "rate_limited"
+        self.tally.shed[code][second] += 1
+
+
+def _fleet(answer: Answer) -> str:
+    """Who answered: the gateway, unless a fleet says that it did."""
+    mark = answer.head.lower().find(b"\r\nx-fleet:")
+    return "gateway" if mark < 0 else answer.head[mark + 10 :].split(b"\r\n", 1)[0].strip().decode()
+
+
+def _code(answer: Answer) -> str:
+    try:
+        return str(json.loads(answer.body)["code"])
+    except (ValueError, KeyError, TypeError):
+        return str(answer.status)

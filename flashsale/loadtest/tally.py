@@ -1,0 +1,69 @@
+"""What simulated buyers saw: plain counts that several processes' tallies add up to."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class FleetTally:
+    """One fleet's buyers per second: when they came, were admitted, or were refused by a limit."""
+
+    offered: Counter[int] = field(default_factory=Counter)
+    admitted: Counter[int] = field(default_factory=Counter)
+    limited: Counter[int] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts per second since the start. ``latencies_ms``: by kind of request. ``late_ms``: the client's own, at most."""
+
+    offered: Counter[int] = field(default_factory=Counter)
+    admitted: Counter[int] = field(default_factory=Counter)
+    shed: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    server_errors: Counter[str] = field(default_factory=Counter)
+    orders: list[str] = field(default_factory=list)
+    latencies_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    fleets: dict[str, FleetTally] = field(default_factory=lambda: defaultdict(FleetTally))
+    late_ms: float = 0.0
+    cpu_s: float = 0.0
+
+    def as_values(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "offered": dict(self.offered),
+            "admitted": dict(self.admitted),
+            "shed": {reason: dict(counts) for reason, counts in self.shed.items()},
+            "server_errors": dict(self.server_errors),
+            "orders": self.orders,
+            "latencies_ms": {kind: [round(each, 2) for each in found] for kind, found in self.latencies_ms.items()},
+            "fleets": {
+                name: {"offered": dict(fleet.offered), "admitted": dict(fleet.admitted), "limited": dict(fleet.limited)}
+                for name, fleet in self.fleets.items()
+            },
+            "late_ms": self.late_ms,
+            "cpu_s": self.cpu_s,
+        }
+
+    def add(self, values: Mapping[str, Any]) -> None:
+        """Add what ``as_values`` gave, after its way through JSON."""
+        self.offered += _seconds(values["offered"])
+        self.admitted += _seconds(values["admitted"])
+        for reason, counts in values["shed"].items():
+            self.shed[reason] += _seconds(counts)
+        self.server_errors += Counter(values["server_errors"])
+        self.orders += values["orders"]
+        for kind, found in values["latencies_ms"].items():
+            self.latencies_ms[kind] += found
+        for name, counts in values["fleets"].items():
+            fleet = self.fleets[name]
+            fleet.offered += _seconds(counts["offered"])
+            fleet.admitted += _seconds(counts["admitted"])
+            fleet.limited += _seconds(counts["limited"])
+        self.late_ms = max(self.late_ms, values["late_ms"])
+        self.cpu_s += values["cpu_s"]
+
+
+def _seconds(counts: Mapping[str, int]) -> Counter[int]:
+    return Counter({int(second): count for second, count in counts.items()})
