@@ -7,8 +7,8 @@ away, the last answer stands.
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -233,6 +233,13 @@ def sale(slug: str) -> dict[str, Any]:
     """
     found, snapshot = _sale(slug)
     return _view(found, snapshot, now())
+
+
+def sales_with(stocks: Mapping[int, int | None]) -> list[dict[str, Any]]:
+    """All listed sales as the API shows them, with these units left; None where an item's gate is missing."""
+    snapshot = replace(_current(), stocks=dict(stocks))
+    moment = now()
+    return [_view(sale, snapshot, moment) for sale in snapshot.sales.values()]
 
 
 def _time(moment: datetime) -> str:

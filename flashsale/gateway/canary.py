@@ -37,8 +37,8 @@ class Setting:
 
     @classmethod
     def parse(cls, text: str) -> "Setting":
-        """What ``str`` said."""
-        mode, _, percent = text.partition(" ")
+        """What ``str`` said, in a version of the routes."""
+        mode, _, percent = text.partition(";")[0].partition(" ")
         return cls(int(percent), "mirror" if mode == "mirror" else "split") if percent else cls()
 
 
@@ -81,13 +81,13 @@ def put_in_force(directory: Path, setting: Setting) -> bool:
     """Write the routes, and wait for the gateway to go by them; False when none does. May run twice."""
     if not config.routes_path(directory).is_file():
         return False
-    config.write_routes(directory, redirected(config.routes(), setting), version=str(setting))
+    config.set_canary(directory, setting)
     deadline = time.monotonic() + _IN_FORCE_S
     while time.monotonic() < deadline:
         version = _version_in_force()
         if version is None:
             return False
-        if version == str(setting):
+        if Setting.parse(version) == setting:
             return True
         time.sleep(0.02)
     return False

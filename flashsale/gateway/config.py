@@ -1,9 +1,13 @@
 """Fills in the files of ``deploy/envoy``: what Envoy starts with, and where requests go."""
 
+import fcntl
 import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from django.conf import settings
@@ -15,6 +19,9 @@ from flashsale.edge.error_handler import CONTENT_TYPE, body
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _AT_ONCE_OWN, _AT_ONCE_SHARED = 8, 2
 _LONGEST_SOCKET_PATH = 107  # the kernel's
+if TYPE_CHECKING:
+    from flashsale.gateway.canary import Setting
+
 _SOURCES = settings.BASE_DIR / "deploy" / "envoy"
 
 
@@ -72,6 +79,8 @@ def gateway(directory: Path) -> str:
             "CANARY_ENDPOINTS": _endpoints(settings.GATEWAY_CANARY),
             "MIRROR_ENDPOINTS": _endpoints(settings.GATEWAY_MIRROR),
             "REQUEST_LUA": json.dumps((_SOURCES / "request.lua").read_text(encoding="utf-8")),
+            "EDGE_HOST": settings.GATEWAY_EDGE[0],
+            "EDGE_PORT": settings.GATEWAY_EDGE[1],
             "RATELIMIT_HOST": settings.GATEWAY_RATELIMIT[0],
             "RATELIMIT_PORT": settings.GATEWAY_RATELIMIT[1],
             "TRUSTED_HOPS": settings.GATEWAY_TRUSTED_HOPS,
@@ -113,21 +122,57 @@ def write(directory: Path) -> Path:
 
     What is set for the canary stays.
     """
-    from flashsale.gateway import canary
-
     routes_path(directory).parent.mkdir(parents=True, exist_ok=True)
-    kept = canary.current(directory)
-    write_routes(directory, canary.redirected(routes(), kept), version=str(kept))
+    publish_edge(directory, [])
     path = directory / "gateway.json"
     path.write_text(gateway(directory), encoding="utf-8")
     return path
 
 
-def write_routes(directory: Path, configuration: dict[str, Any], *, version: str) -> None:
-    """Put a route configuration in force: by a rename, so that nobody reads half of it."""
+def publish_edge(directory: Path, edge: list[dict[str, Any]]) -> None:
+    """Put these routes in front of all others, beside what is set for the canary. May run twice."""
+    from flashsale.gateway import canary
+
+    with _alone(directory):
+        _replace(_edge_path(directory), json.dumps(edge))
+        _write(directory, canary.current(directory))
+
+
+def set_canary(directory: Path, setting: "Setting") -> None:
+    """Put the canary's routes in force, behind the published answers. May run twice."""
+    with _alone(directory):
+        _write(directory, setting)
+
+
+def _write(directory: Path, setting: "Setting") -> None:
+    """The version tells what is set for the canary, and one file from the next."""
+    from flashsale.gateway import canary
+
+    configuration = canary.redirected(routes(), setting)
+    edge = _edge_path(directory)
+    if edge.is_file():
+        for host in configuration["virtual_hosts"]:
+            host["routes"][:0] = json.loads(edge.read_text(encoding="utf-8"))
     kind = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
-    text = json.dumps({"version_info": version, "resources": [{"@type": kind, **configuration}]}, indent=1)
-    path = routes_path(directory)
+    version = f"{setting};{time.time_ns()}"
+    text = json.dumps({"version_info": version, "resources": [{"@type": kind, **configuration}]})
+    _replace(routes_path(directory), text)
+
+
+def _edge_path(directory: Path) -> Path:
+    return directory / "edge.json"
+
+
+def _replace(path: Path, text: str) -> None:
+    """By a rename, so that nobody reads half of it."""
     new = path.with_suffix(".new")
     new.write_text(text, encoding="utf-8")
     new.replace(path)
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """The publisher and a command write the same file from parts of their own."""
+    with (directory / "routes.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

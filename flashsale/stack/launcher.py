@@ -45,6 +45,7 @@ _INNER_PORTS = (
     "SIGNIN_PORT",
     "STAFF_PORT",
     "CANARY_PORT",
+    "EDGE_PORT",
     "MIRROR_PORT",
 )  # nobody needs to know them: any free one will do
 
@@ -152,6 +153,7 @@ def _gateway(ports: dict[str, str]) -> dict[str, str]:
         "GATEWAY_STAFF": f"127.0.0.1:{ports['STAFF_PORT']}",
         "GATEWAY_CANARY": f"127.0.0.1:{ports['CANARY_PORT']}",
         "GATEWAY_MIRROR": f"127.0.0.1:{ports['MIRROR_PORT']}",
+        "GATEWAY_EDGE": f"127.0.0.1:{ports['EDGE_PORT']}",
         "GATEWAY_RATELIMIT": f"127.0.0.1:{ports['RATELIMIT_PORT']}",
         "TRUSTED_PROXIES": "127.0.0.1/32",
     }

@@ -183,6 +183,7 @@ class Cluster:
             "GATEWAY_LISTEN": self.gateway_url.removeprefix("http://"),
             "GATEWAY_ADMIN": str(self.folder / "gateway" / "admin.sock"),
             "GATEWAY_OPERATOR_LISTEN": f"127.0.0.1:{free_port()}",
+            "GATEWAY_EDGE": f"127.0.0.1:{free_port()}",
             "GATEWAY_SIGNIN": f"127.0.0.1:{signin_port}",
             "GATEWAY_STAFF": f"127.0.0.1:{staff_port}",
             "SIGNIN_PORT": signin_port,

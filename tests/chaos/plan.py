@@ -27,6 +27,7 @@ PROCESSES = (
     "gateway",
     "gateway/child",
     "ratelimit",
+    "publisher",
     "signin",
     "staff",
     "newer-worker",

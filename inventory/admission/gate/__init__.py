@@ -6,6 +6,7 @@ Every function raises ``GateUnavailable`` when Redis cannot be reached or cannot
 from inventory.admission.gate.admission import Admission, IssuedToken, admit, issue_token, learn_token, plain
 from inventory.admission.gate.calls import CLOSED, LUA, TERMS, WHOLE, guarded, refuse
 from inventory.admission.gate.contents import GateSnapshot, snapshot
+from inventory.admission.gate.crowd import Announced, announced
 from inventory.admission.gate.decided import configure, fields, forget, release, remember, remembered, settle, withhold
 from inventory.admission.gate.sight import (
     Sight,
@@ -48,6 +49,7 @@ __all__ = [
     "TERMS",
     "WHOLE",
     "Admission",
+    "Announced",
     "Claim",
     "Entry",
     "GateSnapshot",
@@ -58,6 +60,7 @@ __all__ = [
     "Unread",
     "ack",
     "admit",
+    "announced",
     "by_oldest_pending",
     "by_oldest_unclaimed",
     "claim",

@@ -53,6 +53,11 @@ def guarded(function: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
+def refusal_of(code: AdmitCode) -> FlashsaleError:
+    """The error that this code stands for."""
+    return _REFUSALS[code](retry_after=_RETRY_AFTER_S[code]) if code in _RETRY_AFTER_S else _REFUSALS[code]()
+
+
 def refuse(code: AdmitCode) -> NoReturn:
     """Raises the error of this code."""
-    raise _REFUSALS[code](retry_after=_RETRY_AFTER_S[code]) if code in _RETRY_AFTER_S else _REFUSALS[code]()
+    raise refusal_of(code)

@@ -1,0 +1,229 @@
+"""What is the same for everybody is answered by the gateway itself, in the API's bytes, and only while it is true."""
+
+import functools
+import itertools
+import json
+import re
+import signal
+import time
+
+import pytest
+from rest_framework_simplejwt.tokens import AccessToken
+
+from flashsale.core.redis_client import gate_client
+from flashsale.stack.servers import free_port
+from inventory import services
+from inventory.admission import keys
+from inventory.models import Sale
+from tasks import gate_sync
+from tests.conftest import Process, eventually, running
+from tests.integration.test_gateway import Gateway
+
+pytestmark = pytest.mark.django_db(transaction=True)
+_numbers = itertools.count()
+_TIME = re.compile(rb'"server_time":"[0-9T:.-]+Z"')
+_STALE_S = 2.0  # after this no answer of a publisher that is gone may be given
+
+
+class Edge(Gateway):
+    """A gateway with a publisher beside it."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.variables |= {
+            "GATEWAY_EDGE": f"127.0.0.1:{free_port()}",
+            "GATEWAY_ADDRESS_RATE": "100000",
+            "GATEWAY_ADDRESS_BURST": "100000",
+        }
+
+    def start_publisher(self):
+        return Process("publisher", "python", "manage.py", "publish_edge", **self.variables)
+
+    def ask(self, method, path, user=None, *, port=None, headers=()):
+        sent = dict(headers) | ({"Authorization": f"Bearer {AccessToken.for_user(user)}"} if user else {})
+        content = None
+        if method == "POST":
+            sent |= {"Content-Type": "application/json", "Content-Length": "2"}
+            content = b"{}"
+        return self.send_whole(method, path, sent, content, port or self.port)
+
+    def send_whole(self, method, path, headers, content, port):
+        import http.client
+
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        try:
+            connection.request(method, path, content, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read()
+        finally:
+            connection.close()
+
+
+def by_edge(answer):
+    """Whether the gateway gave it: a web process says its fleet."""
+    return "x-fleet" not in answer[1]
+
+
+@pytest.fixture(scope="module")
+def _edge(django_db_setup, django_db_blocker, tmp_path_factory):
+    edge = Edge(tmp_path_factory.mktemp("edge"))
+    with django_db_blocker.unblock():
+        web = edge.start_web()
+        envoy = edge.start_envoy()
+    with running(web), running(envoy):
+        eventually(edge.is_ready, within=30, what=f"{envoy.log} {web.log}")
+        yield edge
+
+
+@pytest.fixture
+def publisher(clean_redis, _edge):
+    with running(_edge.start_publisher()) as process:
+        yield process
+
+
+@pytest.fixture
+def edge(_edge, publisher):
+    eventually(lambda: by_edge(_edge.ask("GET", "/api/v1/sales/")), within=30, what=publisher.log)
+    return _edge
+
+
+@pytest.fixture
+def make_sale(make_item):
+    return functools.partial(make_item, slug=f"edge-{next(_numbers)}")
+
+
+def tokens(item):
+    return f"/api/v1/sales/{item.sale.slug}/items/thing/purchase-tokens/"
+
+
+def set_stock(item, units):
+    gate_client().set(keys.stock(item.pk), units)
+
+
+def refused_at_the_edge(edge, item, user, code):
+    def look():
+        answer = edge.ask("POST", tokens(item), user)
+        return by_edge(answer) and json.loads(answer[2])["code"] == code and answer
+
+    return eventually(look, within=5, what=code)
+
+
+@pytest.mark.parametrize("code", ["sold_out", "paused", "ended", "not_open"])
+def test_a_refusal_for_everybody_has_the_apis_bytes(edge, make_sale, customer, code):
+    item = make_sale(units=1, opens_in_s=600 if code == "not_open" else -60)
+    if code == "sold_out":
+        set_stock(item, 0)
+    if code in ("paused", "ended"):
+        gate_sync.set_state(item.sale.slug, Sale.State(code))
+
+    status, headers, content = refused_at_the_edge(edge, item, customer, code)
+
+    expected = edge.ask("POST", tokens(item), customer, port=edge.web_port)
+    assert (status, content) == (expected[0], expected[2])
+    for name in ("content-type", "cache-control", "content-security-policy", "x-content-type-options", "vary"):
+        assert headers[name] == expected[1][name]
+
+
+def test_a_sales_page_has_the_apis_bytes_but_for_the_time(edge, make_sale):
+    item = make_sale(units=7)
+    path = f"/api/v1/sales/{item.sale.slug}/"
+    found = eventually(lambda: by_edge(answer := edge.ask("GET", path)) and answer, within=5)
+
+    for address, given in ((path, found), ("/api/v1/sales/", edge.ask("GET", "/api/v1/sales/"))):
+        expected = edge.ask("GET", address, port=edge.web_port)
+        assert _TIME.sub(b"", given[2]) == _TIME.sub(b"", expected[2])
+        assert _TIME.search(given[2])
+        assert given[1]["content-type"] == expected[1]["content-type"]
+        assert given[1]["cache-control"] == expected[1]["cache-control"] == "public, max-age=1"
+
+
+def test_a_unit_that_comes_back_can_be_had_at_once(edge, make_sale, customer):
+    item = make_sale(units=1)
+    set_stock(item, 0)
+    refused_at_the_edge(edge, item, customer, "sold_out")
+
+    set_stock(item, 1)
+    began = time.monotonic()
+
+    eventually(lambda: edge.ask("POST", tokens(item), customer)[0] == 201, within=2)
+    assert time.monotonic() - began < 1.0  # 0.2 s on a machine that does nothing else
+
+
+def test_whoever_brings_no_credentials_is_told_so(edge, make_sale, customer):
+    item = make_sale(units=1)
+    set_stock(item, 0)
+    refused_at_the_edge(edge, item, customer, "sold_out")
+
+    assert edge.ask("POST", tokens(item))[0] == 401
+
+
+def test_an_order_is_never_answered_by_the_gateway(edge, make_sale, customer):
+    item = make_sale(units=1)
+    set_stock(item, 0)
+    refused_at_the_edge(edge, item, customer, "sold_out")
+
+    answer = edge.ask("POST", "/api/v1/orders/", customer)
+
+    assert answer[0] == 400
+    assert not by_edge(answer)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGSTOP, signal.SIGKILL, signal.SIGTERM])
+def test_the_answers_of_a_publisher_that_is_gone_or_stopped_end(edge, publisher, make_sale, customer, sign):
+    item = make_sale(units=1)
+    set_stock(item, 0)
+    refused_at_the_edge(edge, item, customer, "sold_out")
+
+    publisher.popen.send_signal(sign)
+    stopped_at = time.monotonic()
+    set_stock(item, 1)
+
+    eventually(lambda: edge.ask("POST", tokens(item), customer)[0] == 201, within=10)
+    assert time.monotonic() - stopped_at < _STALE_S + 1.0  # and what a crowded machine adds
+    publisher.popen.send_signal(signal.SIGCONT)
+
+
+def test_a_frozen_gate_ends_the_answers(edge, stack, make_sale, customer):
+    item = make_sale(units=1)
+    path = f"/api/v1/sales/{item.sale.slug}/"
+    eventually(lambda: by_edge(edge.ask("GET", path)), within=5)
+    gate = stack.servers["REDIS_URL"].process
+
+    gate.send_signal(signal.SIGSTOP)
+    try:
+        eventually(lambda: not by_edge(edge.ask("GET", path)), within=10)
+    finally:
+        gate.send_signal(signal.SIGCONT)
+
+    eventually(lambda: by_edge(edge.ask("GET", path)), within=10)
+
+
+def test_what_is_set_for_the_canary_stays(edge, make_sale, customer):
+    from pathlib import Path
+
+    from flashsale.gateway import canary, config
+
+    directory = Path(edge.variables["GATEWAY_DIR"])
+    config.set_canary(directory, canary.Setting(20))
+    item = make_sale(units=1)
+    set_stock(item, 0)
+
+    refused_at_the_edge(edge, item, customer, "sold_out")
+
+    assert canary.current(directory) == canary.Setting(20)
+    config.set_canary(directory, canary.Setting())
+
+
+def test_new_terms_of_a_sale_reach_the_page(edge, make_sale):
+    item = make_sale(units=1)
+    path = f"/api/v1/sales/{item.sale.slug}/"
+    eventually(lambda: by_edge(edge.ask("GET", path)), within=5)
+
+    services.adjust_stock(item_id=item.pk, units=4, actor="staff", reason="more")
+    gate_sync.refresh_gates([item.pk])
+
+    def left():
+        answer = edge.ask("GET", path)
+        return by_edge(answer) and json.loads(answer[2])["items"][0]["remaining"]
+
+    eventually(lambda: left() == 5, within=5)
