@@ -192,6 +192,18 @@ def test_a_lost_key_of_the_line_takes_no_place_away(line, lost):
     assert positions == [6, 5, 4, 3, 2, 1]
 
 
+def test_whoever_asks_after_the_line_was_lost_stands_in_it_anew_with_the_same_ticket(line):
+    room = line(rate=1)
+    room.join(1)
+    places = {customer: room.join(customer) for customer in range(2, 8)}
+    gate_client().delete(keys.line(room.item))
+
+    again = [room.ask(places[customer], customer) for customer in (7, 6, 5, 4, 3, 2)]
+
+    assert [place.position for place in again] == [1, 2, 3, 4, 5, 6]
+    assert [place.ticket for place in again] == [places[customer].ticket for customer in (7, 6, 5, 4, 3, 2)]
+
+
 def test_the_list_of_turns_is_bounded_and_the_report_says_so(line):
     room = line(rate=1000, units=1000)
     began = room.now

@@ -36,7 +36,10 @@ end
 local pace = tonumber(meta[5] or '1')
 local may_pass = call_up(keys, now, stock, pace, times)
 local until_us = tonumber(redis.call('ZSCORE', keys.called, customer) or '0')
-if own and until_us <= now and not redis.call('ZSCORE', keys.line, customer) then -- their turn is over
+local has_place = until_us > now or redis.call('ZSCORE', keys.line, customer)
+if own and not has_place and redis.call('ZSCORE', keys.seen, customer) then -- the line was lost
+  arrive(keys, customer)
+elseif own and not has_place then -- their turn is over
   leave(keys, customer)
   own = nil
   if is_ask then return {16} end
