@@ -92,7 +92,10 @@ class Sandbox:
         for request, outcome in told:
             decided = "captured" if outcome is Outcome.SUCCEEDED else "declined"
             self._enter([request], outcome=decided)
-            SandboxCharge.objects.filter(idempotency_key=request.key).exclude(outcome="captured").update(outcome=decided)
+            charge = SandboxCharge.objects.filter(idempotency_key=request.key)
+            charge.exclude(outcome="captured").update(outcome=decided)
+            if outcome is Outcome.SUCCEEDED:
+                charge.filter(decided_at__gt=now()).update(decided_at=now())
 
     def refund(self, charge_key: str, refund_key: str, amount: Decimal) -> str:
         """

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 from django.db.models import Sum
 from django.db.models.functions import Now
+from django.urls import reverse
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from tasks import gate_effects, request_payments
 from tasks.audit import audit
 from tests.conftest import keep_asleep
 from tests.integration.test_pipeline import together
+from tests.integration.test_staff_guards import form_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 _events = itertools.count()
@@ -162,7 +164,7 @@ def tell(key, kind):
 @pytest.fixture
 def buying(make_item, customer, order, settings):
     """Makes an order with a payment of this method, which nobody has asked the provider about."""
-    settings.FAILED_PAYMENTS_PER_HOUR = settings.PAYMENT_ATTEMPTS_PER_ORDER = 1_000
+    settings.FAILED_PAYMENTS_PER_HOUR = settings.PAYMENT_ATTEMPTS_PER_ORDER = settings.UNPAID_ORDERS_PER_ITEM = 1_000
     item = make_item(units=1_000, per_customer=1_000)
     keep_asleep(item)
 
@@ -386,6 +388,20 @@ def test_a_refund_that_failed_is_sent_again_when_the_charge_is_captured_after_al
     one.refunds_sent()
 
     assert (one.order.status, Refund.objects.get().status) == ("refunded", "succeeded")
+    assert one.held_by_the_provider() == 0
+
+
+def test_staff_send_a_failed_refund_again(buying, admin_client):
+    one = buying("pm_ok")
+    one.asked()
+    services.refund_by_staff(one.id, "staff")
+    Refund.objects.update(status="failed", failure_code="no_such_charge", attempts=7)
+    url = reverse("admin:payments_refund_press_send_again", args=[Refund.objects.get().pk])
+
+    assert admin_client.post(url, form_of(admin_client.get(url))).status_code == 302
+    one.refunds_sent()
+
+    assert Refund.objects.get().status == "succeeded"
     assert one.held_by_the_provider() == 0
 
 

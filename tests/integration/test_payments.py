@@ -5,6 +5,7 @@ import time
 import uuid
 from datetime import timedelta
 from decimal import Decimal
+from itertools import permutations
 
 import pytest
 from django.db import connection, transaction
@@ -155,6 +156,40 @@ def test_a_webhook_settles_its_order_once(placed, client):
 
     assert answers == [200, 200]
     reaches(order, "paid")
+
+
+@pytest.mark.parametrize("method", ["pm_unknown", "pm_slow", "pm_declined", "pm_ok", "pm_unavailable"])
+@pytest.mark.parametrize("kinds", list(permutations(("charge.failed", "charge.succeeded"))), ids="-".join)
+def test_webhooks_in_either_order_end_with_the_money_of_a_paid_order_or_none(placed, client, method, kinds):
+    order = placed(method)
+    payment = eventually(lambda: Payment.objects.exclude(status="created").first())
+
+    for number, kind in enumerate(kinds):
+        body = event(payment, f"evt_{number}", kind)
+        assert post_event(client, body, payments.sign(body, int(time.time()))).status_code == 200
+
+    reaches(order, "paid")
+    report = eventually(lambda: (r := audit()) and not r.in_flight and r)
+    assert report.is_clean, report
+    assert (SandboxCharge.objects.get().outcome, Refund.objects.count()) == ("captured", 0)
+
+
+def test_a_second_payment_between_failure_and_success_is_given_back(placed, customer, client):
+    order = placed("pm_declined")
+    first = eventually(lambda: Payment.objects.filter(status="failed").exclude(applied_at=None).first())
+    body = event(first, "evt_1", "charge.failed")
+    post_event(client, body, payments.sign(body, int(time.time())))
+
+    customer_actions.pay(customer.pk, order.pk, "pm_ok")
+    reaches(order, "paid")
+    body = event(first, "evt_2", "charge.succeeded")
+    post_event(client, body, payments.sign(body, int(time.time())))
+
+    refund = eventually(lambda: Refund.objects.filter(status="succeeded").select_related("payment").first())
+    assert refund.payment == first
+    report = eventually(lambda: (r := audit()) and not r.in_flight and r)
+    assert report.is_clean, report
+    assert (SandboxCharge.objects.filter(outcome="captured").count(), SandboxRefund.objects.count()) == (2, 1)
 
 
 @pytest.mark.parametrize("age_s", [400, -400])

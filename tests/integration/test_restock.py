@@ -19,6 +19,7 @@ from tasks.audit import audit
 from tasks.rebuild import rebuild_gate
 from tests.conftest import keep_asleep
 from tests.integration.test_pipeline import together
+from tests.integration.test_staff_guards import form_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -179,6 +180,13 @@ def test_staff_press_a_button_for_it(admin_client, make_item, buy, customer):
     asked = admin_client.post(listed, ticked)
     assert "go back on sale" in asked.content.decode()
     assert stock_of(item) == (2, 0, 1)
+
+    url = reverse("admin:orders_order_press_refund_and_restock", args=[order_id])
+    form = form_of(admin_client.get(url))
+    assert [admin_client.post(url, form).status_code for _ in range(2)] == [302, 302]
+
+    assert (stock_of(item), gate.snapshot(item.pk).stock) == ((3, 0, 0), 3)
+    assert Order.objects.get().status == "refunded"
 
 
 def test_whoever_may_not_refund_may_not_put_back(client, django_user_model, make_item, buy, customer):
