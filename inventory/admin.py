@@ -31,6 +31,7 @@ from inventory.models import Product, Sale, SaleItem, StockMovement
 from tasks import gate_sync, reconcile
 from tasks.admin import ReadOnly, StaffAdmin, amount, asking, button, linked
 
+_SHOWN = ("shown_price", "shown_list_price")
 _STOCK = ("allocated", "available", "reserved", "sold")
 _LATER = "The ledger has it; the gate will learn it from a sweep."
 _MOST_UNITS = 1_000_000  # in one adjustment; far from the columns' end, far above a slip of the keyboard
@@ -97,14 +98,28 @@ _adjust_link = linked(
 )
 
 
-class ItemInline(CheckedAutocomplete, TabularInline):
+class ShownAmounts:
+    """Who may only look sees amounts with the decimals of their currency. Goes before the admin class."""
+
+    shown_price = staticmethod(amount("price", "Price"))
+    shown_list_price = staticmethod(amount("list_price", "List price"))
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The fields of the form, or what is shown in their stead."""
+        fields = super().get_fields(request, obj)  # type: ignore[misc]
+        if self.has_change_permission(request, obj):  # type: ignore[attr-defined]
+            return fields
+        return [f"shown_{name}" if name in ("price", "list_price") else name for name in fields]
+
+
+class ItemInline(ShownAmounts, CheckedAutocomplete, TabularInline):
     model = SaleItem
     form = ItemForm
     extra = 0
     hide_title = True
     verbose_name_plural = "items (a new one has no units until its stock is adjusted)"
     fields = ("product", "price", "list_price", "currency", "per_customer", *_STOCK, "adjust")
-    readonly_fields = (*_STOCK, "adjust")
+    readonly_fields = (*_STOCK, *_SHOWN, "adjust")
     autocomplete_fields = ("product",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SaleItem]:
@@ -284,7 +299,7 @@ class AdjustStockForm(forms.Form):
 
 
 @admin.register(SaleItem)
-class SaleItemAdmin(CheckedAutocomplete, StaffAdmin):
+class SaleItemAdmin(ShownAmounts, CheckedAutocomplete, StaffAdmin):
     form = ItemForm
     list_display = ("sku", "sale", "shown_price", "currency", "per_customer", *_STOCK)
     list_filter = (("sale", RelatedDropdownFilter), ("sale__state", ChoicesDropdownFilter))
@@ -296,13 +311,11 @@ class SaleItemAdmin(CheckedAutocomplete, StaffAdmin):
     actions_row = ("adjust_stock", "gate_and_ledger")
 
     def get_readonly_fields(self, request: HttpRequest, obj: SaleItem | None = None) -> tuple[str, ...]:
-        return ("sale", "product", *_STOCK) if obj else _STOCK
+        return ("sale", "product", *_STOCK, *_SHOWN) if obj else (*_STOCK, *_SHOWN)
 
     def has_adjust_permission(self, request: HttpRequest, _object_id: str | None = None) -> bool:
         """Stock has a permission of its own; who may change the item may adjust its stock too."""
         return self.may(request, "adjust") or self.may(request, "change")
-
-    shown_price = staticmethod(amount("price", "Price"))
 
     @admin.display(description="SKU", ordering="product__sku")
     def sku(self, item: SaleItem) -> str:

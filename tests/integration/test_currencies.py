@@ -5,6 +5,7 @@ from decimal import Decimal
 from io import StringIO
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
@@ -146,3 +147,15 @@ def test_the_admin_shows_and_saves_the_decimals_of_the_currency(admin_client):
     assert answer.status_code == 302, answer.context["adminform"].form.errors
     item.refresh_from_db()
     assert item.price == Decimal("1.375")
+
+
+def test_who_may_only_look_sees_the_decimals_of_the_currency(client, django_user_model):
+    item = create("1.250", "KWD")
+    viewer = django_user_model.objects.create_user("viewer", password="viewer", is_staff=True)
+    viewer.user_permissions.set(Permission.objects.filter(codename__in=["view_sale", "view_saleitem"]))
+    client.force_login(viewer)
+
+    for page in ("saleitem", "sale"):
+        key = item.pk if page == "saleitem" else item.sale_id
+        text = client.get(reverse(f"admin:inventory_{page}_change", args=[key])).content.decode()
+        assert ("1.250" in text, "1.2500" in text) == (True, False), page
