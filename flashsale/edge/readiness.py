@@ -137,7 +137,7 @@ def _gate() -> None:
     if info.get("role", "master") != "master":
         probe.connection_pool.disconnect()  # as above
         raise NotReady("the gate is a replica and takes no orders")
-    probe.set("fs:ready", 1, ex=_PROBE_TTL_S)  # out of memory, a disk that is full: an error says which
+    probe.set("fs:workers:ready", 1, ex=_PROBE_TTL_S)  # out of memory, a disk that is full: an error says which
     if found := durability.refused_faults(info):
         raise NotReady("; ".join(found))
 

@@ -37,6 +37,9 @@ def eventually_red(url, part):
 
 @pytest.fixture
 def green(live_url, workers):
+    heartbeat._say(
+        {heartbeat._KEY.format(queue): ("1", 8) for queue in settings.QUEUES}
+    )  # as it was before the gate was emptied
     eventually(lambda: ready(live_url) == {"ready": True, "missing": []}, what=lambda: ready(live_url))
     yield live_url
     eventually(lambda: ready(live_url)["ready"], what=lambda: ready(live_url))
@@ -122,6 +125,7 @@ def test_a_worker_whose_event_loop_stands_still_is_none(no_workers, live_url):
     with running(start_worker("ready")) as worker:
         eventually(lambda: ready(live_url)["ready"], what=lambda: ready(live_url))
         with stopped(psutil.Process(worker.popen.pid)):
+            gate_client().delete(*(f"fs:workers:{queue}" for queue in settings.QUEUES))  # or wait until it is forgotten
             assert eventually_red(live_url, "workers").startswith("no worker for: dispatch, inventory")
 
 
@@ -137,7 +141,7 @@ def test_a_heart_that_beats_beside_a_stuck_loop_is_not_heard(monkeypatch):
 def test_sweeps_that_ran_and_run_no_more_are_missed(green):
     assert not heartbeat.sweeps_have_stopped()
     sweeps.run(sweeps.effects)
-    gate_client().delete("fs:sweeps")
+    gate_client().delete("fs:workers:swept")
 
     assert eventually_red(green, "workers").startswith("no sweep runs any more")
 
@@ -155,7 +159,7 @@ def test_what_only_writers_notice_is_told(green):
     sweeps.run(full_disk)
 
     assert eventually_red(green, "database") == "writing fails: could not extend file (53100)"
-    gate_client().delete("fs:trouble:ledger")
+    gate_client().delete("fs:workers:trouble")
 
 
 def test_migrations_that_are_not_applied_are_told(monkeypatch):
