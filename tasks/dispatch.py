@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from celery import shared_task
 from django.conf import settings
 
+from flashsale.ratelimit.limit import SECOND_US
 from inventory.admission import gate
 from tasks import pace, poison, unread
 from tasks.connections import can_reach_ledger
@@ -25,7 +26,8 @@ def dispatch(item: int | None = None) -> None:
     """Claim what waits, as much as the pace and the batches in flight allow, and start a chain for each batch.
 
     What the pace does not allow stays in the stream, and one wake-up for all items is sent for when it will. What the pace
-    allows is shared between the items that it has held back and this one. With PostgreSQL away nothing is claimed: an order in
+    allows is shared between the items that it has held back and this one. An order that comes within ``DISPATCH_LINGER_MS`` of
+    a batch of its item waits for others to join it, unless they are a whole batch. With PostgreSQL away nothing is claimed: an order in
     the stream is surely queued, and its customer can be told so. May run twice and at once.
     """
     from tasks import pipeline
@@ -53,10 +55,10 @@ def _go_round(item: int | None) -> bool:
         return False
     grant = pace.grant_batch(sum(wanted.values()))
     shares = share_out(grant.orders, wanted)
-    taken = {each: _claim(each, share) for each, share in shares.items() if share}
+    short = {each: shares[each] for each in wanted if shares[each] < wanted[each]}
+    taken = {each: _claim(each, share, full=short.get(each, settings.BATCH_SIZE)) for each, share in shares.items() if share}
     if sum(taken.values()) < grant.orders:
         pace.give_back(grant, grant.orders - sum(taken.values()))
-    short = {each: shares[each] for each in wanted if shares[each] < wanted[each]}
     _note(rooms, held_back, short)
     if not grant.orders:
         pipeline.wake_later(grant.retry_after_s)
@@ -95,11 +97,16 @@ def share_out(orders: int, wanted: Mapping[int, int]) -> dict[int, int]:
     return shares
 
 
-def _claim(item: int, limit: int) -> int:
-    """Claim up to so many orders and start their chain; how many were taken."""
+def _claim(item: int, limit: int, *, full: int) -> int:
+    """Claim up to so many orders and start their chain; how many were taken. Fewer than ``full`` wait for others to join them."""
     from tasks import pipeline
 
-    claim = gate.claim(item, consumer=CONSUMER, limit=limit, in_flight=_most_in_flight())
+    linger_us = settings.DISPATCH_LINGER_MS * 1000
+    claim = gate.claim(
+        item, consumer=CONSUMER, limit=limit, in_flight=_most_in_flight(), linger_us=linger_us, full=full
+    )
+    if claim.join_us:
+        pipeline.wake_soon(item, claim.join_us / SECOND_US)
     poison.bury_unreadable(item, claim.broken)
     unread.count("stream", claim.unread)
     if claim.entries:

@@ -69,6 +69,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 } | _broker_options
 
 BATCH_SIZE = env.integer("BATCH_SIZE", 500, low=1, high=10_000)  # orders in one chain
+DISPATCH_LINGER_MS = env.integer("DISPATCH_LINGER_MS", 25, low=0, high=1000)  # from one batch of an item to the next
 BATCHES_IN_FLIGHT = 2  # per item, between claim and commit
 
 

@@ -47,13 +47,15 @@ class Unread:
 class Claim:
     """Entries taken from the stream. ``broken``: no order can be found in them. ``unread``: left for another release.
 
-    ``left``: ids of those taken that another process had left.
+    ``left``: ids of those taken that another process had left. ``join_us``: nothing was taken, because others shall join what
+    waits: the caller sends the wake-up for when the next batch may start, in so many microseconds.
     """
 
     entries: list[Entry]
     broken: list[tuple[str, str]]
     unread: list[Unread] = field(default_factory=list)
     left: set[str] = field(default_factory=set)
+    join_us: int = 0
 
 
 def _parse(item: int, raw: Iterable[tuple[str, Mapping[str, str]] | Sequence[Any]]) -> Claim:
@@ -74,9 +76,17 @@ def _parse(item: int, raw: Iterable[tuple[str, Mapping[str, str]] | Sequence[Any
 
 
 @guarded
-def claim(item: int, *, consumer: str, limit: int, in_flight: int) -> Claim:
-    """Take up to ``limit`` waiting orders, unless ``in_flight`` or more are on their way already."""
-    raw = _CLAIM(gate_client(), [keys.meta(item), keys.admitted(item)], [consumer, limit, in_flight])
+def claim(item: int, *, consumer: str, limit: int, in_flight: int, linger_us: int = 0, full: int = 0) -> Claim:
+    """Take up to ``limit`` waiting orders, unless ``in_flight`` or more are on their way already, or others shall join them.
+
+    Args:
+        linger_us: the next batch starts no sooner than so many microseconds after the last one, nor, for ten times as long,
+            before that one is acknowledged.
+        full: so many orders do not wait for others.
+    """
+    raw = _CLAIM(gate_client(), [keys.meta(item), keys.admitted(item)], [consumer, limit, in_flight, linger_us, full])
+    if isinstance(raw, int):
+        return Claim([], [], join_us=raw)
     found = _parse(item, raw)
     leave(item, [each.entry_id for each in found.unread])
     return found

@@ -1,8 +1,16 @@
--- Takes waiting orders from the stream, unless enough are on their way already. One trip, O(orders taken).
+-- Takes waiting orders from the stream, unless enough are on their way already, or others shall join them first. O(orders taken).
 -- KEYS  1 meta  2 admitted
 -- ARGV  1 consumer  2 most orders to take  3 orders that may be between claim and acknowledgement
--- Returns the entries as XREADGROUP does, or nothing. Ends the pending wake-up.
-redis.call('HDEL', KEYS[1], 'awake_until')
+--       4 microseconds from the start of one batch to the next, 0 for none  5 orders that are a batch without waiting for others
+-- Returns the entries as XREADGROUP does, or nothing, which ends the pending wake-up; or the microseconds until the next batch may
+-- start: the caller, and nobody else, sends the wake-up for then. While a batch is under way its acknowledgement sends it.
+local started, joining = unpack(redis.call('HMGET', KEYS[1], 'batch_started', 'joining_until'))
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+if tonumber(joining or '0') > now and tonumber(joining) - now <= tonumber(ARGV[4] or '0') then
+  if redis.call('XLEN', KEYS[2]) < tonumber(ARGV[5]) then return {} end
+end
+redis.call('HDEL', KEYS[1], 'awake_until', 'joining_until')
 if redis.call('EXISTS', KEYS[2]) == 0 then return {} end
 redis.pcall('XGROUP', 'CREATE', KEYS[2], 'ledger', '0')
 local pending = redis.call('XPENDING', KEYS[2], 'ledger')
@@ -11,5 +19,19 @@ for _, consumer in ipairs(pending[4] or {}) do
   if consumer[1] == 'unread' then in_flight = in_flight - tonumber(consumer[2]) end -- they wait for another release
 end
 if in_flight >= tonumber(ARGV[3]) then return {} end
+local linger, since = tonumber(ARGV[4] or '0'), now - tonumber(started or '0')
+local waiting = redis.call('XLEN', KEYS[2]) - pending[1]
+if since >= 0 and waiting > 0 and waiting < tonumber(ARGV[5] or '0') then
+  if since < linger then
+    local ends = string.format('%.0f', now + linger - since)
+    redis.call('HSET', KEYS[1], 'joining_until', ends, 'awake_until', string.format('%.0f', ends + 1000000))
+    return linger - since
+  elseif in_flight > 0 and since < 10 * linger then -- no longer: the acknowledgement may never come
+    redis.call('HSET', KEYS[1], 'awake_until', string.format('%.0f', now + 10 * linger - since))
+    return {}
+  end
+end
 local read = redis.call('XREADGROUP', 'GROUP', 'ledger', ARGV[1], 'COUNT', ARGV[2], 'STREAMS', KEYS[2], '>')
-return read and read[1][2] or {}
+if not read then return {} end
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'batch_started', string.format('%.0f', now)) end
+return read[1][2]
