@@ -102,9 +102,7 @@ def _claim(item: int, limit: int, *, full: int) -> int:
     from tasks import pipeline
 
     linger_us = settings.DISPATCH_LINGER_MS * 1000
-    claim = gate.claim(
-        item, consumer=CONSUMER, limit=limit, in_flight=_most_in_flight(), linger_us=linger_us, full=full
-    )
+    claim = gate.claim(item, consumer=CONSUMER, limit=limit, in_flight=_most_in_flight(), linger_us=linger_us, full=full)
     if claim.join_us:
         pipeline.wake_soon(item, claim.join_us / SECOND_US)
     poison.bury_unreadable(item, claim.broken)
