@@ -27,8 +27,8 @@ def dispatch(item: int | None = None) -> None:
 
     What the pace does not allow stays in the stream, and one wake-up for all items is sent for when it will. What the pace
     allows is shared between the items that it has held back and this one. An order that comes within ``DISPATCH_LINGER_MS`` of
-    a batch of its item waits for others to join it, unless they are a whole batch. With PostgreSQL away nothing is claimed: an order in
-    the stream is surely queued, and its customer can be told so. May run twice and at once.
+    a batch of its item waits for others to join it, unless they are a whole batch. With PostgreSQL away nothing is claimed: an
+    order in the stream is surely queued, and its customer can be told so. May run twice and at once.
     """
     from tasks import pipeline
 
@@ -98,7 +98,7 @@ def share_out(orders: int, wanted: Mapping[int, int]) -> dict[int, int]:
 
 
 def _claim(item: int, limit: int, *, full: int) -> int:
-    """Claim up to so many orders and start their chain; how many were taken. Fewer than ``full`` wait for others to join them."""
+    """Claim up to so many orders and start their chain; how many were taken. Fewer than ``full`` wait for others."""
     from tasks import pipeline
 
     linger_us = settings.DISPATCH_LINGER_MS * 1000

@@ -75,7 +75,7 @@ def wake_later(seconds: float) -> None:
 
 
 def wake_soon(item: int, seconds: float) -> None:
-    """As :func:`wake`, some milliseconds from now. Not by the broker: on a worker whose clock is ahead a message comes too early.
+    """As :func:`wake`, some milliseconds from now. Not by the broker: where clocks differ a message comes too early.
 
     A process that dies meanwhile loses it; the next order sends one after a second, and the sweep does.
     """
