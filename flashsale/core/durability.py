@@ -18,10 +18,7 @@ class GateNotDurable(Exception):
 
 
 def faults(info: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a server for the gate, by its INFO; what that does not say is taken to be right.
-
-    ``appendfsync`` is not in it: set it to ``always``.
-    """
+    """What is wrong with a server for the gate, by its INFO; what that does not say is taken to be right."""
     found = []
     if str(info.get("aof_enabled", 1)) != "1":
         found.append("the append-only file is off (set `appendonly yes` and `appendfsync always`)")
@@ -47,9 +44,23 @@ def require_durable_gate() -> None:
     except redis.RedisError as error:
         logger.warning("durability of the gate unknown", extra={"event": "gate_not_asked", "error": repr(error)})
         return
+    _warn_of_late_writes()
     if not found:
         return
     text = f"REDIS_URL names a server that may lose acknowledged orders: {'; '.join(found)}"
     if settings.GATE_DURABILITY == "required":
         raise GateNotDurable(f"{text}. GATE_DURABILITY=warn starts all the same.")
     logger.critical(text, extra={"event": "gate_not_durable"})
+
+
+def _warn_of_late_writes() -> None:
+    """INFO does not tell ``appendfsync``, and who may not rule the server may not ask. A mirror's orders are nobody's."""
+    if settings.FLEET == "mirror":
+        return
+    try:
+        policy = gate_client().config_get("appendfsync").get("appendfsync", "always")
+    except redis.RedisError:
+        return
+    if policy != "always":
+        text = f"the gate has appendfsync {policy}: its crash may lose a second of acknowledged orders; set it to always"
+        logger.critical(text, extra={"event": "gate_not_durable"})

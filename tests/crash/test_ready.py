@@ -197,12 +197,19 @@ def test_a_process_refuses_a_gate_that_may_lose_orders(command, no_workers):
     assert "REDIS_URL names a server that may lose acknowledged orders" in process.text()
 
 
-def test_a_process_only_warns_of_such_a_gate_where_that_is_asked_for(no_workers):
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"maxmemory-policy": "allkeys-lru"}, "maxmemory-policy is allkeys-lru"),
+        ({"appendfsync": "everysec"}, "the gate has appendfsync everysec"),
+    ],
+)
+def test_a_process_only_warns_of_such_a_gate_where_that_is_asked_for(options, said, no_workers):
     with (
-        configured(**{"maxmemory-policy": "allkeys-lru"}),
+        configured(**options),
         running(Process("warned", "python", "manage.py", "sweep", GATE_DURABILITY="warn")) as process,
     ):
-        eventually(lambda: "maxmemory-policy is allkeys-lru" in process.text(), within=30, what=process.text)
+        eventually(lambda: said in process.text(), within=30, what=process.text)
         assert process.popen.poll() is None
         process.popen.send_signal(signal.SIGTERM)
         assert process.popen.wait(15) == 0
