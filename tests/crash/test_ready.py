@@ -207,7 +207,10 @@ def test_a_process_refuses_a_gate_that_may_lose_orders(command, no_workers):
 def test_a_process_only_warns_of_such_a_gate_where_that_is_asked_for(options, said, no_workers):
     with (
         configured(**options),
-        running(Process("warned", "python", "manage.py", "sweep", GATE_DURABILITY="warn")) as process,
+        # As a user who may ask for the server's settings.
+        running(
+            Process("warned", "python", "manage.py", "sweep", GATE_DURABILITY="warn", REDIS_URL=settings.REDIS_URL)
+        ) as process,
     ):
         eventually(lambda: said in process.text(), within=30, what=process.text)
         assert process.popen.poll() is None
