@@ -55,6 +55,11 @@ def terms(items: Iterable[int]) -> list[ItemTerms]:
     ]
 
 
+def payment_window(item: int) -> timedelta:
+    """How long an order of this item waits for its payment."""
+    return SaleItem.objects.values_list("sale__payment_window", flat=True).get(pk=item)
+
+
 def stock_of(items: Iterable[int]) -> dict[int, Stock]:
     """The stock columns of these items."""
     rows = SaleItem.objects.filter(pk__in=items).values_list("pk", "available", "reserved", "sold")

@@ -4,6 +4,8 @@ from uuid import UUID
 
 from django.db import transaction
 
+from flashsale.core.clock import now
+from inventory import selectors
 from inventory import services as inventory
 from orders.errors import NotCancellable
 from orders.models import GateEffect
@@ -13,9 +15,9 @@ from orders.states import OrderStatus
 from orders.transitions import advance, expire
 
 
-def _cancel(order_id: UUID, *, reason: str, actor: str = "") -> bool:
+def _cancel(order_id: UUID, *, reason: str, actor: str = "", kind: GateEffect.Kind = GateEffect.Kind.RELEASE) -> bool:
     cancelled = advance([order_id], OrderStatus.CANCELLED, reason=reason, actor=actor)
-    units.release(inventory.Line(order.item, order.id, order.quantity) for order in cancelled)
+    units.release([inventory.Line(order.item, order.id, order.quantity) for order in cancelled], kind)
     return bool(cancelled)
 
 
@@ -23,11 +25,18 @@ def _cancel(order_id: UUID, *, reason: str, actor: str = "") -> bool:
 def cancel(order_id: UUID, customer_id: int) -> None:
     """Cancel an order that is not paid. May run twice.
 
+    Past the half of its time to pay it counts as left unpaid: else who cancels just before the deadline, and orders again,
+    would keep the units for ever.
+
     Raises:
         OrderNotFound, NotCancellable: nothing happened.
     """
     order = locked_of(order_id, customer_id)
-    if order.status != OrderStatus.CANCELLED and not _cancel(order_id, reason="by_customer"):
+    if order.status == OrderStatus.CANCELLED:
+        return
+    is_late = order.expires_at - now() < selectors.payment_window(order.item_id) / 2
+    kind = GateEffect.Kind.EXPIRED if is_late else GateEffect.Kind.RELEASE
+    if not _cancel(order_id, reason="by_customer", kind=kind):
         raise NotCancellable
 
 

@@ -80,6 +80,18 @@ def test_orders_that_are_paid_or_called_off_do_not_count(make_item, leave, wait,
         wait(item, customer)
 
 
+def test_who_cancels_just_before_the_deadline_and_orders_again_keeps_no_unit_for_ever(make_item, wait, customer):
+    item = make_item(window_s=600)
+    for _ in range(3):
+        order_id = wait(item, customer)
+        Order.objects.filter(pk=order_id).update(expires_at=Now() + timedelta(seconds=10))
+        services.cancel(order_id, customer.pk)
+        gate_effects.apply()
+
+    with pytest.raises(TooManyUnpaid):
+        wait(item, customer)
+
+
 def test_an_effect_that_is_applied_twice_counts_once(make_item, leave, customer):
     item = make_item()
     leave(item, customer)

@@ -185,7 +185,9 @@ class LedgerModel:
     def cancel(self, pk: int) -> str:
         if pk not in self.rows:
             return "not_found"
-        done = self.rows[pk].status == "cancelled" or self._cancel(self._advance([pk], "cancelled", "by_customer"))
+        is_late = self.rows[pk].expires - self.clock.now < PAYMENT_WINDOW_S / 2
+        kind = "expired" if is_late else "release"
+        done = self.rows[pk].status == "cancelled" or self._cancel(self._advance([pk], "cancelled", "by_customer"), kind)
         return "ok" if done else "not_cancellable"
 
     def cancel_unpaid(self) -> int:
