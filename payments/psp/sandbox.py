@@ -65,7 +65,7 @@ class Sandbox:
     def _ask_again(self, keys: Sequence[str], wanted: Mapping[str, ChargeRequest]) -> list[SandboxCharge]:
         rows = SandboxCharge.objects.filter(idempotency_key__in=keys)
         rows.update(asked=F("asked") + 1)
-        rows.filter(method="pm_unavailable", asked__gte=_HEALS_AT).update(outcome="captured")
+        rows.filter(outcome="unavailable", asked__gte=_HEALS_AT).update(outcome="captured")
         found = list(rows)
         if any(charge.amount != wanted[charge.idempotency_key].amount for charge in found):
             raise Invalid("The idempotency key was used with another amount.")
