@@ -172,9 +172,9 @@ def buying(make_item, customer, order, settings):
     """Makes an order with a payment of this method, which nobody has asked the provider about."""
     settings.FAILED_PAYMENTS_PER_HOUR = settings.PAYMENT_ATTEMPTS_PER_ORDER = settings.UNPAID_ORDERS_PER_ITEM = 1_000
     item = make_item(units=1_000, per_customer=1_000)
-    keep_asleep(item)
 
     def begin(method="pm_ok"):
+        keep_asleep(item)  # each time: a claim ends it
         return Buying(item, order(item, customer, method=method))
 
     return begin

@@ -24,9 +24,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def reserved(make_item, order):
     """Orders of a customer that are rows and whose payment nobody has asked for."""
     item = make_item(units=1_000, per_customer=1_000)
-    keep_asleep(item)
 
     def reserve(customer, count=1, method=""):
+        keep_asleep(item)  # each time: a claim ends it
         ids = [order(item, customer, method=method).order_id for _ in range(count)]
         claim = gate.claim(item.pk, consumer="c", limit=1_000, in_flight=1_000)
         services.deduct(item.pk, [admitted for _, admitted in claim.entries])
