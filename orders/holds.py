@@ -11,10 +11,10 @@ from typing import Any, Literal
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Func, IntegerField, QuerySet, Sum
 
 from inventory.admission.admitted import Piece, Streamed
-from orders.models import WRITTEN_OFF, GateEffect, Intake, Order
+from orders.models import WRITTEN_OFF, EffectBatch, GateEffect, Intake, Order
 from orders.states import OrderStatus
 
 _PIECE = 10_000  # holds or buyers in a piece, about
@@ -115,7 +115,10 @@ class InFlight:
 def in_flight(items: Sequence[int]) -> Mapping[int, InFlight]:
     """By item, for those of which there is something."""
     intake = _count_by_item(Intake.objects.filter(item_id__in=items).exclude(reason__in=WRITTEN_OFF))
-    effects = _count_by_item(GateEffect.objects.filter(item_id__in=items))
+    effects = Counter(_count_by_item(GateEffect.objects.filter(item_id__in=items)))
+    batches = EffectBatch.objects.filter(item_id__in=items).order_by().values_list("item_id")
+    size = Func("order_ids", function="cardinality", output_field=IntegerField())
+    effects.update(dict(batches.annotate(orders=Sum(size))))
     return {item: InFlight(intake.get(item, 0), effects.get(item, 0)) for item in intake.keys() | effects.keys()}
 
 

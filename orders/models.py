@@ -1,6 +1,7 @@
 """Orders, their history, and the two outboxes that make every step repeatable."""
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.fields.json import KT
@@ -123,7 +124,7 @@ class Intake(models.Model):
 
 
 class GateEffect(models.Model):
-    """What the gate still has to be told of an order: written with the ledger's change, deleted once the gate knows."""
+    """What the gate still has to be told of an order, as the release before writes it; now see ``EffectBatch``."""
 
     class Kind(models.TextChoices):
         SETTLE = "settle"
@@ -141,3 +142,18 @@ class GateEffect(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.order_id}"
+
+
+class EffectBatch(models.Model):
+    """What the gate still has to be told of orders of one item: written with the ledger's change, deleted once the gate knows.
+
+    A table of its own: a release that knows only ``GateEffect`` would tell the gate of one order and forget the others.
+    """
+
+    item_id = models.BigIntegerField()
+    kind = models.CharField(max_length=8, choices=GateEffect.Kind.choices)
+    order_ids = ArrayField(models.UUIDField())
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.kind} {len(self.order_ids)} orders"

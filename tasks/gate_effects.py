@@ -14,7 +14,8 @@ from orders.models import GateEffect
 from tasks.rebuild import Why, rebuild_gate
 from tasks.retry import Step
 
-_LIMIT = 1000
+_LIMIT = 100  # rows, each of up to 500 orders
+_ORDERS = 1000  # in one script
 
 
 @shared_task(base=Step, name="tasks.apply_effects")
@@ -24,8 +25,8 @@ def apply_effects() -> None:
 
 
 def apply() -> int:
-    """Apply all waiting effects, oldest first; how many the gate has taken. May run twice and at once: what another process
-    is at is left to it.
+    """Apply all waiting effects, oldest first; how many orders the gate has learnt of. May run twice and at once: what another
+    process is at is left to it.
 
     Whoever deletes the hold acts, so an effect applied twice counts once. An effect that the gate cannot take now (missing
     or being rebuilt) stays for the next sweep; one for a gate that is gone for good is dropped.
@@ -37,40 +38,43 @@ def apply() -> int:
     while True:
         with transaction.atomic():  # the rows stay ours while the gate is told
             effects = services.lock_effects(_LIMIT, put_off)
-            told = [effect for (item, kind), some in effects.items() for effect in _tell(item, kind, some, put_off)]
+            told = [effect for effect in effects if effect.kind != GateEffect.Kind.REBUILD and _tell(effect, put_off)]
             services.forget_effects(told)
-        total += len(told)
-        for (item, kind), some in effects.items():
-            if kind == GateEffect.Kind.REBUILD and item not in put_off:
-                total += _rebuild(item, some, put_off)
+        total += sum(len(effect.orders) for effect in told)
+        for effect in effects:
+            if effect.kind == GateEffect.Kind.REBUILD and effect.item not in put_off:
+                total += _rebuild(effect, put_off)
         if not effects:
             return total
 
 
-def _tell(item: int, kind: str, effects: list[tuple[int, UUID]], put_off: set[int]) -> list[int]:
-    """The effects that need not be told again."""
-    if kind == GateEffect.Kind.REBUILD:
-        return []
-    orders = [order for _, order in effects]
-    if kind == GateEffect.Kind.SETTLE:
-        code = gate.settle(item, orders)
-    else:
-        code = gate.release(item, orders, left_unpaid=kind == GateEffect.Kind.EXPIRED)
-    if code is EffectCode.DONE or (code is EffectCode.GATE_MISSING and not selectors.is_watched(item)):
-        return [effect for effect, _ in effects]
-    put_off.add(item)
-    return []
+def _tell(effect: services.Effect, put_off: set[int]) -> bool:
+    """Whether it need not be told again. A part of it may have been told already, which counts once."""
+    for first in range(0, len(effect.orders), _ORDERS):
+        code = _say(effect, effect.orders[first : first + _ORDERS])
+        if code is EffectCode.GATE_MISSING and not selectors.is_watched(effect.item):
+            return True
+        if code is not EffectCode.DONE:
+            put_off.add(effect.item)
+            return False
+    return True
 
 
-def _rebuild(item: int, effects: list[tuple[int, UUID]], put_off: set[int]) -> int:
-    """Outside the transaction that found the effects: a rebuild reads the ledger in a snapshot of its own."""
+def _say(effect: services.Effect, orders: list[UUID]) -> EffectCode:
+    if effect.kind == GateEffect.Kind.SETTLE:
+        return gate.settle(effect.item, orders)
+    return gate.release(effect.item, orders, left_unpaid=effect.kind == GateEffect.Kind.EXPIRED)
+
+
+def _rebuild(effect: services.Effect, put_off: set[int]) -> int:
+    """Outside the transaction that found the effect: a rebuild reads the ledger in a snapshot of its own."""
+    orders = effect.orders
     try:
-        if selectors.is_watched(item):
-            rebuild_gate(
-                item, why=Why(f"gate was wrong about, or cannot be told of, {len(effects)} orders, {effects[0][1]} among them")
-            )
+        if selectors.is_watched(effect.item):
+            why = f"gate was wrong about, or cannot be told of, {len(orders)} orders, {orders[0]} among them"
+            rebuild_gate(effect.item, why=Why(why))
     except LockHeld:  # that one may have read the ledger before these orders were in it
-        put_off.add(item)
+        put_off.add(effect.item)
         return 0
-    services.forget_effects(effect for effect, _ in effects)
-    return len(effects)
+    services.forget_effects([effect])
+    return len(orders)

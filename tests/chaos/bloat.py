@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.db import connection
 
 # Written and deleted once per order: at rest they hold nothing, and may not keep more room than this.
-OUTBOXES = ("orders_intake", "orders_gateeffect")
+OUTBOXES = ("orders_intake", "orders_effectbatch")
 OUTBOX_MIB = 16
 # Autovacuum's own rule, twice: it comes at 50 + 20 % of the rows, and needs a moment.
 _DEAD_BASE, _DEAD_SHARE = 2_000, 0.4

@@ -9,7 +9,7 @@ from django.db import connection, models, transaction
 from django.db.models import Exists, OuterRef
 
 from inventory.models import SaleItem, StockMovement, Terms
-from orders.models import GateEffect, Intake, Order, OrderEvent
+from orders.models import EffectBatch, GateEffect, Intake, Order, OrderEvent
 from payments.models import Payment, Refund, SandboxCharge, SandboxRefund
 from tasks.audit import audit
 from tasks.models import DeadLetter
@@ -79,8 +79,10 @@ def _read_orders(books: Books, items: list[int]) -> None:
         rows.Event(str(order), status, at.timestamp()) for order, status, at in events.values_list("order_id", "status", "at")
     ]
     books.intake = [_intake(row) for row in Intake.objects.filter(item_id__in=items)]
-    effects = GateEffect.objects.filter(item_id__in=items).values_list("order_id", "item_id", "kind")
-    books.effects = [rows.Effect(str(order), item, kind) for order, item, kind in effects]
+    batches = EffectBatch.objects.filter(item_id__in=items).values_list("order_ids", "item_id", "kind")
+    books.effects = [rows.Effect(str(order), item, kind) for orders, item, kind in batches for order in orders]
+    singles = GateEffect.objects.filter(item_id__in=items).values_list("order_id", "item_id", "kind")
+    books.effects += [rows.Effect(str(order), item, kind) for order, item, kind in singles]
     letters = DeadLetter.objects.filter(resolved_at=None).order_by("pk").values_list("pk", "task", "args", "error")
     books.letters = [rows.Letter(pk, task, str(args), error) for pk, task, args, error in letters]
 

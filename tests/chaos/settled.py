@@ -9,7 +9,7 @@ _OPEN = {
     # What stands in a dead letter waits for staff, and what is written off is over.
     "intake": "SELECT count(*) FROM orders_intake i WHERE item_id = ANY(%(items)s) AND reason NOT IN ('lost', 'poisoned') "
     "AND NOT EXISTS (SELECT 1 FROM tasks_deadletter l WHERE l.resolved_at IS NULL AND strpos(l.args::text, i.id::text) > 0)",
-    "effects": "SELECT count(*) FROM orders_gateeffect WHERE item_id = ANY(%(items)s)",
+    "effects": "SELECT count(*) FROM orders_effectbatch WHERE item_id = ANY(%(items)s)",
     "payments": "SELECT count(*) FROM payments_payment p JOIN orders_order o ON o.id = p.order_id "
     "WHERE o.item_id = ANY(%(items)s) AND (p.status IN ('created', 'processing', 'unknown') OR p.applied_at IS NULL)",
     "refunds": "SELECT count(*) FROM payments_refund r JOIN payments_payment p ON p.id = r.payment_id "

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from flashsale.core.redis_client import gate_client
 from inventory.admission import gate
 from inventory.models import SaleItem
-from orders.models import GateEffect, Intake, Order
+from orders.models import EffectBatch, Intake, Order
 from payments.models import Payment, SandboxCharge
 from tasks.audit import audit
 from tasks.models import DeadLetter
@@ -119,7 +119,7 @@ def test_nothing_is_lost_or_done_twice_when_a_process_is_killed(name, wrecks):
     assert wreck.report.is_clean, [check for check in wreck.report.checks if check.breaches]
     assert wreck.report.in_flight == 0
     assert not Intake.objects.filter(item_id=wreck.sale.item).exists()
-    assert not GateEffect.objects.filter(item_id=wreck.sale.item).exists()
+    assert not EffectBatch.objects.filter(item_id=wreck.sale.item).exists()
     assert not DeadLetter.objects.exists()
     assert gate.waiting([wreck.sale.item]) == {wreck.sale.item: (0, 0)}
 

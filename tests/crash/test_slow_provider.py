@@ -8,7 +8,7 @@ import pytest
 from django.utils.timezone import now
 
 from inventory.admission import gate
-from orders.models import GateEffect, Intake, Order
+from orders.models import EffectBatch, Intake, Order
 from payments import services as payments
 from payments.models import Payment
 from tasks import intake
@@ -55,7 +55,7 @@ def test_a_slow_provider_delays_no_dispatch_and_no_cancellation(no_workers, tmp_
         began = time.monotonic()
         eventually(lambda: Order.objects.filter(status="cancelled").count() == len(waits), within=10)
         cancelled_after = time.monotonic() - began
-        eventually(lambda: not GateEffect.objects.filter(item_id=sale.item).exists())
+        eventually(lambda: not EffectBatch.objects.filter(item_id=sale.item).exists())
         still_due = Payment.objects.filter(status="created").count()
 
     assert max(waits) < 1

@@ -16,8 +16,8 @@ from rest_framework_simplejwt.tokens import AccessToken
 from flashsale.stack.servers import free_port
 from inventory.admission import gate
 from inventory.models import SaleItem
-from orders import services
-from orders.models import GateEffect, Intake, Order
+from orders import holds, services
+from orders.models import Intake, Order
 from payments.models import Payment, Refund, SandboxCharge
 from tasks import dispatch, intake, sweeps
 from tests.conftest import Process, _answers, eventually
@@ -183,7 +183,7 @@ def remains(item, messages):
         "charges": SandboxCharge.objects.filter(idempotency_key__in=keys).count(),
         "refunded": SandboxCharge.objects.filter(idempotency_key__in=keys, refund__isnull=False).count(),
         "refunds_open": Refund.objects.filter(payment__order_id__in=ids, status="requested").count(),
-        "effects": GateEffect.objects.filter(item_id=item).count(),
+        "effects": holds.in_flight([item]).get(item, holds.InFlight()).effects,
         "held": len(gate.snapshot(item).held),
         "messages": messages,
     }

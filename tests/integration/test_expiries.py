@@ -11,7 +11,7 @@ from flashsale.core.clock import now
 from flashsale.core.redis_client import gate_client
 from inventory.admission import gate, keys
 from orders import services
-from orders.models import GateEffect, Order
+from orders.models import EffectBatch, Order
 from tasks import cancel_unpaid, gate_effects
 from tasks.audit import audit
 from tests.conftest import Process, eventually
@@ -54,7 +54,7 @@ def test_the_first_message_that_comes_due_works_for_all(overdue):
 
     assert set(Order.objects.values_list("status", "reason")) == {("cancelled", "payment_timeout")}
     assert gate.stocks([overdue.pk]) == {overdue.pk: 60}
-    assert not GateEffect.objects.exists()
+    assert not EffectBatch.objects.exists()
     assert audit().is_clean
 
 

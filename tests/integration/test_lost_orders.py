@@ -16,7 +16,7 @@ from inventory.admission import gate, keys, rebuild
 from inventory.errors import ConcurrentReservation
 from inventory.models import Sale
 from orders import services
-from orders.models import GateEffect, Intake, Order, OrderEvent
+from orders.models import EffectBatch, Intake, Order, OrderEvent
 from tasks import gate_effects, gate_sync, order_ids, sweeps
 from tasks.audit import audit
 from tasks.models import DeadLetter
@@ -283,7 +283,7 @@ def test_an_order_is_either_lost_or_taken_over_whoever_comes_first(make_item, cu
     assert (item.reserved, Intake.objects.count()) == (kept, 0)
     assert OrderEvent.objects.count() == 120
     gate_effects.apply()
-    assert not GateEffect.objects.exists()
+    assert not EffectBatch.objects.exists()
     assert audit().is_clean
 
 

@@ -24,7 +24,7 @@ def test_no_statement_of_the_hot_way_or_of_a_sweep_reads_a_large_table_whole():
 
     assert {f"{each.call}: {each.sql}": each.scans(big) for each in said if each.scans(big)} == {}
     assert {each.call for each in said} == plans.calls(shop).keys()
-    assert {"orders_order", "orders_intake", "orders_gateeffect", "payments_payment", "inventory_stockmovement"} <= big
+    assert {"orders_order", "orders_intake", "orders_effectbatch", "payments_payment", "inventory_stockmovement"} <= big
 
 
 def test_a_token_that_is_none_costs_two_lookups(make_item, customer, order):

@@ -16,7 +16,7 @@ from inventory.admission import gate, keys
 from inventory.errors import ConcurrentReservation, GateMissing
 from inventory.models import SaleItem
 from orders import services
-from orders.models import GateEffect, Intake, Order, OrderEvent
+from orders.models import EffectBatch, Intake, Order, OrderEvent
 from tasks import create_orders, dead_letters, deduct_inventory, gate_effects, intake, poison, sweeps
 from tasks.audit import audit
 from tasks.models import DeadLetter
@@ -73,7 +73,7 @@ def assert_ended(item, order_id=None, *, actor=""):
     assert gate_client().exists(keys.queued(item.pk)) == 0
     report = audit()
     assert (report.is_clean, report.in_flight) == (True, 0), report
-    assert not GateEffect.objects.exists()
+    assert not EffectBatch.objects.exists()
     assert not DeadLetter.objects.filter(resolved_at=None).exists()
     if order_id:
         assert list(Order.objects.values_list("pk", "status", "reason", "quantity")) == [(order_id, "rejected", "poisoned", 0)]
@@ -291,7 +291,7 @@ def test_an_order_of_an_item_that_is_gone_is_rejected_and_shown_to_its_customer(
 
     assert intake.order_of(customer.pk, order_id)["status"] == "rejected"
     assert gate.snapshot(item_id).held == {}
-    assert not GateEffect.objects.exists()
+    assert not EffectBatch.objects.exists()
 
 
 def test_an_unreadable_line_ends_no_order_until_staff_reject_the_one_that_it_still_names(item, customers, order):

@@ -18,7 +18,7 @@ from inventory.admission import gate, keys
 from inventory.errors import GateUnavailable
 from inventory.models import Sale, SaleItem
 from orders import services
-from orders.models import GateEffect, Intake, Order
+from orders.models import EffectBatch, Intake, Order
 from payments import services as payments
 from payments.models import Payment, SandboxCharge
 from tasks import create_orders, dead_letters, deduct_inventory, intake, pipeline, reconcile, request_payments, sweeps
@@ -405,7 +405,7 @@ def test_an_ended_sales_gate_goes_after_its_retention_and_effects_for_it_do_not_
 
     lasting = {key for key in gate_client().scan_iter("fs:*") if gate_client().ttl(key) < 0}
     assert lasting == set()
-    assert not GateEffect.objects.exists()
+    assert not EffectBatch.objects.exists()
     item.refresh_from_db()
     assert (item.available, item.reserved) == (5, 0)
 
@@ -428,7 +428,7 @@ def test_a_step_that_no_retry_brings_past_an_outage_is_driven_on_by_the_sweeps_w
         server.start()
 
     assert (type(last.result), DeadLetter.objects.count()) == (GateUnavailable, 0)
-    assert (Order.objects.get(pk=admission.order_id).status, GateEffect.objects.count()) == ("paid", 1)
+    assert (Order.objects.get(pk=admission.order_id).status, EffectBatch.objects.count()) == ("paid", 1)
     sweeps.run_all()
-    assert not GateEffect.objects.exists()
+    assert not EffectBatch.objects.exists()
     assert_settled(1)

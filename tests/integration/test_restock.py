@@ -12,7 +12,7 @@ from inventory.errors import LimitPerCustomer
 from inventory.models import SaleItem, StockMovement
 from orders import services
 from orders.errors import NotCancellable
-from orders.models import GateEffect, Order
+from orders.models import EffectBatch, GateEffect, Order
 from payments import services as payments
 from tasks import gate_effects, gate_sync, request_payments
 from tasks.audit import audit
@@ -118,11 +118,11 @@ def test_a_process_that_dies_after_the_gate_was_told_puts_nothing_back_twice(mak
     item = make_item(units=3)
     services.refund_by_staff(buy(item, customer), "staff", restock=True)
     rebuild_gate(item.pk)  # whoever did that died before it could forget the effect
-    assert GateEffect.objects.count() == 1
+    assert EffectBatch.objects.count() == 1
 
     gate_effects.apply()
 
-    assert (gate.snapshot(item.pk).stock, GateEffect.objects.count()) == (3, 0)
+    assert (gate.snapshot(item.pk).stock, EffectBatch.objects.count()) == (3, 0)
     assert audit().is_clean
 
 
@@ -166,7 +166,7 @@ def test_units_of_a_sale_that_is_over_go_back_to_the_ledger(make_item, buy, cust
     services.refund_by_staff(order_id, "staff", restock=True)
     gate_effects.apply()
 
-    assert (stock_of(item), GateEffect.objects.count()) == ((3, 0, 0), 0)
+    assert (stock_of(item), EffectBatch.objects.count()) == ((3, 0, 0), 0)
 
 
 def test_staff_press_a_button_for_it(admin_client, make_item, buy, customer):

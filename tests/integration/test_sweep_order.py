@@ -144,14 +144,15 @@ def test_overdue_orders_are_cancelled_the_longest_overdue_first(reserved):
 
 def test_effects_are_told_the_oldest_first_and_those_put_off_keep_none_back():
     first, second = [uuid4() for _ in range(3)], [uuid4() for _ in range(2)]
-    outbox.tell(GateEffect.Kind.RELEASE, [(7, pk) for pk in first])
-    outbox.tell(GateEffect.Kind.RELEASE, [(8, pk) for pk in second])
+    for item, pks in ((7, first), (8, second)):
+        for pk in pks:
+            outbox.tell(GateEffect.Kind.RELEASE, [(item, pk)])
 
     def locked(*but_not_of):
         from django.db import transaction
 
         with transaction.atomic():
-            return [pk for some in services.lock_effects(2, but_not_of).values() for _, pk in some]
+            return [pk for effect in services.lock_effects(2, but_not_of) for pk in effect.orders]
 
     assert locked() == first[:2]
     assert locked(7) == second

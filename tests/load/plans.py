@@ -29,7 +29,7 @@ BATCH = 500
 _PART = 100
 _BIG = 4_000  # rows from which a table is not to be read from one end to the other
 _TABLES = (
-    "auth_user, orders_order, orders_orderevent, orders_intake, orders_gateeffect, inventory_stockmovement, "
+    "auth_user, orders_order, orders_orderevent, orders_intake, orders_effectbatch, inventory_stockmovement, "
     "inventory_saleitem, payments_payment, payments_refund, payments_sandboxcharge, payments_providerevent, tasks_deadletter"
 )
 _FILL = """
@@ -66,7 +66,8 @@ INSERT INTO orders_intake (id, item_id, payload, reason, created_at, failures)
         'currency', 'EUR', 'source', 'waits', 'seq', 'w' || n, 'digest', repeat('a', 64), 'method', 'pm_ok', 'at', {moment}),
         '', now() - interval '1 minute' - interval '1 second' * (n / 500), 0
     FROM (SELECT gen_random_uuid() AS id, n, item, customer FROM plan WHERE n % 2 = 0) p;
-INSERT INTO orders_gateeffect (order_id, item_id, kind, created_at) SELECT id, item, 'settle', now() FROM plan WHERE n % 2 = 1;
+INSERT INTO orders_effectbatch (order_ids, item_id, kind, created_at)
+    SELECT ARRAY[id], item, 'settle', now() FROM plan WHERE n % 2 = 1;
 INSERT INTO payments_providerevent (provider, event_id, kind, payload, received_at)
     SELECT 'sandbox', 'event' || n, 'charge.succeeded', '{{}}', now() FROM plan WHERE n % 10 = 2;
 INSERT INTO tasks_deadletter (task, queue, args, error_code, error, attempts, fingerprint, created_at, resolved_by)
@@ -205,8 +206,8 @@ def calls(shop):
         "sweep: events": partial(payments.confirm_events, 100),
         "over the bound of attempts": partial(payments.over_bound, [customer]),
         "sweep: refunds": partial(payments.process_refunds, 1000),
-        "sweep: effects": partial(outbox.lock_effects, 1000),
-        "sweep: effects but of an item": partial(outbox.lock_effects, 1000, [item]),
+        "sweep: effects": partial(outbox.lock_effects, 100),
+        "sweep: effects but of an item": partial(outbox.lock_effects, 100, [item]),
         "sweep: items": inventory.watched_items,
         "sweep: versions": partial(inventory.gate_versions, shop.items),
         "put off": partial(services.put_off, shop.waiting[0]),

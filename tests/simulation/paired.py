@@ -47,8 +47,8 @@ SELECT json_build_object(
     'orders', (SELECT json_agg(json_build_array(id, status, reason)) FROM orders_order WHERE item_id = %(item)s),
     'intake', (SELECT json_agg(json_build_array(id, reason)) FROM orders_intake WHERE item_id = %(item)s),
     'events', (SELECT count(*) FROM orders_orderevent e JOIN orders_order o ON o.id = e.order_id WHERE item_id = %(item)s),
-    'effects', (SELECT json_agg(json_build_array(id, kind, order_id) ORDER BY id) FROM orders_gateeffect
-        WHERE item_id = %(item)s),
+    'effects', (SELECT json_agg(json_build_array(id, kind, order_id) ORDER BY id)
+        FROM orders_effectbatch, unnest(order_ids) order_id WHERE item_id = %(item)s),
     'payments', (SELECT json_agg(json_build_array(p.idempotency_key, p.status, p.applied_at IS NOT NULL, p.attempts,
             c.outcome, c.asked, r.status, g.id IS NOT NULL))
         FROM payments_payment p JOIN orders_order o ON o.id = p.order_id
@@ -127,7 +127,8 @@ class Paired(Model):
 
     def _name_effects(self, rows) -> None:
         names = self.real.names.effects
-        free = [row for row in rows if row[0] not in names.values()]
+        known = set(names.values())
+        free = [row for row in rows if row[0] not in known]
         for number, kind, order in self.ledger.effects:
             if number not in names:
                 row = next(row for row in free if row[1:] == (kind, order))

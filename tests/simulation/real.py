@@ -22,7 +22,7 @@ from inventory.admission import gate, keys, rebuild
 from inventory.admission.admitted import ItemTerms
 from orders import selectors, services
 from orders.errors import NotCancellable, NotPayable, OrderNotFound
-from orders.models import GateEffect, Intake, Order
+from orders.models import EffectBatch, Intake, Order
 from payments import services as payments
 from payments.models import Payment, SandboxCharge
 from tasks import order_ids
@@ -49,10 +49,10 @@ _ADMISSION = {
 
 def _forget_broken_runs() -> None:
     """A run that broke left orders that the next one's sweeps would find."""
-    if Intake.objects.exists() or GateEffect.objects.exists() or Order.objects.exclude(status__in=_ENDS).exists():
+    if Intake.objects.exists() or EffectBatch.objects.exists() or Order.objects.exclude(status__in=_ENDS).exists():
         with connection.cursor() as cursor:
             cursor.execute(
-                "TRUNCATE orders_order, orders_orderevent, orders_intake, orders_gateeffect, payments_payment CASCADE"
+                "TRUNCATE orders_order, orders_orderevent, orders_intake, orders_effectbatch, payments_payment CASCADE"
             )
 
 
@@ -308,10 +308,13 @@ class Real:
     def pending_effects(self):
         with transaction.atomic():
             grouped = services.lock_effects(_MOST)
-        return {str(kind): self._numbers(order for _, order in found) for (_, kind), found in grouped.items()}
+        return {str(effect.kind): self._numbers(effect.orders) for effect in grouped}
 
     def forget_effects(self, numbers):
-        services.forget_effects(self.names.effects[number] for number in numbers)
+        rows = sorted(
+            {self.names.effects[number] for number in numbers}
+        )  # a kind is told as a whole: rows are never told in part
+        services.forget_effects([services.Effect(self.item, "", batches=rows)])
 
     # payments
 
