@@ -21,7 +21,8 @@ _MORE_EVENTS = 100  # of the same payments
 def request_payments(order_ids: list[str]) -> None:
     """Open and charge a batch's payments; one delayed cancellation for those that stay unpaid. May run twice."""
     ids = [UUID(pk) for pk in order_ids]
-    _charge_or_publish(services.request_payments(ids))
+    opened = services.request_payments(ids)
+    _charge_or_publish(opened.others, opened.fresh)
     cancel_unpaid.schedule(selectors.unpaid_of(ids))
 
 
@@ -31,9 +32,9 @@ def charge_payments(payment_ids: list[str]) -> None:
     _charge_or_publish([UUID(pk) for pk in payment_ids])
 
 
-def _charge_or_publish(payment_ids: Sequence[UUID]) -> None:
+def _charge_or_publish(payment_ids: Sequence[UUID], fresh: Sequence[UUID] = ()) -> None:
     """What there is no time for goes to the end of the queue, so that a slow provider keeps no other batch waiting for long."""
-    if left := charge_and_apply(payment_ids):
+    if left := charge_and_apply(payment_ids, fresh):
         messages.publish("tasks.charge_payments", [str(pk) for pk in left])
 
 
@@ -50,22 +51,28 @@ def most_in_a_turn(limit: int, *, within_s: float = TURN_S) -> int:
     return max(1, min(limit, int(within_s / max(_Speed.per_payment_s, 1e-6))))
 
 
-def charge_and_apply(payment_ids: Iterable[UUID]) -> list[UUID]:
+def charge_and_apply(payment_ids: Iterable[UUID], fresh: Iterable[UUID] = ()) -> list[UUID]:
     """The provider is asked, outside any transaction; what it says reaches order, ledger and gate. May run twice.
+
+    Args:
+        fresh: payments that the caller has just opened as being asked about.
 
     Returns:
         The payments that were not asked about, because ``TURN_S`` seconds had passed.
     """
-    left = list(payment_ids)
+    is_fresh = frozenset(fresh := list(fresh))
+    left = [*fresh, *payment_ids]
     ends = time.monotonic() + TURN_S
     while left and (remaining_s := ends - time.monotonic()) > 0:
         size = most_in_a_turn(len(left), within_s=remaining_s)
         some, left = left[:size], left[size:]
         began = time.monotonic()
-        answers = payments.ask(some)
+        answers = payments.ask([pk for pk in some if pk not in is_fresh], [pk for pk in some if pk in is_fresh])
         if answers:
             _Speed.per_payment_s = (time.monotonic() - began) / len(answers)
         apply(answers)
+    if unasked := is_fresh.intersection(left):
+        payments.put_back(unasked)
     return left
 
 

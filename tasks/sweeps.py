@@ -80,7 +80,8 @@ def half_made_orders() -> None:
     reserved = services.stale_reserved(request_payments.most_in_a_turn(_LIMIT))
     reserved = reserved[: pace.may_sweep("payments", len(reserved))]
     if reserved:
-        request_payments.charge_and_apply(services.request_payments(reserved))
+        opened = services.request_payments(reserved)
+        request_payments.charge_and_apply(opened.others, opened.fresh)
 
 
 def open_payments() -> None:

@@ -16,8 +16,9 @@ from payments import services as payments
 from payments.models import Payment
 
 
-def request_payments(order_ids: Iterable[UUID]) -> list[UUID]:
-    """Ask for the money of reserved orders; returns the payments still open for these orders. May run twice.
+def request_payments(order_ids: Iterable[UUID]) -> payments.Opened:
+    """Open payments of reserved orders; returns those open for these orders. May run twice: of the two that run at once only
+    the one that opened a payment has it among its fresh ones, about which it asks the provider next.
 
     An order that costs nothing is paid at once, whether it names a method or not. For a customer with too many failed
     payments none is opened: the order waits as if it named no method.
@@ -28,9 +29,10 @@ def request_payments(order_ids: Iterable[UUID]) -> list[UUID]:
         paying = [order for order in ready if order.total and payments.known_method(order.payment_method)]
         over = payments.over_bound({order.customer for order in paying})
         requests = [_payment(order, order.payment_method) for order in paying if order.customer not in over]
-        payments.open_payments(requests, Payment.Origin.CHAIN)
+        fresh = payments.open_payments(requests, Payment.Origin.CHAIN, asking=True)
         _settle_free([order.id for order in ready if not order.total])
-    return list(Payment.objects.filter(order_id__in=ids, status__in=payments.OPEN).values_list("pk", flat=True))
+    still_open = Payment.objects.filter(order_id__in=ids, status__in=payments.OPEN).exclude(pk__in=fresh)
+    return payments.Opened(fresh, list(still_open.values_list("pk", flat=True)))
 
 
 def _payment(order: Moved, method: str) -> payments.PaymentRequest:

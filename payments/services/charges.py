@@ -28,6 +28,7 @@ OPEN = (Status.CREATED, Status.PROCESSING, Status.UNKNOWN)
 _DECIDED = (Status.SUCCEEDED, Status.FAILED)
 _LONGEST_PAUSE_S = 300
 FIRST_PAUSE = timedelta(seconds=3)  # whoever opens a payment asks at once; past this a sweep does
+_ASKING_PAUSE = timedelta(seconds=2)  # longer than a step asks before others have their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,14 @@ class PaymentRequest:
     amount: Decimal
     currency: str
     method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The open payments of some orders. ``fresh``: opened just now, as being asked about, by whoever has this."""
+
+    fresh: list[UUID]
+    others: list[UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +72,20 @@ def known_method(method: str) -> bool:
     return method in provider(settings.PAYMENT_PROVIDER).methods
 
 
-def open_payments(requests: Sequence[PaymentRequest], origin: Payment.Origin) -> list[UUID]:
+def open_payments(requests: Sequence[PaymentRequest], origin: Payment.Origin, *, asking: bool = False) -> list[UUID]:
     """A payment for each order that has none open and none that succeeded; the ids of the new ones.
 
     The caller holds the rows of the orders. One that succeeds at this moment, after it had failed, is not seen: both are then
     true, and the second capture is refunded.
+
+    Args:
+        asking: the caller asks about them as soon as this is committed, as ``fresh``: the rows say so already. Of one that
+            dies before, a sweep asks after two seconds.
     """
     orders = [request.order_id for request in requests]
     paid = set(Payment.objects.filter(order_id__in=orders, status=Status.SUCCEEDED).values_list("order_id", flat=True))
     rows = []
-    asked_again_at = now() + FIRST_PAUSE
+    asked_again_at = now() + (_ASKING_PAUSE if asking else FIRST_PAUSE)
     for request in requests:
         if request.order_id in paid:
             continue
@@ -89,30 +102,39 @@ def open_payments(requests: Sequence[PaymentRequest], origin: Payment.Origin) ->
                 "provider": settings.PAYMENT_PROVIDER,
                 "idempotency_key": payment_id.hex,
                 "provider_ref": "",
-                "status": Status.CREATED,
+                "status": Status.PROCESSING if asking else Status.CREATED,
                 "failure_code": "",
-                "attempts": 0,
+                "attempts": int(asking),
                 "next_attempt_at": asked_again_at,
             }
         )
     return [payment_id for (payment_id,) in bulk.insert(Payment, rows)]
 
 
-def ask(payment_ids: Iterable[UUID]) -> list[Answer]:
+def ask(payment_ids: Iterable[UUID], fresh: Iterable[UUID] = ()) -> list[Answer]:
     """Ask the provider about those of these open payments whose question is due; ``record`` what it says. May run twice.
 
     The rows say ``processing`` before the provider is called, and the same key is sent whenever it is asked again: a
     worker that dies in between leaves a payment that the sweep asks about. Of several who ask at once one does, or each would
     double the pause before the next question.
+
+    Args:
+        fresh: payments that the caller has opened as being asked about; those that a sweep has asked about since are left out.
     """
     by_provider: dict[str, list[ChargeRequest]] = {}
     orders: dict[str, UUID] = {}
     with connection.cursor() as cursor:
-        cursor.execute(_PROCESSING, {"ids": [str(pk) for pk in payment_ids]})
+        cursor.execute(_PROCESSING, {"ids": [str(pk) for pk in payment_ids], "fresh": [str(pk) for pk in fresh]})
         for name, order_id, key, amount, currency, method in cursor.fetchall():
             by_provider.setdefault(name, []).append(ChargeRequest(key, amount, currency, method))
             orders[key] = order_id
     return [answer for name, requests in by_provider.items() for answer in answers_of(provider(name).charge(requests), orders)]
+
+
+def put_back(fresh: Iterable[UUID]) -> None:
+    """Of these nobody has asked after all: whoever asks next may do so at once. May run twice."""
+    mine = Payment.objects.filter(pk__in=list(fresh), status=Status.PROCESSING, attempts=1)
+    mine.update(status=Status.CREATED, attempts=0, next_attempt_at=now() + FIRST_PAUSE, updated_at=Now())
 
 
 def answers_of(results: Iterable[ChargeResult], orders: dict[str, UUID]) -> list[Answer]:
@@ -135,11 +157,15 @@ _PROCESSING = f"""
 WITH due AS (
     SELECT id FROM payments_payment WHERE id = ANY(%(ids)s::uuid[])
     AND (status = 'created' OR status IN ('processing', 'unknown') AND next_attempt_at <= now()) ORDER BY id FOR UPDATE
+), asked AS (
+    UPDATE payments_payment p SET status = 'processing', attempts = attempts + 1, updated_at = now(),
+        next_attempt_at = now() + {PAUSE}
+    FROM due WHERE p.id = due.id
+    RETURNING provider, order_id, idempotency_key, amount, currency, method
 )
-UPDATE payments_payment p SET status = 'processing', attempts = attempts + 1, updated_at = now(),
-    next_attempt_at = now() + {PAUSE}
-FROM due WHERE p.id = due.id
-RETURNING provider, order_id, idempotency_key, amount, currency, method
+SELECT * FROM asked UNION ALL
+SELECT provider, order_id, idempotency_key, amount, currency, method FROM payments_payment
+WHERE id = ANY(%(fresh)s::uuid[]) AND status = 'processing' AND attempts = 1
 """  # noqa: S608 - a constant of ours
 # An open payment takes any answer. A failed one takes a success: the provider has the money. A success is never undone.
 # An equal answer is taken by one of which the order has not learnt.

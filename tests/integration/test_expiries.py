@@ -102,7 +102,7 @@ def test_an_order_that_somebody_is_at_does_not_hold_the_others_up(overdue):
 def test_effects_that_another_process_is_at_are_left_to_it(overdue):
     services.cancel_unpaid(100)
     with transaction.atomic():
-        assert sum(len(effects) for effects in services.lock_effects(100).values()) == 60
+        assert sum(len(effect.orders) for effect in services.lock_effects(100)) == 60
         told = elsewhere(gate_effects.apply)
 
     assert told == 0

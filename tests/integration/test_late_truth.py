@@ -248,7 +248,7 @@ def test_of_two_captures_one_pays_the_order_and_the_other_goes_back(buying):
 
 def test_an_answer_that_contradicts_an_event_pays_the_order_with_a_payment_that_succeeded(buying):
     one = buying("pm_ok")
-    answers = payments.ask([one.payments[0].pk])
+    answers = payments.ask(one._due())
     one.failed()
 
     request_payments.apply(answers)

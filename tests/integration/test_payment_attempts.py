@@ -51,7 +51,7 @@ def waiting(reserved):
 
 def pay(api, order_id, method="pm_declined"):
     answer = api.post(f"/api/v1/orders/{order_id}/pay/", {"payment_method": method}, format="json")
-    Payment.objects.filter(status="created").update(next_attempt_at=F("created_at"))
+    Payment.objects.filter(status__in=["created", "processing"]).update(next_attempt_at=F("created_at"))
     request_payments.charge_and_apply(payments.due_payments(100))
     return answer
 

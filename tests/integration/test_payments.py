@@ -18,7 +18,7 @@ from orders.errors import NotCancellable, NotPayable
 from orders.models import Order
 from payments import services as payments
 from payments.models import Payment, Refund, SandboxCharge, SandboxRefund
-from tasks import customer_actions
+from tasks import customer_actions, request_payments, sweeps
 from tasks.audit import audit
 from tests.conftest import eventually, keep_asleep
 from tests.integration.test_pipeline import together
@@ -53,21 +53,69 @@ def test_a_method_that_succeeds_in_the_end_charges_exactly_once(placed, method):
     assert report.is_clean, report
 
 
-def test_a_payment_that_several_ask_about_at_once_is_asked_about_once(make_item, customer, order):
-    item = make_item(units=5)
-    keep_asleep(item)
-    order(item, customer, method="pm_slow")
-    claim = gate.claim(item.pk, consumer="c", limit=10, in_flight=10)
-    ids = [each.id for _, each in claim.entries]
-    services.deduct(item.pk, [each for _, each in claim.entries])
-    services.create(ids)
+@pytest.fixture
+def reserved(make_item, customer, order):
+    """Makes an order that is a row, and of which no payment is opened yet; its id in a list."""
+
+    def make(method):
+        item = make_item(units=5)
+        keep_asleep(item)
+        order(item, customer, method=method)
+        claim = gate.claim(item.pk, consumer="c", limit=10, in_flight=10)
+        services.deduct(item.pk, [each for _, each in claim.entries])
+        services.create(ids := [each.id for _, each in claim.entries])
+        return ids
+
+    return make
+
+
+def test_the_chain_opens_a_payment_as_being_asked_about(reserved):
+    ids = reserved("pm_ok")
+
     opened = services.request_payments(ids)
 
-    assert not any(together(4, lambda _: payments.ask(opened)))
-    assert Payment.objects.get().attempts == 1
+    row = Payment.objects.get()
+    assert (opened.fresh, opened.others) == ([row.pk], [])
+    assert (row.status, row.attempts) == ("processing", 1)
+    assert timedelta(seconds=1) < row.next_attempt_at - row.created_at <= timedelta(seconds=2.5)
+    assert payments.ask([row.pk]) == []  # it is not due for anybody else
+    assert SandboxCharge.objects.count() == 0
+
+
+def test_of_a_chain_that_died_before_it_asked_the_sweep_asks_with_the_same_key(reserved):
+    [payment] = services.request_payments(reserved("pm_ok")).fresh
+    Payment.objects.update(next_attempt_at=Now())
+
+    sweeps.open_payments()
+
+    assert (Order.objects.get().status, SandboxCharge.objects.get().idempotency_key) == ("paid", payment.hex)
+    assert payments.ask([], [payment]) == []  # the chain was only asleep
+    assert SandboxCharge.objects.get().asked == 1
+
+
+def test_what_the_chain_has_no_time_for_may_be_asked_about_at_once(reserved, monkeypatch):
+    opened = services.request_payments(reserved("pm_ok"))
+    monkeypatch.setattr(request_payments, "TURN_S", 0.0)
+
+    left = request_payments.charge_and_apply(opened.others, opened.fresh)
+
+    row = Payment.objects.get()
+    assert (left, row.status, row.attempts, SandboxCharge.objects.count()) == (opened.fresh, "created", 0, 0)
+    monkeypatch.undo()
+    assert request_payments.charge_and_apply(left) == []
+    assert (Order.objects.get().status, SandboxCharge.objects.get().asked) == ("paid", 1)
+
+
+def test_a_payment_that_several_ask_about_at_once_is_asked_about_once(reserved):
+    ids = reserved("pm_slow")
+    opened, again = services.request_payments(ids), services.request_payments(ids)
+    assert (again.fresh, again.others) == ([], opened.fresh)
+
+    assert not any(together(4, lambda number: payments.ask(again.others, () if number else opened.fresh)))
+    assert (Payment.objects.get().attempts, SandboxCharge.objects.get().asked) == (1, 1)
 
     Payment.objects.update(next_attempt_at=Now())
-    assert not any(together(4, lambda _: payments.ask(opened)))
+    assert not any(together(4, lambda _: payments.ask(again.others)))
     assert (Payment.objects.get().attempts, SandboxCharge.objects.get().asked) == (2, 2)
 
 

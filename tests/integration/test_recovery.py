@@ -112,7 +112,7 @@ def die_after(step, item):
     if STEPS.index(step) >= 4:
         opened = services.request_payments(ids)
     if STEPS.index(step) >= 5:
-        payments.record(payments.ask(opened), applied=False)
+        payments.record(payments.ask(opened.others, opened.fresh), applied=False)
 
 
 def test_a_killed_worker_loses_no_order_and_sells_no_unit_twice(transactional_db, sweeper, make_item, customers, order):
@@ -379,7 +379,7 @@ def test_every_step_may_run_twice(make_item, customers, order):
     services.deduct(item.pk, batch)
     opened = [services.request_payments(ids) for _ in range(2)]
     for _ in range(2):
-        request_payments.charge_and_apply(opened[0])
+        request_payments.charge_and_apply(opened[0].others, opened[0].fresh)
     sweeps.run_all()
 
     assert statuses() == ["paid", "paid"]

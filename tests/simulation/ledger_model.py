@@ -147,11 +147,12 @@ class LedgerModel:
             self.sold += units
             self._effect("settle", pk)
 
-    def request_payments(self, ids: list[int]) -> list[tuple[int, int]]:
-        for row in self._advance(ids, "pending_payment"):
-            if row.order.method in METHODS:
-                self.payments.open_payment(row.order.id, row.order.method, "chain")
-        return self.payments.open_of(ids)
+    def request_payments(self, ids: list[int]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """Those opened now, and the others that are open."""
+        rows = [row.order for row in self._advance(ids, "pending_payment") if row.order.method in METHODS]
+        opened = [self.payments.open_payment(order.id, order.method, "chain") for order in rows]
+        fresh = [pk for pk in opened if pk]
+        return sorted(fresh), [pk for pk in self.payments.open_of(ids) if pk not in fresh]
 
     def unpaid_of(self, ids: list[int]) -> list[int]:
         return [pk for pk in ids if pk in self.rows and self.rows[pk].status == "pending_payment"]

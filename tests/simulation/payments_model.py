@@ -5,6 +5,7 @@ from tests.simulation.values import Answer, Clock
 OPEN = ("created", "processing", "unknown")
 DECIDED = ("succeeded", "failed")
 FIRST_PAUSE_S = 3
+ASKING_PAUSE_S = 2
 LONGEST_PAUSE_S = 300
 HEALS_AT = 3
 SLOW_S = 2
@@ -16,8 +17,10 @@ class Payment:
     __slots__ = ("applied", "attempts", "method", "next", "origin", "status", "updated")
 
     def __init__(self, method: str, origin: str, now: float) -> None:
-        self.method, self.origin, self.status = method, origin, "created"
-        self.attempts, self.next, self.applied, self.updated = 0, now + FIRST_PAUSE_S, False, now
+        self.method, self.origin, self.applied, self.updated = method, origin, False, now
+        self.status, self.attempts, self.next = "created", 0, now + FIRST_PAUSE_S
+        if origin == "chain":  # which asks about it next
+            self.status, self.attempts, self.next = "processing", 1, now + ASKING_PAUSE_S
 
 
 class PaymentsModel:
@@ -85,8 +88,9 @@ class PaymentsModel:
             return ""
         return {"captured": "succeeded", "declined": "failed", "unavailable": ""}[charge[2]]
 
-    def ask(self, ids: list[PaymentId]) -> list[Answer]:
-        return sorted(self.charge(self.processing(ids)))
+    def ask(self, ids: list[PaymentId], fresh: list[PaymentId]) -> list[Answer]:
+        mine = [pk for pk in fresh if (self.payments[pk].status, self.payments[pk].attempts) == ("processing", 1)]
+        return sorted(self.charge([*mine, *self.processing(ids)]))
 
     def captured(self, order: int) -> list[PaymentId]:
         """Charges of an order that took money, given back or not."""

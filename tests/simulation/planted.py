@@ -91,8 +91,8 @@ def money_for_a_cancelled_order_is_kept(world, steps):
 
 @plant
 def answer_recorded_without_telling_the_order(world, steps):
-    def charge(payments):
-        answers = yield from steps.ask(payments)
+    def charge(payments, fresh=()):
+        answers = yield from steps.ask(payments, fresh)
         for answer in answers:
             world.payments.payments[answer.payment].applied = True
             world.payments.payments[answer.payment].status = answer.status

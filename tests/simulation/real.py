@@ -270,7 +270,8 @@ class Real:
     def request_payments(self, numbers):
         opened = services.request_payments(self._ids(numbers))
         self.names.learn_payments()
-        return sorted(self.names.payment_names[pk.hex] for pk in opened)
+        names = self.names.payment_names
+        return sorted(names[pk.hex] for pk in opened.fresh), sorted(names[pk.hex] for pk in opened.others)
 
     def unpaid_of(self, numbers):
         return self._numbers(pk for pk, _ in selectors.unpaid_of(self._ids(numbers)))
@@ -318,8 +319,9 @@ class Real:
 
     # payments
 
-    def ask(self, names):
-        return self.names.answers(payments.ask([self.names.payments[name] for name in names]))
+    def ask(self, names, fresh):
+        ids = self.names.payments
+        return self.names.answers(payments.ask([ids[name] for name in names], [ids[name] for name in fresh]))
 
     def apply_answers(self, answers):
         services.apply_answers([self._said(answer) for answer in answers])

@@ -44,20 +44,20 @@ class Steps:
         yield ("publish", "request", ids)
 
     def request(self, ids):
-        opened = yield ("request_payments", ids)
-        yield from self.charge(opened)
+        fresh, others = yield ("request_payments", ids)
+        yield from self.charge(others, fresh)
         unpaid = yield ("unpaid_of", ids)
         if unpaid:
             yield ("publish", "cancel_overdue", unpaid)
 
-    def charge(self, payments):
-        yield from self.apply((yield from self.ask(payments)))
+    def charge(self, payments, fresh=()):
+        yield from self.apply((yield from self.ask(payments, fresh)))
 
-    def ask(self, payments):
+    def ask(self, payments, fresh):
         if not self.fine:
-            return (yield ("ask", payments))
+            return (yield ("ask", payments, list(fresh)))
         asked = yield ("processing", payments)
-        return (yield ("provider_charge", asked))
+        return (yield ("provider_charge", [*fresh, *asked]))
 
     def apply(self, answers):
         if answers:
@@ -170,8 +170,8 @@ class Steps:
             yield ("create", stale)
         reserved = yield ("stale_reserved",)
         if reserved:
-            opened = yield ("request_payments", reserved)
-            yield from self.charge(opened)
+            fresh, others = yield ("request_payments", reserved)
+            yield from self.charge(others, fresh)
 
     def sweep_payments(self):
         due = yield ("due_payments",)
