@@ -28,7 +28,7 @@ lint: .venv/.development
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 rehearse: .venv/.runtime
-	@$(STACK) with -- $(BIN)/python manage.py rehearse --units 500 --buyers 20000 --seconds 30 $(ARGS)
+	@$(STACK) with -- $(BIN)/python manage.py rehearse --units 500 --buyers 50000 --seconds 10 $(ARGS)
 
 canary: .venv/.runtime
 	@$(STACK) with -- $(BIN)/python manage.py rehearse --units 3000 --buyers 3000 --seconds 20 --canary 20 --canary-rate 10 --plot docs/results/canary.png $(ARGS)

@@ -3,6 +3,7 @@
 import json
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from flashsale.loadtest.tally import Tally
 
 _ATTEMPTS = 4
 _FIRST_PAUSE_S = 0.2
+_LONGEST_SIGN_IN_S = 60.0  # then a person has gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,20 @@ class Buyers:
         self.tally = Tally()
         self.done = 0
 
-    def buyer(self, number: int, jwt: str) -> Script:
+    def buyer(self, number: int, credential: str | Sequence[str]) -> Script:
         """One visit.
 
         Args:
             number: of all buyers; part of the order's ``seq``.
+            credential: an access token, or the name and password to sign in with.
         """
         arrival = int(number / self._plan.rate)
         self.tally.offered[arrival] += 1
+        jwt = credential if isinstance(credential, str) else (yield from self._sign_in(*credential))
+        if jwt is None:
+            self.tally.shed["not_signed_in"][self._second()] += 1
+            self.done += 1
+            return
         path = f"/api/v1/sales/{self._plan.slug}/items/{self._plan.sku}/purchase-tokens/"
         answer = yield from self._send("token", path, {}, jwt)
         if answer.status == 201:
@@ -64,6 +72,23 @@ class Buyers:
             answer = yield from self._send("order", "/api/v1/orders/", body, jwt)
         self._count(arrival, answer)
         self.done += 1
+
+    def _sign_in(self, username: str, password: str) -> Any:
+        """An access token; None when none was to be had within a person's patience. A refusal is tried again as it asks."""
+        data = self._request("/api/v1/auth/token/", {"username": username, "password": password}, None)
+        began, wait_s = time.monotonic(), 0.0
+        while time.monotonic() - began < _LONGEST_SIGN_IN_S:
+            answer = yield Request("sign-in", data, wait_s)
+            if answer.status == 200:
+                self.tally.sign_ins_ms.append(1000 * (time.monotonic() - began))
+                return json.loads(answer.body)["access"]
+            self.tally.sign_ins_refused[_code(answer)] += 1
+            wait_s = _retry_after_s(answer)
+        self.tally.sign_ins_given_up += 1
+        return None
+
+    def _second(self) -> int:
+        return int(time.monotonic() - self._plan.began)
 
     def _method(self) -> str | None:
         """Most pay at once, some are declined, some leave it for later."""
@@ -87,16 +112,17 @@ class Buyers:
         if answer.status == 503 and _code(answer) != "busy":
             self.tally.server_errors["503"] += 1
 
-    def _request(self, path: str, body: dict[str, Any], jwt: str) -> bytes:
+    def _request(self, path: str, body: dict[str, Any], jwt: str | None) -> bytes:
         content = json.dumps(body).encode()
+        credential = f"Authorization: Bearer {jwt}\r\n" if jwt else ""
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: Bearer {jwt}\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\n{credential}"
             f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         )
         return head.encode() + content
 
     def _count(self, arrival: int, answer: Answer) -> None:
-        second = int(time.monotonic() - self._plan.began)
+        second = self._second()
         fleet = self.tally.fleets[_fleet(answer)]
         fleet.offered[arrival] += 1
         if answer.status == 202:
@@ -104,7 +130,7 @@ class Buyers:
             self.tally.admitted[second] += 1
             self.tally.orders.append(json.loads(answer.body)["id"])
             return
-        code = "no_answer" if answer.status == NO_ANSWER else _code(answer)
+        code = _code(answer)
         fleet.limited[second] += code == "rate_limited"
         self.tally.shed[code][second] += 1
 
@@ -115,7 +141,14 @@ def _fleet(answer: Answer) -> str:
     return "gateway" if mark < 0 else answer.head[mark + 10 :].split(b"\r\n", 1)[0].strip().decode()
 
 
+def _retry_after_s(answer: Answer) -> float:
+    mark = answer.head.lower().find(b"\r\nretry-after:")
+    return 2.0 if mark < 0 else float(answer.head[mark + 14 :].split(b"\r\n", 1)[0])
+
+
 def _code(answer: Answer) -> str:
+    if answer.status == NO_ANSWER:
+        return "no_answer"
     try:
         return str(json.loads(answer.body)["code"])
     except (ValueError, KeyError, TypeError):

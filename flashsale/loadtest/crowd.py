@@ -18,25 +18,25 @@ from flashsale.loadtest.http import Client, Script
 from flashsale.loadtest.tally import Tally
 
 PROCESSES = 2
-_CONNECTIONS = 400  # of one process
+_CONNECTIONS = 3_000  # of one process
 _START_S = 1.0  # for the processes to be there before the first buyer is due
 _EVERY_S = 0.2
 _line = threading.Lock()
 
 
-def run(plan: Plan, jwts: Sequence[str], on_done: Callable[[int], None]) -> Tally:
+def run(plan: Plan, credentials: Sequence[str | Sequence[str]], on_done: Callable[[int], None]) -> Tally:
     """Send every buyer at its time and wait for the last answer.
 
     Args:
         plan: its ``began`` should be ``soon()``.
-        jwts: one buyer each.
+        credentials: of one buyer each, as ``Buyers.buyer`` takes it.
         on_done: told how many more buyers are done, from other threads.
 
     Raises:
         RuntimeError: a process of the crowd died.
     """
     tally, lock = Tally(), threading.Lock()
-    processes = [_start(plan, jwts, offset) for offset in range(PROCESSES)]
+    processes = [_start(plan, credentials, offset) for offset in range(PROCESSES)]
 
     def follow(process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
@@ -48,11 +48,16 @@ def run(plan: Plan, jwts: Sequence[str], on_done: Callable[[int], None]) -> Tall
                 else:
                     tally.add(values)
 
-    threads = [threading.Thread(target=follow, args=(process,)) for process in processes]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    threads = [threading.Thread(target=follow, args=(process,), daemon=True) for process in processes]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException:  # whoever is told to stop takes the crowd along
+        for process in processes:
+            process.kill()
+        raise
     if any(process.wait() for process in processes):
         raise RuntimeError("a process of the simulated buyers died")
     return tally
@@ -63,11 +68,11 @@ def soon() -> float:
     return time.monotonic() + _START_S
 
 
-def _start(plan: Plan, jwts: Sequence[str], offset: int) -> "subprocess.Popen[str]":
+def _start(plan: Plan, credentials: Sequence[str | Sequence[str]], offset: int) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "flashsale.loadtest.crowd"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
-    json.dump({"plan": plan.as_values(), "offset": offset, "jwts": list(jwts[offset::PROCESSES])}, process.stdin)
+    json.dump({"plan": plan.as_values(), "offset": offset, "credentials": list(credentials[offset::PROCESSES])}, process.stdin)
     process.stdin.close()
     return process
 
@@ -79,18 +84,20 @@ def main() -> None:
     address = urlsplit(plan.url)
     buyers = Buyers(plan)
     threading.Thread(target=_report, args=(buyers,), daemon=True).start()
-    client = Client(str(address.hostname), address.port or 80, connections=_CONNECTIONS)
-    totals = client.play(_arrivals(buyers, plan, job["offset"], job["jwts"]), began=plan.began)
+    client = Client(str(address.hostname), address.port or 80, connections=_CONNECTIONS, offset=job["offset"])
+    totals = client.play(_arrivals(buyers, plan, job["offset"], job["credentials"]), began=plan.began)
     for kind, found in totals.latencies_s.items():
         buyers.tally.latencies_ms[kind] = [1000 * each for each in found]
     buyers.tally.late_ms, buyers.tally.cpu_s = 1000 * totals.late_s, totals.cpu_s
     _say(buyers.tally.as_values())
 
 
-def _arrivals(buyers: Buyers, plan: Plan, offset: int, jwts: Sequence[str]) -> Iterator[tuple[float, Script]]:
-    for index, jwt in enumerate(jwts):
+def _arrivals(
+    buyers: Buyers, plan: Plan, offset: int, credentials: Sequence[str | Sequence[str]]
+) -> Iterator[tuple[float, Script]]:
+    for index, credential in enumerate(credentials):
         number = offset + index * PROCESSES
-        yield number / plan.rate, buyers.buyer(number, jwt)
+        yield number / plan.rate, buyers.buyer(number, credential)
 
 
 def _report(buyers: Buyers) -> None:

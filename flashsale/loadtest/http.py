@@ -64,15 +64,18 @@ class _Connection:
 class Client:
     """Plays scripts against one address."""
 
-    def __init__(self, host: str, port: int, *, connections: int, timeout_s: float = 20.0) -> None:
+    def __init__(self, host: str, port: int, *, connections: int, timeout_s: float = 20.0, offset: int = 0) -> None:
         """
         Args:
+            offset: another one for each client, 0 to 200, so that they have addresses of their own on loopback.
             connections: open at once, at most; requests that find none free wait, and the wait counts.
             timeout_s: of one request, from when it was sent.
         """
         self._address = host, port
         self._most = connections
         self._timeout_s = timeout_s
+        self._offset = offset
+        self._opened = 0
         self._poller = select.epoll()
         self._free: list[_Connection] = []
         self._busy: dict[int, _Connection] = {}
@@ -150,13 +153,20 @@ class Client:
         if len(self._busy) + len(self._free) >= self._most:
             return None
         try:
-            sock = socket.create_connection(self._address, timeout=self._timeout_s)
+            sock = socket.create_connection(self._address, timeout=self._timeout_s, source_address=self._source())
         except OSError:
             self._refused()
             return None
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._poller.register(sock.fileno(), select.EPOLLIN)
         return _Connection(sock)
+
+    def _source(self) -> tuple[str, int] | None:
+        """On loopback each connection has an address of its own, as each buyer has who comes from somewhere else."""
+        if not self._address[0].startswith("127."):
+            return None
+        self._opened += 1
+        return f"127.{1 + self._offset}.{self._opened // 250 % 250}.{self._opened % 250 + 1}", 0
 
     def _refused(self) -> None:
         """Nobody listens: whoever is first in line hears so."""
@@ -206,7 +216,10 @@ class Client:
             request = script.send(answer)
         except StopIteration:
             return
-        self._schedule(time.monotonic(), script, request)
+        if request.after_s:
+            self._schedule(time.monotonic(), script, request)
+        else:  # as who has a connection of their own, they wait for nobody's
+            self._ready.appendleft((time.monotonic(), script, request))
 
     def _expire(self, now: float) -> None:
         for connection in [each for each in self._busy.values() if each.expires < now]:

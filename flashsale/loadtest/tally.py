@@ -17,7 +17,10 @@ class FleetTally:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts per second since the start. ``latencies_ms``: by kind of request. ``late_ms``: the client's own, at most."""
+    """Counts per second since the start. ``latencies_ms``: by kind of request. ``late_ms``: the client's own, at most.
+
+    Of those who signed in: how long it took from the first try, what refused them, and how many gave up.
+    """
 
     offered: Counter[int] = field(default_factory=Counter)
     admitted: Counter[int] = field(default_factory=Counter)
@@ -26,6 +29,9 @@ class Tally:
     orders: list[str] = field(default_factory=list)
     latencies_ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     fleets: dict[str, FleetTally] = field(default_factory=lambda: defaultdict(FleetTally))
+    sign_ins_ms: list[float] = field(default_factory=list)
+    sign_ins_refused: Counter[str] = field(default_factory=Counter)
+    sign_ins_given_up: int = 0
     late_ms: float = 0.0
     cpu_s: float = 0.0
 
@@ -42,6 +48,9 @@ class Tally:
                 name: {"offered": dict(fleet.offered), "admitted": dict(fleet.admitted), "limited": dict(fleet.limited)}
                 for name, fleet in self.fleets.items()
             },
+            "sign_ins_ms": self.sign_ins_ms,
+            "sign_ins_refused": dict(self.sign_ins_refused),
+            "sign_ins_given_up": self.sign_ins_given_up,
             "late_ms": self.late_ms,
             "cpu_s": self.cpu_s,
         }
@@ -61,6 +70,9 @@ class Tally:
             fleet.offered += _seconds(counts["offered"])
             fleet.admitted += _seconds(counts["admitted"])
             fleet.limited += _seconds(counts["limited"])
+        self.sign_ins_ms += values["sign_ins_ms"]
+        self.sign_ins_refused += Counter(values["sign_ins_refused"])
+        self.sign_ins_given_up += values["sign_ins_given_up"]
         self.late_ms = max(self.late_ms, values["late_ms"])
         self.cpu_s += values["cpu_s"]
 

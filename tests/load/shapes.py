@@ -13,7 +13,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-from flashsale.rehearsal.shapes import ALGORITHMS, SHAPES, per_bin
+from flashsale.loadtest.shapes import ALGORITHMS, SHAPES, per_bin
 from tests.load.shape_crowd import outcomes
 
 TARGET = Path(__file__).parent.parent.parent / "docs" / "results"

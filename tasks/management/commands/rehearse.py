@@ -1,4 +1,3 @@
-import asyncio
 import json
 import sys
 import time
@@ -17,11 +16,13 @@ from rich.progress import Progress
 from flashsale.core.clock import now
 from flashsale.edge import customers
 from flashsale.gateway.canary import Setting
-from flashsale.rehearsal import report
-from flashsale.rehearsal.buyers import Crowd, Plan, Tally
-from flashsale.rehearsal.canary_trial import NoGateway, canary_trial
-from flashsale.rehearsal.mirror_watch import MirrorWatch
-from flashsale.rehearsal.sign_ins import Password, passwords
+from flashsale.loadtest import crowd, report
+from flashsale.loadtest.buyers import Plan
+from flashsale.loadtest.canary_trial import NoGateway, canary_trial
+from flashsale.loadtest.mirror_watch import MirrorWatch
+from flashsale.loadtest.sign_ins import Password, passwords
+from flashsale.loadtest.sign_ins import summary as summary_of_sign_ins
+from flashsale.loadtest.tally import Tally
 from inventory import selectors, services
 from orders.models import OrderEvent
 from tasks import gate_sync
@@ -44,6 +45,7 @@ class Command(BaseCommand):
         parser.add_argument("--seconds", type=float, default=10)
         parser.add_argument("--sign-in", type=int, default=0, metavar="N", help="of the buyers sign in with name and password")
         parser.add_argument("--url", default=settings.WEB_URL)
+        parser.add_argument("--table", action="store_true", help="show every second")
         parser.add_argument("--json", type=Path, default=None)
         parser.add_argument("--plot", type=Path, default=None)
         parser.add_argument("--canary", type=int, default=None, metavar="PERCENT", help="of the customers, for this rehearsal")
@@ -87,10 +89,11 @@ class Command(BaseCommand):
                 progress.advance(making)
             buyers = _spread(buyers, signing_in)
             buying = progress.add_task(f"buyers, {rate:.0f}/s", total=options["buyers"])
-            began = now()
-            crowd = Crowd(Plan(options["url"], slug, _SKU, rate, buyers), lambda: progress.advance(buying))
             with MirrorWatch() if options["mode"] == "mirror" else nullcontext() as watch:
-                tally = asyncio.run(crowd.run())
+                start = crowd.soon()
+                began = now() + timedelta(seconds=start - time.monotonic())
+                plan = Plan(options["url"], slug, _SKU, rate, start)
+                tally = crowd.run(plan, buyers, lambda done: progress.advance(buying, done))
             if watch:
                 tally.fleets["mirror"] = watch.tally
             draining = progress.add_task("drain", total=None)
@@ -103,10 +106,11 @@ class Command(BaseCommand):
         series = _series(slug, tally, began)
         summary = _summary(slug, tally, drained_s, problems)
         if signing_in:
-            summary["sign-ins"] = tally.sign_ins.summary()
+            signed_in = (tally.sign_ins_ms, dict(tally.sign_ins_refused), tally.sign_ins_given_up)
+            summary["sign-ins"] = summary_of_sign_ins(*signed_in)
         if watch:
             summary["answers of the mirror"] = dict(sorted(watch.answers.items()))
-        report.show(series, summary)
+        report.show(series, summary, has_table=options["table"])
         if options["json"]:
             details = summary | {
                 "series": series.lines(),
@@ -148,6 +152,8 @@ class Command(BaseCommand):
             problems.append(f"not drained within {_DRAIN_S:.0f} s")
         if tally.server_errors:
             problems.append(f"server errors: {dict(tally.server_errors)}")
+        if "no_answer" in tally.shed:
+            problems.append(f"{tally.shed['no_answer'].total()} buyers got no answer")
         counts = statuses(slug)
         if counts.total() != len(set(tally.orders)):
             problems.append(f"{len(set(tally.orders))} orders were promised, {counts.total()} are there")
@@ -200,14 +206,22 @@ def _series(slug: str, tally: Tally, began: datetime) -> report.Series:
 
 
 def _summary(slug: str, tally: Tally, drained_s: float | None, problems: list[str]) -> dict[str, Any]:
-    latencies = sorted(tally.latencies_ms) or [0.0]
+    sent = sum(map(len, tally.latencies_ms.values()))
     return {
         "sale": slug,
-        "requests": len(tally.latencies_ms),
+        "buyers": tally.offered.total(),
+        "requests": sent,
         "orders": dict(statuses(slug)),
-        "shed": {reason: counts.total() for reason, counts in tally.shed.items()},
-        "latency ms p50 / p99": f"{latencies[len(latencies) // 2]:.0f} / {latencies[int(len(latencies) * 0.99)]:.0f}",
-        "buyers sent late by at most, ms": round(tally.lag_ms),
+        "refused": {reason: counts.total() for reason, counts in tally.shed.items()},
+        "latency ms p50 / p95 / p99 / max": {kind: _latencies(found) for kind, found in sorted(tally.latencies_ms.items())},
+        "buyers sent late by at most, ms": round(tally.late_ms),
+        "buyers' CPU per request, us": round(1e6 * tally.cpu_s / max(1, sent)),
         "drained after, s": None if drained_s is None else round(drained_s, 1),
         "verdict": problems or "clean",
     }
+
+
+def _latencies(found_ms: list[float]) -> str:
+    ordered = sorted(found_ms)
+    ranks = (0.5, 0.95, 0.99, 1.0)
+    return " / ".join(f"{ordered[min(len(ordered) - 1, int(len(ordered) * rank))]:.0f}" for rank in ranks)

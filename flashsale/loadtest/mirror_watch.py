@@ -8,7 +8,7 @@ from types import TracebackType
 from django.conf import settings
 
 from flashsale.gateway import envoy_admin
-from flashsale.rehearsal.buyers import FleetTally
+from flashsale.loadtest.tally import FleetTally
 
 _EVERY_S = 0.1
 _QUIET_S, _LONGEST_S = 1.0, 10.0  # the last copies are under way when the last buyer has its answer

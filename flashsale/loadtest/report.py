@@ -34,9 +34,34 @@ class Series:
         return {"offered": self.offered, "admitted": self.admitted, "shed": self.shed_total, "settled": self.settled}
 
 
-def show(series: Series, summary: dict[str, Any]) -> None:
-    """The table, the terminal's graph, the summary."""
+def show(series: Series, summary: dict[str, Any], *, has_table: bool) -> None:
+    """The terminal's graph and the summary, on one screen.
+
+    Args:
+        has_table: every second as well.
+    """
     console = Console()
+    if has_table:
+        console.print(_table(series))
+        if len(series.fleets) > 1:
+            console.print(_fleet_table(series))
+    plotext.clear_figure()
+    plotext.plot_size(100, 18)
+    plotext.theme("clear")
+    for name, values in series.lines().items():
+        plotext.plot(range(len(values)), values, label=name)
+    plotext.title("orders per second")
+    sys.stdout.write(f"{plotext.uncolorize(plotext.build())}\n")
+    for caption, value in summary.items():
+        if isinstance(value, dict) and value:
+            console.print(f"{caption}:", highlight=False)
+            for name, each in value.items():
+                console.print(f"  {name}: {each}", highlight=False)
+        else:
+            console.print(f"{caption}: {value}", highlight=False)
+
+
+def _table(series: Series) -> Table:
     reasons = sorted(series.shed)
     table = Table(title="per second")
     for heading in ("second", "offered", "admitted", *(f"shed: {reason}" for reason in reasons), "settled"):
@@ -45,18 +70,7 @@ def show(series: Series, summary: dict[str, Any]) -> None:
         shed = [str(series.shed[reason][second]) for reason in reasons]
         row = [str(series.offered[second]), str(series.admitted[second]), *shed, str(series.settled[second])]
         table.add_row(str(second), *row)
-    console.print(table)
-    if len(series.fleets) > 1:
-        console.print(_fleet_table(series))
-    plotext.clear_figure()
-    plotext.plot_size(100, 22)
-    plotext.theme("clear")
-    for name, values in series.lines().items():
-        plotext.plot(range(len(values)), values, label=name)
-    plotext.title("orders per second")
-    sys.stdout.write(f"{plotext.uncolorize(plotext.build())}\n")
-    for caption, value in summary.items():
-        console.print(f"{caption}: {value}", highlight=False)
+    return table
 
 
 def _fleet_table(series: Series) -> Table:
