@@ -7,6 +7,8 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flashsale.settings.production")
 django = get_wsgi_application()
 
+from django.conf import settings  # noqa: E402 - settings first
+
 from flashsale.accounts.denials import denials  # noqa: E402 - settings first
 from flashsale.core.durability import require_durable_gate  # noqa: E402 - settings first
 from flashsale.edge import catalog  # noqa: E402 - settings first
@@ -20,4 +22,4 @@ catalog.keep()
 denials().keep(may_publish=not mirror.is_mirror())
 if mirror.is_mirror():
     mirror.keep()
-application = ExpressLane(django)
+application = ExpressLane(django) if settings.EXPRESS_LANE else django

@@ -48,10 +48,10 @@ def redirected(routes: dict[str, Any], setting: Setting) -> dict[str, Any]:
     if not setting.percent:
         return found
     for host in found["virtual_hosts"]:
-        for position, route in enumerate(host["routes"]):
-            if route.get("name") == "customers":
-                host["routes"].insert(position, _route_of_canary(route, setting, host["retry_policy"]))
-                break
+        names = [route.get("name", "") for route in host["routes"]]
+        everybody = host["routes"][names.index("customers")]
+        first = next(position for position, name in enumerate(names) if name.startswith("customers"))
+        host["routes"].insert(first, _route_of_canary(everybody, setting, host["retry_policy"]))
     return found
 
 

@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from flashsale.core.errors import Invalid, NotFound, RateLimited, Unavailable
 from flashsale.edge.error_handler import CONTENT_TYPE, body
+from inventory.errors import Busy
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _AT_ONCE_OWN, _AT_ONCE_SHARED = 8, 2
@@ -22,6 +23,8 @@ _LONGEST_SOCKET_PATH = 107  # the kernel's
 if TYPE_CHECKING:
     from flashsale.gateway.canary import Setting
 
+_OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
+_WEB_AT_ONCE, _ORDERS_AT_ONCE = 64, 32  # requests that a web host is given at once; its eight threads never wait for one
 _SOURCES = settings.BASE_DIR / "deploy" / "envoy"
 
 
@@ -99,6 +102,9 @@ def gateway(directory: Path) -> str:
             "PROBLEM_413": _problem(413, "too_large", f"The body is over {settings.MAX_BODY_BYTES} bytes."),
             "PROBLEM_429": _problem(429, RateLimited.code, RateLimited().detail),
             "PROBLEM_431": _problem(431, "headers_too_large", "The address or the headers are too long."),
+            "PROBLEM_BUSY": _problem(503, Busy.code, Busy().detail),
+            "WEB_AT_ONCE": _WEB_AT_ONCE * len(settings.GATEWAY_WEB),
+            "ORDERS_AT_ONCE": _ORDERS_AT_ONCE * len(settings.GATEWAY_WEB),
             "PROBLEM_503": _problem(503, Unavailable.code, Unavailable().detail),
         },
     )
@@ -129,12 +135,16 @@ def write(directory: Path) -> Path:
     return path
 
 
-def publish_edge(directory: Path, edge: list[dict[str, Any]]) -> None:
-    """Put these routes in front of all others, beside what is set for the canary. May run twice."""
+def publish_edge(directory: Path, edge: list[dict[str, Any]], *, asks_service: bool = True) -> None:
+    """Put these routes in front of all others, beside what is set for the canary. May run twice.
+
+    Args:
+        asks_service: every request is decided by the rate-limit service too; else the local bucket of its address is enough.
+    """
     from flashsale.gateway import canary
 
     with _alone(directory):
-        _replace(_edge_path(directory), json.dumps(edge))
+        _replace(_edge_path(directory), json.dumps({"routes": edge, "asks_service": asks_service}))
         _write(directory, canary.current(directory))
 
 
@@ -151,8 +161,11 @@ def _write(directory: Path, setting: "Setting") -> None:
     configuration = canary.redirected(routes(), setting)
     edge = _edge_path(directory)
     if edge.is_file():
+        published = json.loads(edge.read_text(encoding="utf-8"))
         for host in configuration["virtual_hosts"]:
-            host["routes"][:0] = json.loads(edge.read_text(encoding="utf-8"))
+            host["routes"][:0] = published["routes"]
+            if not published["asks_service"]:
+                host["typed_per_filter_config"] = {"envoy.filters.http.ratelimit": _OFF}
     kind = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
     version = f"{setting};{time.time_ns()}"
     text = json.dumps({"version_info": version, "resources": [{"@type": kind, **configuration}]})

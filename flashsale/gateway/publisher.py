@@ -21,6 +21,8 @@ from flashsale.edge.answer_headers import OF_DATA
 from flashsale.edge.error_handler import CONTENT_TYPE, problem_of
 from flashsale.gateway import config, freshness
 from flashsale.gateway.edge_answers import TIME, EdgeAnswer, routes_of
+from flashsale.ratelimit.in_process import rules_at
+from flashsale.ratelimit.rules import Rule
 from inventory.admission import gate
 
 logger = logging.getLogger(__name__)
@@ -69,6 +71,17 @@ def _text(values: Any) -> str:
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
+def _is_kept_by_the_local_bucket(rule: Rule) -> bool:
+    """Whether the gateway's own bucket of each address refuses all that the rule would: then nobody need be asked."""
+    return (
+        rule.key == "address"
+        and rule.algorithm == "token_bucket"
+        and not rule.warm_up_ms
+        and rule.burst >= settings.GATEWAY_ADDRESS_BURST
+        and rule.rate * 1000 >= settings.GATEWAY_ADDRESS_RATE * rule.window_ms
+    )
+
+
 class Publisher:
     """Writes the answers into the gateway's routes whenever they change, and says since when they are true."""
 
@@ -78,7 +91,7 @@ class Publisher:
             directory: of the gateway's files.
         """
         self._directory = directory
-        self._written: list[EdgeAnswer] | None = None
+        self._written: tuple[list[EdgeAnswer], bool] | None = None
         self.looked_at = 0.0
 
     def look(self) -> None:
@@ -89,15 +102,24 @@ class Publisher:
         except (FlashsaleError, Error) as error:
             logger.warning("edge answers not published", extra={"event": "edge_not_published", "error": repr(error)})
             return
-        if found != self._written:
-            config.publish_edge(self._directory, routes_of(found, settings.CORS_ALLOWED_ORIGINS))
-            self._written = found
+        wanted = found, not all(map(_is_kept_by_the_local_bucket, rules_at("gateway")))
+        if wanted != self._written:
+            routes = routes_of(found, settings.CORS_ALLOWED_ORIGINS)
+            config.publish_edge(self._directory, routes, asks_service=wanted[1])
+            self._written = wanted
         self.looked_at = began
 
-    def run(self, stop: threading.Event) -> None:
-        """Look ten times a second until told to stop; then nothing of it is in force any more."""
+    def run(self, stop: threading.Event, address: str) -> None:
+        """Look ten times a second until told to stop; then nothing of it is in force any more.
+
+        Args:
+            address: ``host:port`` where gateways ask whether it is fresh.
+
+        Raises:
+            RuntimeError, OSError: nobody can listen there, or the gateway's folder cannot be written.
+        """
         catalog.keep()
-        server = freshness.serve("{}:{}".format(*settings.GATEWAY_EDGE), lambda: self.looked_at)
+        server = freshness.serve(address, lambda: self.looked_at)
         try:
             while not stop.wait(_EVERY_S):
                 self.look()

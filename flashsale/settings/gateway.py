@@ -21,8 +21,8 @@ GATEWAY_TRUSTED_HOPS = env.integer("GATEWAY_TRUSTED_HOPS", 0, low=0, high=20)  #
 GATEWAY_CONNECTIONS = env.integer("GATEWAY_CONNECTIONS", 16_000, low=1, high=1_000_000)
 
 # The local bucket of each client address: what costs us no more than a look is refused here. Units per second.
-GATEWAY_ADDRESS_RATE = env.integer("GATEWAY_ADDRESS_RATE", 5_000, low=1, high=1_000_000)
-GATEWAY_ADDRESS_BURST = env.integer("GATEWAY_ADDRESS_BURST", 10_000, low=1, high=10_000_000)
+GATEWAY_ADDRESS_RATE = env.integer("GATEWAY_ADDRESS_RATE", 3_000, low=1, high=1_000_000)
+GATEWAY_ADDRESS_BURST = env.integer("GATEWAY_ADDRESS_BURST", 6_000, low=1, high=10_000_000)
 # Buckets kept; the one unused for longest makes room.
 GATEWAY_ADDRESSES = env.integer("GATEWAY_ADDRESSES", 50_000, low=1, high=10_000_000)
 

@@ -11,6 +11,9 @@ import pytest
 from rest_framework_simplejwt.tokens import AccessToken
 
 from flashsale.core.redis_client import gate_client
+from flashsale.gateway import envoy_admin
+from flashsale.limits import services as limits
+from flashsale.limits.models import LimitRule
 from flashsale.stack.servers import free_port
 from inventory import services
 from inventory.admission import keys
@@ -68,15 +71,17 @@ def by_edge(answer):
 def _edge(django_db_setup, django_db_blocker, tmp_path_factory):
     edge = Edge(tmp_path_factory.mktemp("edge"))
     with django_db_blocker.unblock():
-        web = edge.start_web()
+        web, service = edge.start_web(), edge.start_service()
         envoy = edge.start_envoy()
-    with running(web), running(envoy):
+    with running(web), running(service), running(envoy):
         eventually(edge.is_ready, within=30, what=f"{envoy.log} {web.log}")
         yield edge
 
 
 @pytest.fixture
 def publisher(clean_redis, _edge):
+    # What the publisher of the test before has said is over.
+    eventually(lambda: not by_edge(_edge.ask("GET", "/api/v1/sales/")), within=10)
     with running(_edge.start_publisher()) as process:
         yield process
 
@@ -227,3 +232,26 @@ def test_new_terms_of_a_sale_reach_the_page(edge, make_sale):
         return by_edge(answer) and json.loads(answer[2])["items"][0]["remaining"]
 
     eventually(lambda: left() == 5, within=5)
+
+
+def asked(edge):
+    """How often the gateway has asked the rate-limit service."""
+    stats = envoy_admin.ask(edge.admin, "/stats?filter=cluster.ratelimit.upstream_rq_total")
+    return sum(int(line.rpartition(b" ")[2]) for line in stats.splitlines())
+
+
+def test_the_service_is_asked_only_where_a_rule_needs_it(edge):
+    def asks():
+        before = asked(edge)
+        edge.ask("GET", "/api/v1/orders/")
+        return asked(edge) > before
+
+    rule = LimitRule(name="gateway-address", applies_to="gateway", key="address", algorithm="token_bucket")
+    rule.rate, rule.burst = 100_000, 100_000
+    limits.save_rule(rule, actor="test")
+    eventually(lambda: not asks(), within=10)
+
+    rule.rate = 10
+    limits.save_rule(rule, actor="test")
+
+    eventually(asks, within=10)

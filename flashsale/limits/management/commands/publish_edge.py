@@ -1,10 +1,11 @@
 import signal
 import threading
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from flashsale.gateway.publisher import Publisher
 
@@ -12,8 +13,15 @@ from flashsale.gateway.publisher import Publisher
 class Command(BaseCommand):
     help = "Give the gateway on this host the answers that are the same for everybody, until SIGTERM."
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        address = "{}:{}".format(*settings.GATEWAY_EDGE)
+        parser.add_argument("--listen", default=address, help="host:port for the gateway; GATEWAY_EDGE when left out")
+
     def handle(self, *args: Any, **options: Any) -> None:
         stop = threading.Event()
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, lambda *_: stop.set())
-        Publisher(Path(settings.GATEWAY_DIR)).run(stop)
+        try:
+            Publisher(Path(settings.GATEWAY_DIR)).run(stop, options["listen"])
+        except (RuntimeError, OSError) as error:
+            raise CommandError(f"{options['listen']}: {error}") from error
