@@ -22,7 +22,7 @@ from payments.models import ProviderEvent
 from tests.conftest import ROOT, environment
 from tests.integration.test_admin import gate_away
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_workers")]
 SALE = ("create_sale", "drop", "--sku", "thing", "--units", "5", "--price", "9.90")
 SECRET = "A" * 32
 

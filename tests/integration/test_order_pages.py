@@ -13,7 +13,7 @@ from orders.services import create
 from tasks import deduct_inventory
 from tests.conftest import client_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_workers")]
 
 
 def next_of(answer):

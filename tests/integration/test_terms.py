@@ -20,7 +20,7 @@ from tasks import dead_letters, deduct_inventory, gate_effects, gate_sync, intak
 from tasks.audit import audit
 from tasks.models import DeadLetter
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_workers")]
 
 
 def change(item, **values):
