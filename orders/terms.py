@@ -45,15 +45,15 @@ def judge(item: SaleItem, orders: Sequence[AdmittedOrder]) -> Judged:
     for order in orders:
         if not {order.terms_version, order.limit_version} <= {0, *history}:
             judged.unknown.add(order.id)
-        elif not any(_is_at(order, terms) for terms in _possible(order, history)):
+        elif not any(_is_at(order, terms) for terms in _possible(order.terms_version, history)):
             judged.wrong.add(order.id)
-        elif order.limit_version and order.units > history[order.limit_version].per_customer:
+        elif all(order.units > terms.per_customer for terms in _possible(order.limit_version, history)):
             judged.over.add(order.id)
     return judged
 
 
-def _possible(order: AdmittedOrder, history: Mapping[int, _Terms]) -> Iterable[_Terms]:
-    return [history[order.terms_version]] if order.terms_version else history.values()
+def _possible(version: int, history: Mapping[int, _Terms]) -> Iterable[_Terms]:
+    return [history[version]] if version else history.values()
 
 
 def _is_at(order: AdmittedOrder, terms: _Terms) -> bool:

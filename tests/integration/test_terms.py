@@ -170,8 +170,11 @@ def test_a_price_that_somebody_wrote_into_the_gate_is_not_charged(item, customer
     assert audit().is_clean
 
 
-def test_a_limit_that_somebody_wrote_into_the_gate_sells_nobody_more(item, customer):
+@pytest.mark.parametrize("is_told_versions", [True, False])
+def test_a_limit_that_somebody_wrote_into_the_gate_sells_nobody_more(item, customer, is_told_versions):
     gate_client().hset(keys.meta(item.pk), "per_customer", 1000)
+    if not is_told_versions:
+        gate_client().hdel(keys.meta(item.pk), "terms")
     order = asked(item, customer, gate.issue_token(item.pk, customer.pk).token, units=3).order_id
 
     settle(item)
