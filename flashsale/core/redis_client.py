@@ -12,7 +12,8 @@ from redis.retry import Retry
 def gate_client() -> "redis.Redis":
     """The process's pooled client of the gate.
 
-    Answers are text. A connection that turned out dead is tried once more: every script is safe to repeat.
+    Answers are text. A connection that turned out dead is tried once more: every script is safe to repeat. A server that does
+    not answer is not: whoever waits has waited ``REDIS_TIMEOUT_S`` then.
     """
     return redis.Redis.from_url(
         settings.REDIS_URL,
@@ -20,5 +21,5 @@ def gate_client() -> "redis.Redis":
         socket_connect_timeout=settings.REDIS_CONNECT_TIMEOUT_S,
         socket_timeout=settings.REDIS_TIMEOUT_S,
         health_check_interval=settings.REDIS_HEALTH_CHECK_INTERVAL_S,
-        retry=Retry(NoBackoff(), 1),
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
     )

@@ -136,7 +136,7 @@ class _Others:
         found = self._found.get(slug)
         if found is not None and time.monotonic() - found.taken_at <= settings.CATALOG_TTL_S:
             return found
-        if not self._may_read(slug):
+        if "\x00" in slug or not self._may_read(slug):  # PostgreSQL takes no NUL
             return found
         if self._keeper is None:
             self._read()

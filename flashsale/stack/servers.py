@@ -1,9 +1,11 @@
 """Embedded PostgreSQL and Valkey, each a direct child that dies with its parent."""
 
+import contextlib
 import ctypes
 import hashlib
 import importlib.util
 import os
+import random
 import re
 import shutil
 import signal
@@ -30,14 +32,35 @@ _TELLING = re.compile(r"FATAL|PANIC|ERROR|[Nn]o space left|[Cc]an't|[Ff]ailed|Ba
 # Where the user 65534 can reach PostgreSQL's data when the stack's own folder is closed to it. Only root can write there.
 _OUTSIDE = Path("/var/lib/flashsale")
 _FORMERLY_OUTSIDE = Path("/var/tmp")  # noqa: S108 - what another user may have put there is left alone
+_OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_USUAL_OUTGOING_PORT = 32_768
+_LOWEST_PORT = 20_000
+_PORTS_TRIED = 100
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now."""
+    """A TCP port on loopback that nobody listens on now.
+
+    Below those that the kernel gives to outgoing connections: one of these could take it before its server starts, or while
+    the server is started again, and keep it for a minute after its own end.
+    """
+    for port in random.sample(range(_LOWEST_PORT, _first_outgoing_port()), _PORTS_TRIED):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _first_outgoing_port() -> int:
+    """The kernel's; where that leaves no room for ours, its usual one."""
+    try:
+        first = int(_OUTGOING_PORTS.read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError):
+        return _USUAL_OUTGOING_PORT
+    return first if first >= _LOWEST_PORT + _PORTS_TRIED else _USUAL_OUTGOING_PORT
 
 
 def with_parent(parent: int, sign: signal.Signals) -> Callable[[], None]:

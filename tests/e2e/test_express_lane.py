@@ -214,6 +214,18 @@ def test_what_is_unusual_is_answered_by_django(both, sale, bearer, body, environ
     both(lambda: (("POST", _tokens(sale), body), bearer | environ), by_lane=False)
 
 
+@pytest.mark.parametrize("address", ["/api/v1/sales//items/x/purchase-tokens/", "/api/v1/sales/x/items//purchase-tokens/"])
+def test_an_address_without_a_name_is_answered_by_django(both, sale, bearer, address):
+    assert both(lambda: (("POST", address, b"{}"), bearer), by_lane=False).line.startswith("404")
+
+
+@pytest.mark.parametrize("slug", ["\x00", "a\x00b", "\xff", "\xc3\xa9", "a" * 5_000, "%00", " "])
+def test_a_slug_that_no_sale_can_have(both, sale, bearer, slug):
+    catalog.forget()
+
+    assert both(lambda: (("POST", f"/api/v1/sales/{slug}/items/x/purchase-tokens/", b"{}"), bearer)).line.startswith("404")
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"seq": ""}, {"seq": None}, {"quantity": "1"}, {"quantity": 0}, {"more": 1}, {"source": "A"}, {"payment_method": "pm_?"}],

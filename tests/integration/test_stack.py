@@ -1,6 +1,7 @@
 """What `make up` promises of its processes."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import psutil
 import pytest
 
 from flashsale.stack.keep import LAUNCHER_PID
+from flashsale.stack.servers import free_port
 from tests.conftest import ROOT, eventually
 
 KEEP = (sys.executable, "-m", "flashsale.stack", "keep", "--")
@@ -63,3 +65,17 @@ def test_a_port_that_is_none_is_said_in_one_line(port, said, tmp_path):
 
     assert done.returncode == 1
     assert done.stderr.strip() == f"flashsale: WEB_PORT={port} is {said} number"
+
+
+def test_no_outgoing_connection_can_take_a_port_that_is_meant_for_a_server():
+    first, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+
+    assert all(1024 <= free_port() < first for _ in range(50))
+
+
+def test_a_port_that_is_in_use_is_not_free():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+
+        assert taken.getsockname()[1] not in {free_port() for _ in range(50)}

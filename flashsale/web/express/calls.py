@@ -47,7 +47,7 @@ def _posted(parts: list[str]) -> Call | None:
     match parts:
         case ["orders", ""]:
             return Call("orders", "GET, POST, HEAD, OPTIONS", {}, _order, orders.place)
-        case ["sales", slug, "items", sku, "purchase-tokens", ""]:
+        case ["sales", slug, "items", sku, "purchase-tokens", ""] if slug and sku:
             names = {"slug": slug, "sku": sku}
 
             def issue(customer: int, _body: Any) -> Answer:
