@@ -1,4 +1,4 @@
-"""One statement for one step of the state machine: lock, change, write the history."""
+"""One statement for one step of the state machine: lock, change, append to the history."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -26,12 +26,11 @@ _MOVE = """
 WITH candidates AS (
     SELECT id FROM orders_order WHERE {which}
 ), moved AS (
-    UPDATE orders_order o SET status = %(target)s, reason = %(reason)s, updated_at = now()
+    UPDATE orders_order o SET status = %(target)s, reason = %(reason)s, updated_at = now(),
+        steps = o.steps || jsonb_build_object('status', %(target)s::text, 'reason', %(reason)s::text, 'actor', %(actor)s::text,
+            'at', clock_timestamp())
     FROM candidates c WHERE o.id = c.id
     RETURNING o.id, o.item_id, o.customer_id, o.quantity, o.unit_price * o.quantity, o.currency, o.payment_method
-), noted AS (
-    INSERT INTO orders_orderevent (order_id, status, reason, actor, at)
-    SELECT id, %(target)s, %(reason)s, %(actor)s, clock_timestamp() FROM moved
 )
 SELECT * FROM moved
 """

@@ -1,9 +1,10 @@
 """Admitted orders become rows."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from flashsale.core.clock import from_us, now
 from inventory import services as inventory
 from inventory.admission.admitted import AdmittedOrder, read
 from inventory.models import LARGEST_AMOUNT, SaleItem
-from orders.models import WRITTEN_OFF, GateEffect, Intake, Order, OrderEvent
+from orders.models import WRITTEN_OFF, GateEffect, Intake, Order
 from orders.services import outbox, units
 from orders.services.evidence import can_never_fit
 from orders.states import OrderStatus
@@ -105,19 +106,19 @@ def make_rows(taken: Sequence[tuple[AdmittedOrder, str]], actor: str = "") -> No
     windows = dict(SaleItem.objects.filter(pk__in={order.item for order, _ in taken}).values_list("pk", "sale__payment_window"))
     moment = now()
     rows = {order.id: _row(order, reason, moment + windows[order.item]) for order, reason in taken}
+    for order, _ in taken:
+        rows[order.id]["steps"] = _steps(order, rows[order.id], moment, actor)
     made = {pk for (pk,) in bulk.insert(Order, list(rows.values()), on_conflict="ON CONFLICT (source, seq) DO NOTHING")}
     clashed = [order for order, _ in taken if order.id not in made]
     for order in clashed:
         rows[order.id] |= {"seq": f"{order.seq}~{order.id}", "status": OrderStatus.REJECTED, "reason": _SEQ_TAKEN}
+        rows[order.id]["steps"] = _steps(order, rows[order.id], moment, actor)
     bulk.insert(Order, [rows[order.id] for order in clashed], on_conflict="")
     had_units = {order.id for order, reason in taken if not reason}
     units.release(inventory.Line(order.item, order.id, order.units) for order in clashed if order.id in had_units)
     # A gate that admitted more than there was is wrong: only the ledger knows by how much.
     refused = [order for order, reason in taken if reason and reason not in WRITTEN_OFF]
     outbox.tell(GateEffect.Kind.REBUILD, [(order.item, order.id) for order in refused])
-    queued = [_event(order.id, OrderStatus.QUEUED, "", at=from_us(order.at)) for order, _ in taken]
-    decided = [_event(pk, row["status"], row["reason"], at=moment, actor=actor) for pk, row in rows.items()]
-    bulk.insert(OrderEvent, queued + decided)
     with connection.cursor() as cursor:  # an unknown customer shows here, not at COMMIT
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
@@ -160,8 +161,11 @@ def _require_amount(order: AdmittedOrder) -> None:
     raise ValueError("not an amount of money")
 
 
-def _event(order_id: UUID, status: object, reason: object, *, at: object, actor: str = "") -> dict[str, object]:
-    return {"order_id": order_id, "status": status, "reason": reason, "actor": actor, "at": at}
+def _steps(order: AdmittedOrder, row: Mapping[str, object], moment: datetime, actor: str) -> list[dict[str, object]]:
+    return [
+        {"status": OrderStatus.QUEUED, "reason": "", "actor": "", "at": from_us(order.at)},
+        {"status": row["status"], "reason": row["reason"], "actor": actor, "at": moment},
+    ]
 
 
 def put_off(order_id: UUID, *, at_most_s: int = _LONGEST_PAUSE_S) -> bool:

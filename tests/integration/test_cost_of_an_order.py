@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ORDERS = 50
 OF_THE_WAY = (
     "orders_order",
-    "orders_orderevent",
+    "orders_eventline",
     "orders_intake",
     "orders_gateeffect",
     "orders_effectbatch",
@@ -133,7 +133,6 @@ def test_statements_trips_and_row_versions_of_a_batch_of_fifty(no_workers, batch
     written = row_versions() - before
     assert dict(written) == {
         "orders_order": 3 * ORDERS,  # reserved, pending_payment, paid
-        "orders_orderevent": 4 * ORDERS,
         "orders_intake": 2 * ORDERS,
         "inventory_stockmovement": 2 * ORDERS,
         "payments_payment": 2 * ORDERS,  # asked about, succeeded
@@ -141,8 +140,8 @@ def test_statements_trips_and_row_versions_of_a_batch_of_fifty(no_workers, batch
         "orders_effectbatch": 2,
         "inventory_saleitem": 2,
     }
-    assert written.total() == 14 * ORDERS + 4
-    assert dict(costs.statements) == {"dispatch": 1, "deduct": 7, "create": 5, "request": 19}
+    assert written.total() == 10 * ORDERS + 4
+    assert dict(costs.statements) == {"dispatch": 1, "deduct": 7, "create": 4, "request": 19}
     assert dict(costs.trips) == {"dispatch": 3, "deduct": 1, "request": 1}
 
 

@@ -189,7 +189,7 @@ def _publish_batches(ids, size):
 
 def _made(size):
     """The batches in the order in which they became rows; in a batch it is the ledger's."""
-    made = list(OrderEvent.objects.filter(status="queued").order_by("pk").values_list("order_id", flat=True))
+    made = list(Order.objects.order_by("created_at", "pk").values_list("pk", flat=True))
     return [set(made[at : at + size]) for at in range(0, len(made), size)]
 
 

@@ -29,7 +29,7 @@ BATCH = 500
 _PART = 100
 _BIG = 4_000  # rows from which a table is not to be read from one end to the other
 _TABLES = (
-    "auth_user, orders_order, orders_orderevent, orders_intake, orders_effectbatch, inventory_stockmovement, "
+    "auth_user, orders_order, orders_eventline, orders_intake, orders_effectbatch, inventory_stockmovement, "
     "inventory_saleitem, payments_payment, payments_refund, payments_sandboxcharge, payments_providerevent, tasks_deadletter"
 )
 _FILL = """
@@ -42,11 +42,12 @@ CREATE TEMP TABLE plan ON COMMIT DROP AS
             ELSE 'paid' END AS status
     FROM generate_series(1, {orders}) n;
 INSERT INTO orders_order (id, customer_id, item_id, sku, quantity, unit_price, currency, source, seq, digest, payment_method,
-        status, reason, admitted_at, created_at, expires_at, updated_at)
+        status, reason, admitted_at, created_at, expires_at, updated_at, steps)
     SELECT id, customer, item, 'plan', 1, 10, 'EUR', 'plan', 'p' || n, repeat('a', 64), 'pm_ok', status, '', now(), now(),
-        now() + interval '1 hour' * (n % 3 - 1), now() - interval '1 hour' FROM plan;
-INSERT INTO orders_orderevent (order_id, status, reason, actor, at)
-    SELECT id, each, '', '', now() FROM plan CROSS JOIN unnest(ARRAY['queued', 'reserved']) each;
+        now() + interval '1 hour' * (n % 3 - 1), now() - interval '1 hour',
+        jsonb_build_array(jsonb_build_object('status', 'queued', 'at', now()),
+            jsonb_build_object('status', 'reserved', 'at', now()))
+    FROM plan;
 INSERT INTO inventory_stockmovement (item_id, kind, units, reservation_id, actor, reason, created_at)
     SELECT item, 'reserve', 1, id, '', '', now() FROM plan;
 INSERT INTO payments_payment (id, order_id, customer_id, amount, currency, method, origin, provider, idempotency_key,

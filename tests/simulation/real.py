@@ -52,7 +52,7 @@ def _forget_broken_runs() -> None:
     if Intake.objects.exists() or EffectBatch.objects.exists() or Order.objects.exclude(status__in=_ENDS).exists():
         with connection.cursor() as cursor:
             cursor.execute(
-                "TRUNCATE orders_order, orders_orderevent, orders_intake, orders_effectbatch, payments_payment CASCADE"
+                "TRUNCATE orders_order, orders_eventline, orders_intake, orders_effectbatch, payments_payment CASCADE"
             )
 
 
