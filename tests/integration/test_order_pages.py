@@ -37,7 +37,7 @@ def walk(api, url="/api/v1/orders/"):
 
 
 @pytest.fixture
-def thirteen(make_item, customer, order):
+def thirteen(no_workers, make_item, customer, order):
     """Orders of every kind, oldest first: rows, in the intake, claimed, queued."""
     item = make_item(units=200, per_customer=200)
     placed = []
