@@ -41,7 +41,9 @@ class CircuitBreaker:
         if self.state == "closed":
             return True
         with self._lock:
-            if self._probe_at is not None and self._clock() < self._probe_at:
+            if self._probe_at is None:  # closed meanwhile: nobody probes, so nobody opens it
+                return True
+            if self._clock() < self._probe_at:
                 return False
             # A probe that never reports back, because its thread died, is followed by another.
             self._probe_at = self._clock() + self._open_s

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from kombu import Exchange, Queue
+from kombu.transport import TRANSPORT_ALIASES
 from redis.connection import URL_QUERY_ARGUMENT_PARSERS
 
 from flashsale.settings import env
@@ -27,7 +28,7 @@ def _broker(url: str) -> tuple[str, dict[str, Any]]:
     return parts._replace(path=path, query=urlencode(tls)).geturl(), options
 
 
-CELERY_BROKER_URL, _broker_options = _broker(env.text("CELERY_BROKER_URL"))
+CELERY_BROKER_URL, _broker_options = _broker(env.url("CELERY_BROKER_URL", schemes=tuple(TRANSPORT_ALIASES)))
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]

@@ -1,12 +1,15 @@
 """Rate limits: where their state is kept. The rules themselves are rows, edited in the admin."""
 
 from flashsale.settings import env
+from flashsale.settings.redis import REDIS_SCHEMES
 
 _broker = env.text("CELERY_BROKER_URL")
 # Not the gate's Redis, which writes every change to disk: a limit that is forgotten does no harm.
-RATELIMIT_REDIS_URL = env.text("RATELIMIT_REDIS_URL", _broker if _broker.startswith("redis") else env.text("REDIS_URL"))
+RATELIMIT_REDIS_URL = env.url(
+    "RATELIMIT_REDIS_URL", _broker if _broker.startswith("redis") else env.text("REDIS_URL"), schemes=REDIS_SCHEMES
+)
 # Where the published rules are read; a mirror counts in a Redis of its own and goes by the rules of all.
-RATELIMIT_RULES_URL = env.text("RATELIMIT_RULES_URL", RATELIMIT_REDIS_URL)
+RATELIMIT_RULES_URL = env.url("RATELIMIT_RULES_URL", RATELIMIT_REDIS_URL, schemes=REDIS_SCHEMES)
 RATELIMIT_TIMEOUT_S = env.number("RATELIMIT_TIMEOUT_S", 0.25, low=0.01, high=10)
 # How long the breaker stays open before it probes.
 RATELIMIT_OPEN_S = env.number("RATELIMIT_OPEN_S", 1.0, low=0.1, high=300)

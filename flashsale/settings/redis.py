@@ -2,7 +2,8 @@
 
 from flashsale.settings import env
 
-REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss", "unix"))
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+REDIS_URL = env.url("REDIS_URL", schemes=REDIS_SCHEMES)
 REDIS_CONNECT_TIMEOUT_S = 0.5
 REDIS_TIMEOUT_S = env.number("REDIS_TIMEOUT_S", 2.0, low=0.01, high=60)
 REDIS_HEALTH_CHECK_INTERVAL_S = 15

@@ -107,6 +107,25 @@ def test_a_forked_process_sends_on_a_connection_of_its_own():
     assert {json.loads(base64.b64decode(message["body"]))[0][0] for message in queued()} == {1, 2, 3}
 
 
+def test_a_breaker_that_closes_while_somebody_asks_stays_closed():
+    def clock():
+        if breaker.state_is_read:
+            breaker.state_is_read = False
+            breaker.succeeded()  # by another thread, between this one's look at the state and its lock
+        return moment[0]
+
+    moment = [0.0]
+    breaker = CircuitBreaker(failures=1, open_s=1.0, clock=clock)
+    breaker.state_is_read = False
+    breaker.failed()
+    moment[0], breaker.state_is_read = 2.0, True
+
+    assert breaker.may_ask()
+
+    assert breaker.state == "closed"
+    assert breaker.may_ask()
+
+
 def test_one_of_many_threads_probes_a_breaker_that_is_half_open_and_none_fails_meanwhile():
     moment = [0.0]
     breaker = CircuitBreaker(failures=1, open_s=1.0, clock=lambda: moment[0])

@@ -74,6 +74,10 @@ def test_the_numbers_that_are_tried_are_found():
         ("gateway", "GATEWAY_LISTEN", "0.0.0.0:0"),
         ("gateway", "GATEWAY_WEB", "web:70000"),
         ("celery", "CELERY_BROKER_URL", "redis://localhost?socket_timeout=soon"),
+        ("celery", "CELERY_BROKER_URL", "localhost:6379"),
+        ("celery", "CELERY_BROKER_URL", "http://localhost"),
+        ("ratelimit", "RATELIMIT_REDIS_URL", "amqp://localhost"),
+        ("ratelimit", "RATELIMIT_RULES_URL", "localhost:6379"),
     ],
 )
 def test_what_is_none_of_the_allowed_values_is_refused_by_name(monkeypatch, module, name, value):
