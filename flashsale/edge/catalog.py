@@ -5,6 +5,7 @@ away, the last answer stands.
 """
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ _WAIT_S = 0.2  # for news that are being looked for; then what is in memory will
 _LOOK_UP_EVERY_S = 0.1  # for sales that are not in memory; who comes between two is answered from it
 _MOST_LISTED = 500  # sales; the others are read one by one when somebody asks for them
 _MOST_OTHERS = 200
+_SLUG = re.compile(r"[A-Za-z0-9_-]{1,64}")  # PostgreSQL takes no NUL, and would refuse the slugs asked for with it as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,8 @@ class _Others:
         return self._found.get(slug)
 
     def _may_read(self, slug: str) -> bool:
+        if not _SLUG.fullmatch(slug):
+            return False
         with self._lock:
             if time.monotonic() - self._looked_at < _LOOK_UP_EVERY_S:
                 return False

@@ -7,7 +7,7 @@ import pytest
 from flashsale.core.redis_client import gate_client
 from tests.conftest import client_of
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_workers")]
 SECRET = "A" * 32
 GOOD = {"sku": "thing", "quantity": 1, "source": "shop", "seq": "1"}
 
