@@ -96,7 +96,7 @@ def test_an_item_with_many_holds_comes_in_pieces_and_whole(make_many):
     assert gate_client().ttl(keys.held(item)) == gate_client().ttl(keys.buyers(item)) == -1
 
 
-def test_a_rebuild_counts_orders_wherever_they_are(make_item, customers, order):
+def test_a_rebuild_counts_orders_wherever_they_are(no_workers, make_item, customers, order):
     """One in the stream, one claimed, one in the intake too, one row, one paid, one cancelled."""
     item = make_item(units=20, per_customer=3)
     keep_asleep(item)

@@ -16,9 +16,14 @@ GOOD = {"sku": "thing", "quantity": 1, "source": "shop", "seq": "1"}
 def admitted(make_item):
     """Nothing of these requests may move the gate."""
     make_item()
-    before = sorted(gate_client().scan_iter("fs:*"))
+    before = _keys()
     yield
-    assert sorted(gate_client().scan_iter("fs:*")) == before
+    assert _keys() == before
+
+
+def _keys():
+    """Of the gate; workers that another test has left running say there that they live."""
+    return sorted(key for key in gate_client().scan_iter("fs:*") if not key.startswith("fs:workers:"))
 
 
 @pytest.mark.parametrize("item", [2**28, 2**28 - 1, 300_000_000, 999_999_999])

@@ -177,10 +177,10 @@ def _woken(items):
 def test_the_dispatcher_is_woken_first_for_the_items_that_have_waited_longest(make_item, customers, order, monkeypatch):
     monkeypatch.setattr(pipeline, "_MOST_WAKE_UPS", 2)
     items = [_sale(make_item, customers, order, number)[0] for number in range(COUNT)]
-    for item in items[::-1]:  # the last one made is the oldest
+    for number, item in enumerate(items[::-1]):  # the last one made is the oldest
         line = gate_client().xrange(keys.admitted(item.pk))[0][1]
         gate_client().delete(keys.admitted(item.pk))
-        gate_client().xadd(keys.admitted(item.pk), line)
+        gate_client().xadd(keys.admitted(item.pk), line, id=f"{1_000 + number}-0")
 
     woken = []
     while waiting := [item.pk for item in items if gate.waiting([item.pk])[item.pk][0]]:
