@@ -98,16 +98,18 @@ class Publisher:
         """Write what everybody hears now, if it is something else than before. May run twice."""
         began = time.monotonic()
         try:
-            found = list(answers())
-        except (FlashsaleError, Error) as error:
+            self._write(list(answers()))
+        except (FlashsaleError, Error, OSError) as error:
             logger.warning("edge answers not published", extra={"event": "edge_not_published", "error": repr(error)})
             return
+        self.looked_at = began
+
+    def _write(self, found: list[EdgeAnswer]) -> None:
         wanted = found, not all(map(_is_kept_by_the_local_bucket, rules_at("gateway")))
         if wanted != self._written:
             routes = routes_of(found, settings.CORS_ALLOWED_ORIGINS)
             config.publish_edge(self._directory, routes, asks_service=wanted[1])
             self._written = wanted
-        self.looked_at = began
 
     def run(self, stop: threading.Event, address: str) -> None:
         """Look ten times a second until told to stop; then nothing of it is in force any more.

@@ -11,7 +11,9 @@ import pytest
 from rest_framework_simplejwt.tokens import AccessToken
 
 from flashsale.core.redis_client import gate_client
-from flashsale.gateway import envoy_admin
+from flashsale.edge import catalog
+from flashsale.gateway import config, envoy_admin
+from flashsale.gateway.publisher import Publisher
 from flashsale.limits import services as limits
 from flashsale.limits.models import LimitRule
 from flashsale.stack.servers import free_port
@@ -132,6 +134,8 @@ def test_a_refusal_for_everybody_has_the_apis_bytes(edge, make_sale, customer, c
 def test_a_sales_page_has_the_apis_bytes_but_for_the_time(edge, make_sale):
     item = make_sale(units=7)
     path = f"/api/v1/sales/{item.sale.slug}/"
+    # The process behind may know its list from before the sale.
+    eventually(lambda: item.sale.slug.encode() in edge.ask("GET", "/api/v1/sales/", port=edge.web_port)[2], within=5)
     found = eventually(lambda: by_edge(answer := edge.ask("GET", path)) and answer, within=5)
 
     for address, given in ((path, found), ("/api/v1/sales/", edge.ask("GET", "/api/v1/sales/"))):
@@ -201,6 +205,19 @@ def test_a_frozen_gate_ends_the_answers(edge, stack, make_sale, customer):
         gate.send_signal(signal.SIGCONT)
 
     eventually(lambda: by_edge(edge.ask("GET", path)), within=10)
+
+
+def test_a_publisher_that_cannot_write_vouches_for_nothing_and_goes_on(make_sale, tmp_path):
+    make_sale()
+    catalog.forget()
+    publisher = Publisher(tmp_path / "full")  # no such folder, as on a disk that takes no more files
+
+    publisher.look()
+
+    assert publisher.looked_at == 0.0
+    config.write(tmp_path / "full")
+    publisher.look()
+    assert publisher.looked_at > 0.0
 
 
 def test_what_is_set_for_the_canary_stays(edge, make_sale, customer):
