@@ -52,7 +52,7 @@ explain: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.explain --markdown docs/results/statements.md $(ARGS)
 
 bench-door: .venv/.development
-	$(STACK) with -- $(BIN)/python -m tests.load.bench_door --json docs/results/door.json $(ARGS)
+	GATEWAY_ADDRESS_RATE=1000000 GATEWAY_ADDRESS_BURST=1000000 $(STACK) with -- $(BIN)/python -m tests.load.bench_door --json docs/results/door.json $(ARGS)
 
 bench-gateway: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.bench_gateway --json docs/results/gateway.json $(ARGS)
