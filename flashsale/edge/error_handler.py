@@ -119,6 +119,11 @@ def problem_of(error: FlashsaleError) -> Answer:
     return Answer(body(status, error.code, error.detail, errors) | error.members, status, headers)
 
 
+def internal_error() -> Answer:
+    """What a fault of ours is answered with."""
+    return Answer(body(500, "internal", "Something went wrong on our side."), 500)
+
+
 def as_ours(error: Exception) -> FlashsaleError | None:
     """The error that a caller is told of; None for a fault of ours."""
     return _away(error) if isinstance(error, _DATABASE_AWAY) else None
@@ -177,7 +182,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
         error = _away(error)
     if isinstance(error, Unavailable):
         return _unavailable(request, error)
-    return problem(500, "internal", "Something went wrong on our side.") if _is_api(request) else page(request)
+    if not _is_api(request):
+        return page(request)
+    return JsonResponse(internal_error().values, status=500, content_type=CONTENT_TYPE)
 
 
 def _unavailable(request: HttpRequest, error: Unavailable) -> HttpResponse:

@@ -1,7 +1,8 @@
 """Refuses what has waited for its turn for too long, so that a shop with more to do than it can goes on serving somebody."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -24,13 +25,22 @@ class QueueWait:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        since = _start(request.META.get("HTTP_X_REQUEST_START", ""))
-        if since and 0 < settings.REQUEST_WAIT_S < time.time() - since < _LONGEST_S:
+        if has_waited_too_long(request.META):
             REQUESTS_LATE.inc()
             refusal = problem(503, Busy.code, "More requests are waiting than can be handled; please try again in a moment.")
             refusal.headers["Retry-After"] = "1"
             return refusal
         return self._get_response(request)
+
+
+def has_waited_too_long(meta: Mapping[str, Any]) -> bool:
+    """Whether a request waited longer than its client does.
+
+    Args:
+        meta: the WSGI environment.
+    """
+    since = _start(meta.get("HTTP_X_REQUEST_START", ""))
+    return bool(since) and 0 < settings.REQUEST_WAIT_S < time.time() - since < _LONGEST_S
 
 
 def _start(header: str) -> float:

@@ -18,10 +18,11 @@ from flashsale.accounts.denials import denials
 from flashsale.core.clock import now, to_us
 from flashsale.core.redis_client import gate_client
 from flashsale.edge import catalog
+from flashsale.edge.error_handler import server_error
 from flashsale.limits import services as limits
 from flashsale.limits.models import LimitRule
 from flashsale.ratelimit.in_process import ruleset
-from flashsale.web.express import ExpressLane
+from flashsale.web.express import ExpressLane, reply
 from inventory.admission import gate, keys, waiting_room
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -266,6 +267,28 @@ def test_a_revoked_credential_is_refused_although_it_is_remembered(both, sale, c
     denials().deny(customer.pk, to_us(now()) + 1)
 
     assert both(lambda: (("POST", _tokens(sale), b"{}"), known), by_lane=False).line.startswith("401")
+
+
+def test_a_fault_of_ours_is_told_as_django_tells_it(rf):
+    found = reply.failure(ValueError("planted"), reply.Common("GET, HEAD, OPTIONS", "origin"), {})
+
+    expected = server_error(rf.get("/api/v1/orders/"))
+    assert (found.line, json.loads(found.body)) == ("500 Internal Server Error", json.loads(expected.content))
+
+
+@pytest.mark.parametrize("length", ["\u00b2", "9" * 6_000, "-1", "x"])
+def test_a_length_that_is_none_is_left_to_django(length):
+    taken = []
+
+    def django(environ, start_response):
+        taken.append(environ)
+        return []
+
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/api/v1/orders/", "HTTP_HOST": "localhost", "CONTENT_LENGTH": length}
+
+    ExpressLane(django)(environ | {"CONTENT_TYPE": "application/json"}, None)
+
+    assert len(taken) == 1
 
 
 def test_without_credentials_django_answers(both, sale):

@@ -1,8 +1,6 @@
 """Which requests are taken, and how they are answered."""
 
 import io
-import logging
-import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
@@ -13,12 +11,13 @@ from django.http.request import split_domain_port, validate_host
 
 from flashsale.core.database.patience import patience
 from flashsale.core.errors import FlashsaleError
+from flashsale.edge.queue_wait import has_waited_too_long
 from flashsale.web.express import calls, reply
 from flashsale.web.express.credentials import customer_of
 
-logger = logging.getLogger(__name__)
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 _JSON = ("application/json", "application/json; charset=utf-8")
+_LONGEST_LENGTH = 9  # digits of a Content-Length
 _ACCEPTED = ("*/*", "application/json", "application/json, */*", "application/json, text/plain, */*")
 
 
@@ -47,21 +46,13 @@ def _is_common(environ: dict[str, Any]) -> bool:
     """Whether nothing about the request needs what only Django knows."""
     if environ.get("QUERY_STRING") or environ.get("HTTP_TRANSFER_ENCODING") or not _is_ours(environ.get("HTTP_HOST", "")):
         return False
-    if environ.get("HTTP_ACCEPT", "*/*") not in _ACCEPTED or _is_late(environ) or _is_foreign(environ):
+    if environ.get("HTTP_ACCEPT", "*/*") not in _ACCEPTED or has_waited_too_long(environ) or _is_foreign(environ):
         return False
     if environ["REQUEST_METHOD"] == "GET":
         return True
     length = environ.get("CONTENT_LENGTH") or "0"
-    return environ.get("CONTENT_TYPE", "") in _JSON and length.isdigit() and int(length) <= settings.MAX_BODY_BYTES
-
-
-def _is_late(environ: dict[str, Any]) -> bool:
-    """Django's middleware refuses what has waited too long."""
-    since = environ.get("HTTP_X_REQUEST_START", "")[2:]
-    try:
-        return bool(since) and 0 < settings.REQUEST_WAIT_S < time.time() - float(since)
-    except ValueError:
-        return True
+    is_number = length.isascii() and length.isdigit() and len(length) <= _LONGEST_LENGTH
+    return environ.get("CONTENT_TYPE", "") in _JSON and is_number and int(length) <= settings.MAX_BODY_BYTES
 
 
 def _is_foreign(environ: dict[str, Any]) -> bool:

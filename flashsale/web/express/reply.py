@@ -1,6 +1,7 @@
 """The bytes of an answer, as Django and its middlewares would send them."""
 
 import json
+import logging
 from collections.abc import Mapping
 from http.client import responses
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from flashsale.edge import error_handler
 from flashsale.edge.answer_headers import OF_DATA
 from flashsale.web.answer import Answer
 
+logger = logging.getLogger(__name__)
 _ALWAYS = (
     ("Content-Security-Policy", OF_DATA),
     ("X-Frame-Options", "DENY"),
@@ -49,15 +51,13 @@ def refusal(error: FlashsaleError, common: Common, limits: Mapping[str, str]) ->
 
 
 def failure(error: Exception, common: Common, limits: Mapping[str, str]) -> Reply:
-    """A part that is away: 503.
-
-    Raises:
-        Exception: the same one, for a fault of ours; the server logs it.
-    """
+    """503 for a part that is away; for a fault of ours, which is logged, 500 as Django answers it."""
     known = error_handler.as_ours(error)
-    if known is None:
-        raise error
-    return refusal(known, common, limits)
+    if known is not None:
+        return refusal(known, common, limits)
+    logger.exception("express lane failed", extra={"event": "express_lane_failed", "error": repr(error)})
+    answer = error_handler.internal_error()
+    return _reply(answer.status, error_handler.CONTENT_TYPE, answer.values, limits, common)
 
 
 def _reply(status: int, content_type: str, values: Any, headers: Mapping[str, str], common: Common) -> Reply:
