@@ -12,6 +12,15 @@ _ADMIN = f"default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self'
 _DOCS = f"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; {_BASE}"
 OF_DATA = "default-src 'none'; frame-ancestors 'none'"  # nothing in it is to be shown as a page
 
+# Of every answer of the API, for those who give one without Django's middleware; a test compares them.
+OF_API = (
+    ("Content-Security-Policy", OF_DATA),
+    ("X-Frame-Options", "DENY"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+)
+
 
 class AnswerHeaders:
     """Middleware: a content security policy on every answer; what the API says is for no cache unless it says so itself."""

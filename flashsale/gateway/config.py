@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from flashsale.core.errors import Invalid, NotFound, RateLimited, Unavailable
 from flashsale.edge.error_handler import CONTENT_TYPE, body
+from flashsale.gateway.edge_answers import FILTER_OFF
 from inventory.errors import Busy
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -23,7 +24,6 @@ _LONGEST_SOCKET_PATH = 107  # the kernel's
 if TYPE_CHECKING:
     from flashsale.gateway.canary import Setting
 
-_OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
 _WEB_AT_ONCE, _ORDERS_AT_ONCE = 64, 32  # requests that a web host is given at once; its eight threads never wait for one
 _SOURCES = settings.BASE_DIR / "deploy" / "envoy"
 
@@ -165,7 +165,7 @@ def _write(directory: Path, setting: "Setting") -> None:
         for host in configuration["virtual_hosts"]:
             host["routes"][:0] = published["routes"]
             if not published["asks_service"]:
-                host["typed_per_filter_config"] = {"envoy.filters.http.ratelimit": _OFF}
+                host["typed_per_filter_config"] = {"envoy.filters.http.ratelimit": FILTER_OFF}
     kind = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
     version = f"{setting};{time.time_ns()}"
     text = json.dumps({"version_info": version, "resources": [{"@type": kind, **configuration}]})

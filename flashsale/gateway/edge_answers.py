@@ -11,11 +11,9 @@ from typing import Any
 FRESH_KEY = "edge.fresh"
 TIME = "\ue000time\ue000"  # stands in a body where the moment of the answer belongs
 _TIME_FORMAT = "%START_TIME(%Y-%m-%dT%H:%M:%S.%6f)%Z"
+FILTER_OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
 # What the filters in front of the router find out is of no use to an answer that is known.
-_NO_FILTERS = {
-    f"envoy.filters.http.{name}": {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
-    for name in ("buffer", "lua", "ratelimit")
-}
+_NO_FILTERS = {f"envoy.filters.http.{name}": FILTER_OFF for name in ("buffer", "lua", "ratelimit")}
 
 
 @dataclass(frozen=True, slots=True)

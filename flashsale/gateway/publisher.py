@@ -17,7 +17,7 @@ from django.db import Error, close_old_connections
 
 from flashsale.core.errors import FlashsaleError
 from flashsale.edge import catalog
-from flashsale.edge.answer_headers import OF_DATA
+from flashsale.edge.answer_headers import OF_API
 from flashsale.edge.error_handler import CONTENT_TYPE, problem_of
 from flashsale.gateway import config, freshness
 from flashsale.gateway.edge_answers import TIME, EdgeAnswer, routes_of
@@ -31,12 +31,7 @@ _MOST_SALES = 100  # the newest; Envoy goes through its routes one by one
 _JSON = "application/json"
 _SALES = "/api/v1/sales/"
 _TOKENS = "/api/v1/sales/{}/items/{}/purchase-tokens/"
-_ALWAYS = (
-    ("Content-Security-Policy", OF_DATA),
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),
-    ("Vary", "origin"),
-)
+_ALWAYS = (*OF_API, ("Vary", "origin"))
 
 
 def answers() -> Iterator[EdgeAnswer]:

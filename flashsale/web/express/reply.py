@@ -10,17 +10,10 @@ from django.conf import settings
 
 from flashsale.core.errors import FlashsaleError
 from flashsale.edge import error_handler
-from flashsale.edge.answer_headers import OF_DATA
+from flashsale.edge.answer_headers import OF_API
 from flashsale.web.answer import Answer
 
 logger = logging.getLogger(__name__)
-_ALWAYS = (
-    ("Content-Security-Policy", OF_DATA),
-    ("X-Frame-Options", "DENY"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "same-origin"),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
-)
 _LINES = {status: f"{status} {reason}" for status, reason in responses.items()}
 
 
@@ -70,7 +63,7 @@ def _reply(status: int, content_type: str, values: Any, headers: Mapping[str, st
         ("Allow", common.allow),
         ("Vary", common.vary),
         ("X-Fleet", settings.FLEET),
-        *_ALWAYS,
+        *OF_API,
         *headers.items(),
     ]
     return Reply(_LINES[status], sent, body)
