@@ -20,8 +20,8 @@ from flashsale.core import bulk
 from flashsale.core.clock import now
 from flashsale.core.ids import new_uuid
 from payments.models import Payment, Refund
-from payments.psp.base import ChargeRequest, ChargeResult, Outcome
-from payments.psp.registry import provider
+from payments.providers.base import ChargeRequest, ChargeResult, Outcome
+from payments.providers.registry import provider
 
 Status = Payment.Status
 OPEN = (Status.CREATED, Status.PROCESSING, Status.UNKNOWN)

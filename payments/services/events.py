@@ -20,8 +20,8 @@ from flashsale.core import bulk
 from flashsale.core.clock import now
 from flashsale.core.errors import Invalid
 from payments.models import Payment, ProviderEvent
-from payments.psp.base import ChargeRequest, Outcome
-from payments.psp.registry import provider
+from payments.providers.base import ChargeRequest, Outcome
+from payments.providers.registry import provider
 from payments.services.charges import FIRST_PAUSE, PAUSE, Answer, Status, answers_of, record
 from payments.services.refunds import send_again
 

@@ -12,8 +12,8 @@ from flashsale.core import bulk
 from flashsale.core.errors import Invalid, Refused
 from flashsale.core.ids import new_uuid
 from payments.models import Refund
-from payments.psp.base import NoSuchCharge
-from payments.psp.registry import provider
+from payments.providers.base import NoSuchCharge
+from payments.providers.registry import provider
 from payments.services.charges import PAUSE, Captured
 
 logger = logging.getLogger(__name__)

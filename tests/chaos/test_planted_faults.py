@@ -21,7 +21,7 @@ from orders import terms, transitions
 from orders.services import outbox, payment
 from orders.states import OrderStatus
 from payments import services as payments
-from payments.psp.sandbox import Sandbox
+from payments.providers.sandbox import Sandbox
 from tasks import deduct_inventory
 from tests.chaos.small_sale import Killed, SmallSale
 

@@ -34,7 +34,7 @@ def _rows(**more: int) -> dict[str, int]:
 POINTS: dict[str, Point] = {
     # These two are driven by a sweep, which looks at every item: first, while there is no other wreck.
     "refund sent and not recorded": Point(
-        "refund", "payments.psp.sandbox:Sandbox.refund", "after", {"refunded": 1, "refunds_open": 1}
+        "refund", "payments.providers.sandbox:Sandbox.refund", "after", {"refunded": 1, "refunds_open": 1}
     ),
     "claim stolen and no chain started": Point("stolen", "inventory.admission.gate:steal", "after", _streamed(), of_item=True),
     "before the claim": Point(
@@ -65,10 +65,10 @@ POINTS: dict[str, Point] = {
         "chain", "orders.services:request_payments", "after", _rows(payments=3, charges=0)
     ),
     "provider about to be called": Point(
-        "chain", "payments.psp.sandbox:Sandbox.charge", "before", _rows(payments=3, payments_open=3, charges=0)
+        "chain", "payments.providers.sandbox:Sandbox.charge", "before", _rows(payments=3, payments_open=3, charges=0)
     ),
     "provider charged, nothing recorded": Point(
-        "chain", "payments.psp.sandbox:Sandbox.charge", "after", _rows(charges=3, payments_open=3)
+        "chain", "payments.providers.sandbox:Sandbox.charge", "after", _rows(charges=3, payments_open=3)
     ),
     "provider answered, answer not committed": Point(
         "chain", "orders.services:apply_answers", "before commit", _rows(charges=3, payments_open=3, effects=0)

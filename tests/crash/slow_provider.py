@@ -2,7 +2,7 @@
 
 import time
 
-from payments.psp.sandbox import Sandbox
+from payments.providers.sandbox import Sandbox
 
 _charge = Sandbox.charge
 

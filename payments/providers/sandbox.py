@@ -15,7 +15,7 @@ from flashsale.core.clock import now
 from flashsale.core.errors import Invalid
 from flashsale.core.ids import new_uuid
 from payments.models import SandboxCharge, SandboxRefund
-from payments.psp.base import ChargeRequest, ChargeResult, NoSuchCharge, Outcome
+from payments.providers.base import ChargeRequest, ChargeResult, NoSuchCharge, Outcome
 
 _HEALS_AT = 3  # pm_unavailable is captured when asked for the third time
 _SLOW = timedelta(seconds=2)

@@ -2,8 +2,8 @@
 
 from functools import cache
 
-from payments.psp.base import Provider
-from payments.psp.sandbox import Sandbox
+from payments.providers.base import Provider
+from payments.providers.sandbox import Sandbox
 
 
 @cache
