@@ -16,8 +16,7 @@ keep() {
     chmod 644 "$folder/$1"
 }
 
-for name in postgres_admin_password postgres_password mirror_password gate_password broker_password mirror_redis_password \
-    secret_key webhook_secret; do
+for name in postgres_admin_password postgres_password gate_password broker_password secret_key webhook_secret; do
     keep "$name" "$(random)"
 done
 keep flower_basic_auth "operator:$(random)"
@@ -27,9 +26,5 @@ password() {
 }
 
 keep database_url "postgresql://flashsale:$(password postgres_password)@postgres:5432/flashsale"
-keep admin_database_url "postgresql://flashsale_admin:$(password postgres_admin_password)@postgres:5432/flashsale"
-keep mirror_database_url "postgresql://flashsale_mirror:$(password mirror_password)@postgres:5432/flashsale"
 keep gate_url "redis://flashsale:$(password gate_password)@gate:6379/0"
 keep broker_url "redis://flashsale:$(password broker_password)@broker:6379/0"
-keep mirror_redis_url "redis://flashsale_mirror:$(password mirror_redis_password)@broker:6379/1"
-keep mirror_rules_url "redis://flashsale_mirror:$(password mirror_redis_password)@broker:6379/0"

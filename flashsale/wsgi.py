@@ -14,12 +14,9 @@ from flashsale.core.durability import require_durable_gate  # noqa: E402 - setti
 from flashsale.edge import catalog  # noqa: E402 - settings first
 from flashsale.ratelimit.in_process import ruleset  # noqa: E402 - settings first
 from flashsale.web.express import ExpressLane  # noqa: E402 - settings first
-from tasks import mirror  # noqa: E402 - settings first
 
 require_durable_gate()
 ruleset().keep_fresh()
 catalog.keep()
-denials().keep(may_publish=not mirror.is_mirror())
-if mirror.is_mirror():
-    mirror.keep()
+denials().keep()
 application = ExpressLane(django) if settings.EXPRESS_LANE else django

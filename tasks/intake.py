@@ -27,7 +27,7 @@ from inventory.errors import GateMissing, GateUnavailable, IdempotencyMismatch, 
 from orders import selectors, services
 from orders.errors import OrderInDoubt, OrderNotFound
 from orders.states import OrderStatus
-from tasks import mirror, order_ids, pipeline
+from tasks import order_ids, pipeline
 
 _STATUS_PATIENCE_S = 1.0  # for what a repeated request is told beside its order
 
@@ -77,8 +77,6 @@ def _admit(customer: int, request: OrderRequest) -> gate.Admission:
     item = item_of_token(request.token) or 0
     if item > MAX_ITEM:  # no order id could carry it
         item = 0
-    if mirror.is_mirror():
-        gate.learn_token(item, customer, request.token)
     try:
         admission = gate.admit(
             item,

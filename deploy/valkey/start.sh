@@ -15,8 +15,7 @@ hash() {
     fi | sha256sum | cut -d ' ' -f 1
 }
 
-sed -e "s/\${APP}/$(hash "$1_password")/" -e "s/\${MIRROR}/$(hash mirror_redis_password)/" -e "s/\${ADMIN}/$(hash admin)/" \
-    "$rules/$1.acl" >"$users"
+sed -e "s/\${APP}/$(hash "$1_password")/" -e "s/\${ADMIN}/$(hash admin)/" "$rules/$1.acl" >"$users"
 fsync=$2
 shift 2
 exec valkey-server --aclfile "$users" --appendonly yes --appendfsync "$fsync" --save "" --maxmemory-policy noeviction "$@"

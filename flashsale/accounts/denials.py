@@ -17,7 +17,7 @@ from django.db import Error, connection
 from flashsale.accounts import publish
 from flashsale.core.clock import now, to_us
 from flashsale.core.database.patience import quiet_patience, silence
-from flashsale.ratelimit.in_process import rules_client
+from flashsale.ratelimit.in_process import limits_client
 
 logger = logging.getLogger(__name__)
 _EVERY_S = 1.0
@@ -103,12 +103,8 @@ class Denials:
             for key in [key for key, at_us in list(found.items()) if at_us < oldest_us]:
                 del found[key]
 
-    def keep(self, *, may_publish: bool) -> None:
-        """Read now, and each second for as long as the process lives.
-
-        Args:
-            may_publish: publish as well when no sweep has done so for two seconds.
-        """
+    def keep(self) -> None:
+        """Read now, and each second for as long as the process lives; publish when no sweep has for two seconds."""
         self._is_kept = True
         if not self.look():
             self._read_the_source()
@@ -117,8 +113,7 @@ class Denials:
             while True:
                 time.sleep(_EVERY_S)
                 self.look()
-                if may_publish:
-                    self._publish_if_nobody_does()
+                self._publish_if_nobody_does()
 
         threading.Thread(target=repeat, daemon=True, name="revocations").start()
 
@@ -156,4 +151,4 @@ def _order(entry: str) -> tuple[int, int]:
 @cache
 def denials() -> Denials:
     """Those of this process."""
-    return Denials(rules_client)
+    return Denials(limits_client)

@@ -54,9 +54,7 @@ def require_durable_gate() -> None:
 
 
 def _warn_of_late_writes() -> None:
-    """INFO does not tell ``appendfsync``, and who may not rule the server may not ask. A mirror's orders are nobody's."""
-    if settings.FLEET == "mirror":
-        return
+    """INFO does not tell ``appendfsync``, and who may not rule the server may not ask."""
     try:
         policy = gate_client().config_get("appendfsync").get("appendfsync", "always")
     except redis.RedisError:

@@ -25,7 +25,7 @@ from flashsale.celery import app
 from flashsale.core import durability
 from flashsale.core.database.patience import patience
 from flashsale.ratelimit.in_process import limits_client, rules_at
-from tasks import heartbeat, mirror
+from tasks import heartbeat
 
 logger = logging.getLogger(__name__)
 BOUND_S = 1.5  # for all of it
@@ -88,10 +88,9 @@ def _database() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')")
             is_standby, read_only = cursor.fetchone()
-            if not mirror.is_mirror():
-                _require_writable(is_standby, read_only)
-                # A transaction to its end: a commit may wait for a standby that is gone.
-                cursor.execute("SELECT pg_logical_emit_message(true, 'flashsale', 'ready')")
+            _require_writable(is_standby, read_only)
+            # A transaction to its end: a commit may wait for a standby that is gone.
+            cursor.execute("SELECT pg_logical_emit_message(true, 'flashsale', 'ready')")
         _require_migrations()
     with suppress(redis.RedisError):  # which is the gate's to tell
         if trouble := heartbeat.ledger_trouble(_gate_probe()):
@@ -188,8 +187,6 @@ _broker = _Broker().ask
 
 
 def _workers() -> None:
-    if mirror.is_mirror():
-        return
     idle = heartbeat.queues_without_worker()
     if idle:
         raise NotReady(f"no worker for: {', '.join(idle)}")

@@ -5,14 +5,13 @@ import time
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from django.conf import settings
 
 from flashsale.gateway import config, envoy_admin
 
 _IN_FORCE_S = 5.0
-Mode = Literal["split", "mirror"]
 _MAIN_AFTER_TWO_ATTEMPTS = {
     "name": "envoy.retry_priorities.previous_priorities",
     "typed_config": {
@@ -24,22 +23,18 @@ _MAIN_AFTER_TWO_ATTEMPTS = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """``percent`` of the customers; 0 is off. The customers at a lower percentage are among those at a higher one.
-
-    ``split``: the canary serves them. ``mirror``: they are served as ever, and the mirror gets a copy of what they send.
-    """
+    """The canary serves ``percent`` of the customers; 0 is off. A higher percentage keeps the customers of a lower one."""
 
     percent: int = 0
-    mode: Mode = "split"
 
     def __str__(self) -> str:
-        return f"{self.mode} {self.percent}" if self.percent else "off"
+        return f"split {self.percent}" if self.percent else "off"
 
     @classmethod
     def parse(cls, text: str) -> "Setting":
-        """What ``str`` said, in a version of the routes."""
+        """Read what ``str`` wrote into a version of the routes. The earlier mode ``mirror`` served nobody: it is off."""
         mode, _, percent = text.partition(";")[0].partition(" ")
-        return cls(int(percent), "mirror" if mode == "mirror" else "split") if percent else cls()
+        return cls(int(percent)) if mode == "split" else cls()
 
 
 def redirected(routes: dict[str, Any], setting: Setting) -> dict[str, Any]:
@@ -59,12 +54,8 @@ def _route_of_canary(route: dict[str, Any], setting: Setting, retry_policy: dict
     chosen = deepcopy(route)
     chosen["name"] = "canary"
     chosen["match"]["headers"] = [{"name": "x-canary-bucket", "range_match": {"start": 0, "end": setting.percent}}]
-    if setting.mode == "split":
-        chosen["route"]["cluster"] = "canary"
-        chosen["route"]["retry_policy"] = retry_policy | {"retry_priority": _MAIN_AFTER_TWO_ATTEMPTS}
-    else:
-        # The shop knows itself by its own name.
-        chosen["route"]["request_mirror_policies"] = [{"cluster": "mirror", "disable_shadow_host_suffix_append": True}]
+    chosen["route"]["cluster"] = "canary"
+    chosen["route"]["retry_policy"] = retry_policy | {"retry_priority": _MAIN_AFTER_TWO_ATTEMPTS}
     return chosen
 
 

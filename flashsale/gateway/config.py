@@ -80,7 +80,6 @@ def gateway(directory: Path) -> str:
             "LISTEN_PORT": settings.GATEWAY_LISTEN[1],
             "WEB_ENDPOINTS": _endpoints(settings.GATEWAY_WEB),
             "CANARY_ENDPOINTS": _endpoints(settings.GATEWAY_CANARY),
-            "MIRROR_ENDPOINTS": _endpoints(settings.GATEWAY_MIRROR),
             "REQUEST_LUA": json.dumps((_SOURCES / "request.lua").read_text(encoding="utf-8")),
             "EDGE_HOST": settings.GATEWAY_EDGE[0],
             "EDGE_PORT": settings.GATEWAY_EDGE[1],

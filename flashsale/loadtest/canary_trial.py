@@ -21,7 +21,7 @@ class NoGateway(Exception):
 
 @contextmanager
 def canary_trial(setting: canary.Setting, rate: int | None) -> Iterator[None]:
-    """The setting in force, and a rule by which canary and mirror admit ``rate`` orders a second and item.
+    """The setting in force, and a rule by which the canary admits ``rate`` orders a second and item.
 
     Afterwards all is as before, after Ctrl-C and SIGTERM too. For the main thread.
 

@@ -20,20 +20,9 @@ from flashsale.ratelimit.ruleset import RuleSet
 
 @cache
 def limits_client() -> "redis.Redis":
-    """The pooled client of the limits' Redis."""
-    return _client(settings.RATELIMIT_REDIS_URL)
-
-
-@cache
-def rules_client() -> "redis.Redis":
-    """The pooled client of the Redis where the rules are published; only read from."""
-    return _client(settings.RATELIMIT_RULES_URL)
-
-
-def _client(url: str) -> "redis.Redis":
-    """Short timeouts and no second try: a limit that takes long has failed."""
+    """The pooled client of the limits' Redis. Short timeouts and no second try: a limit that takes long has failed."""
     return redis.Redis.from_url(
-        url,
+        settings.RATELIMIT_REDIS_URL,
         decode_responses=True,
         socket_connect_timeout=settings.RATELIMIT_TIMEOUT_S,
         socket_timeout=settings.RATELIMIT_TIMEOUT_S,
@@ -55,8 +44,7 @@ def _nodes_changed(nodes: int) -> None:
 def _ruleset(pid: int) -> RuleSet:
     return RuleSet(
         limits_client,
-        rules=rules_client if settings.RATELIMIT_RULES_URL != settings.RATELIMIT_REDIS_URL else None,
-        fleet=settings.RATELIMIT_FLEET,
+        fleet=settings.FLEET,
         node=f"{socket.gethostname()}:{pid}",
         load=import_string(settings.RATELIMIT_RULES_SOURCE),
         on_rules=lambda: limiter().denied.forget(),

@@ -73,7 +73,6 @@ class RuleSet:
         self,
         client: "Callable[[], redis.Redis]",
         *,
-        rules: "Callable[[], redis.Redis] | None" = None,
         fleet: str,
         node: str,
         load: Callable[[], str],
@@ -82,8 +81,7 @@ class RuleSet:
     ) -> None:
         """
         Args:
-            client: of the Redis where the nodes that share the limits are counted.
-            rules: of the Redis where the rules are published; the same where there is none. Only read from.
+            client: of the Redis where the rules are published and the nodes that share the limits are counted.
             fleet: only rules for it, or for all fleets, are in force.
             node: this process's name among those that share the limits.
             load: the rules as JSON from their source, for when Redis has none.
@@ -91,7 +89,6 @@ class RuleSet:
             on_nodes: called with the number of live nodes when it has changed.
         """
         self._client = client
-        self._rules = rules or client
         self._fleet = fleet
         self._node = node
         self._load = load
@@ -152,7 +149,7 @@ class RuleSet:
                 self._on_nodes(nodes)
             if self._in_force and version and version == self._in_force.version:
                 return
-            text = self._rules().get(RULES_KEY) if version else None
+            text = self._client().get(RULES_KEY) if version else None
         except redis.RedisError:
             if self._in_force:
                 return
@@ -172,8 +169,7 @@ class RuleSet:
         pipe.zcard(NODES_KEY)
         pipe.expire(NODES_KEY, 60)
         answers = pipe.execute()
-        version = answers[0] if self._rules is self._client else self._rules().get(VERSION_KEY)
-        return str(version) if version else None, max(1, int(answers[3]))
+        return str(answers[0]) if answers[0] else None, max(1, int(answers[3]))
 
     def _take(self, version: str, rules: Sequence[Rule]) -> _InForce:
         by_place: dict[str, tuple[Rule, ...]] = {}

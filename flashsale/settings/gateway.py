@@ -13,8 +13,6 @@ GATEWAY_WEB = env.addresses("GATEWAY_WEB", _WEB)
 GATEWAY_SIGNIN = env.addresses("GATEWAY_SIGNIN", _WEB)  # passwords are checked there
 GATEWAY_STAFF = env.addresses("GATEWAY_STAFF", _WEB)  # the admin, the API's description, what operators ask
 GATEWAY_CANARY = env.addresses("GATEWAY_CANARY", "127.0.0.1:8002")
-GATEWAY_MIRROR = env.addresses("GATEWAY_MIRROR", "127.0.0.1:8003")
-MIRROR_PASSWORD = env.text("MIRROR_PASSWORD", "")  # of the role that `manage.py mirror_role` makes
 GATEWAY_EDGE = env.address("GATEWAY_EDGE", "127.0.0.1:8091")  # where the publisher of the gateway's own answers listens
 GATEWAY_RATELIMIT = env.address("GATEWAY_RATELIMIT", "127.0.0.1:8081")
 GATEWAY_TRUSTED_HOPS = env.integer("GATEWAY_TRUSTED_HOPS", 0, low=0, high=20)  # proxies of our own in front of it

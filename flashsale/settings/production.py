@@ -11,8 +11,6 @@ DEBUG = False
 SECRET_KEY = env.secret("SECRET_KEY", length=32)
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS")
 JWT_SIGNING_KEY = env.secret("JWT_SIGNING_KEY", length=32, default=SECRET_KEY)
-if "MIRROR_PASSWORD" in os.environ:
-    MIRROR_PASSWORD = env.secret("MIRROR_PASSWORD", length=8)
 if "FLOWER_BASIC_AUTH" in os.environ or "flower" in sys.argv:  # Flower without it is open to everybody
     FLOWER_BASIC_AUTH = env.credentials("FLOWER_BASIC_AUTH", length=8)
 CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS")

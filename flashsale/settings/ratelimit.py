@@ -8,8 +8,6 @@ _broker = env.text("CELERY_BROKER_URL")
 RATELIMIT_REDIS_URL = env.url(
     "RATELIMIT_REDIS_URL", _broker if _broker.startswith("redis") else env.text("REDIS_URL"), schemes=REDIS_SCHEMES
 )
-# Where the published rules are read; a mirror counts in a Redis of its own and goes by the rules of all.
-RATELIMIT_RULES_URL = env.url("RATELIMIT_RULES_URL", RATELIMIT_REDIS_URL, schemes=REDIS_SCHEMES)
 RATELIMIT_TIMEOUT_S = env.number("RATELIMIT_TIMEOUT_S", 0.25, low=0.01, high=10)
 # How long the breaker stays open before it probes.
 RATELIMIT_OPEN_S = env.number("RATELIMIT_OPEN_S", 1.0, low=0.1, high=300)
@@ -17,9 +15,8 @@ RATELIMIT_RULES_SOURCE = "flashsale.limits.publish.load"
 # Requests of a process that may wait for their turn at once.
 RATELIMIT_WAITERS = env.integer("RATELIMIT_WAITERS", 2, low=0, high=1_000)
 
-# The web processes this one belongs to: rules may be for one fleet only. A mirror tries the canary's.
-FLEET = env.choice("FLEET", "main", of=("main", "canary", "mirror"))
-RATELIMIT_FLEET = "canary" if FLEET == "mirror" else FLEET
+# The web processes this one belongs to: rules may be for one fleet only.
+FLEET = env.choice("FLEET", "main", of=("main", "canary"))
 
 # Proxies whose X-Forwarded-For is believed, as networks; from anybody else the header is ignored.
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")

@@ -6,7 +6,6 @@ from pathlib import Path
 from types import TracebackType
 
 from flashsale.settings.names import EMBEDDED_DATABASE_URL
-from flashsale.stack import valkey_users
 from flashsale.stack.places import PROJECT, own_folder
 from flashsale.stack.servers import PostgreSQL, Valkey
 
@@ -45,12 +44,6 @@ class Embedded:
     def test_addresses(self) -> dict[str, str]:
         """For tests and benchmarks, which empty the Redis servers; in the database they are the application."""
         return self.admin_addresses | {name: self.servers[name].url for name in ("DATABASE_URL",) if name in self.servers}
-
-    @property
-    def mirror_addresses(self) -> dict[str, str]:
-        """Where a mirror keeps its gate, as a user who cannot reach anything else; nothing where the broker is not ours."""
-        broker = self.servers.get("CELERY_BROKER_URL")
-        return {"MIRROR_REDIS_URL": broker.url_of(valkey_users.MIRROR, 1)} if isinstance(broker, Valkey) else {}
 
     def __enter__(self) -> dict[str, str]:
         """

@@ -22,7 +22,6 @@ from honcho.environ import parse_procfile
 
 from flashsale.settings.env import BASE_DIR, STACK_ENV_FILE, VAR_DIR, is_embedded
 from flashsale.settings.names import EMBEDDED_DATABASE_URL
-from flashsale.stack import mirror
 from flashsale.stack.embedded import DEVELOPMENT, Embedded
 from flashsale.stack.errors import StackError
 from flashsale.stack.keep import LAUNCHER_PID
@@ -46,7 +45,6 @@ _INNER_PORTS = (
     "STAFF_PORT",
     "CANARY_PORT",
     "EDGE_PORT",
-    "MIRROR_PORT",
 )  # nobody needs to know them: any free one will do
 
 
@@ -64,7 +62,7 @@ def up(command: Sequence[str] = ()) -> int:
             _manage(arguments, environment)
         _seed(environment)
         with Reviver(embedded.servers.values(), _say, _end) as reviver:
-            code = _run_processes(environment, _of_mirror(environment, embedded), command)
+            code = _run_processes(environment, command)
         if reviver.failure:
             raise StackError(reviver.failure)
         return code
@@ -118,7 +116,6 @@ def _environment(addresses: dict[str, str]) -> dict[str, str]:
         "SECRET_KEY": secrets.token_hex(32),
         "SANDBOX_WEBHOOK_SECRET": secrets.token_hex(16),
         "FLOWER_BASIC_AUTH": f"operator:{secrets.token_hex(8)}",
-        "MIRROR_PASSWORD": secrets.token_hex(16),
     }
     module = {name: os.environ.get(name) or value for name, value in DEVELOPMENT.items()}
     kept = {name: os.environ.get(name) or remembered.get(name) or value for name, value in defaults.items()}
@@ -152,7 +149,6 @@ def _gateway(ports: dict[str, str]) -> dict[str, str]:
         "GATEWAY_SIGNIN": f"127.0.0.1:{ports['SIGNIN_PORT']}",
         "GATEWAY_STAFF": f"127.0.0.1:{ports['STAFF_PORT']}",
         "GATEWAY_CANARY": f"127.0.0.1:{ports['CANARY_PORT']}",
-        "GATEWAY_MIRROR": f"127.0.0.1:{ports['MIRROR_PORT']}",
         "GATEWAY_EDGE": f"127.0.0.1:{ports['EDGE_PORT']}",
         "GATEWAY_RATELIMIT": f"127.0.0.1:{ports['RATELIMIT_PORT']}",
         "TRUSTED_PROXIES": "127.0.0.1/32",
@@ -163,19 +159,6 @@ def _socket_of(directory: Path) -> Path:
     """Envoy's own socket; a path that is too long for one is replaced by one that is not."""
     path = directory / "admin.sock"
     return path if len(str(path)) < _LONGEST_SOCKET_PATH else Path(tempfile.mkdtemp(prefix="flashsale-")) / "admin.sock"
-
-
-def _of_mirror(environment: dict[str, str], embedded: Embedded) -> dict[str, str]:
-    """What the mirror gets; nothing, and so no mirror, where the database or the broker has no place for it."""
-    try:
-        # Only this step makes a role; the processes' own role may not.
-        as_superuser = {name: url for name, url in embedded.admin_addresses.items() if name == "DATABASE_URL"}
-        _manage(["mirror_role"], environment | as_superuser)
-        found = mirror.environment(environment | embedded.mirror_addresses)
-        return found | {"PROMETHEUS_MULTIPROC_DIR": _metrics_folder("metrics-mirror")}
-    except StackError as error:
-        _say(f"there is no mirror: {error}")
-        return {}
 
 
 def _remembered() -> dict[str, str]:
@@ -218,15 +201,13 @@ def _manage(arguments: Sequence[str], environment: dict[str, str]) -> None:
         raise StackError(f"`manage.py {' '.join(arguments)}` failed: {last}")
 
 
-def _run_processes(environment: dict[str, str], of_mirror: dict[str, str], command: Sequence[str]) -> int:
+def _run_processes(environment: dict[str, str], command: Sequence[str]) -> int:
     honcho.manager.KILL_WAIT = 13
     manager = honcho.manager.Manager()
     keep = f"{sys.executable} -m flashsale.stack keep --"
     path = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     for name, line in parse_procfile((BASE_DIR / "Procfile").read_text(encoding="utf-8")).processes.items():
-        if name == "mirror" and not of_mirror:
-            continue
-        own = environment | {"PATH": path, LAUNCHER_PID: str(os.getpid())} | (of_mirror if name == "mirror" else {})
+        own = environment | {"PATH": path, LAUNCHER_PID: str(os.getpid())}
         manager.add_process(name, f"exec {keep} sh -c 'exec {line}'", env=own, cwd=str(BASE_DIR))
     result: list[int] = []
     watcher = threading.Thread(target=_watch, args=(environment, command, result), daemon=True)

@@ -190,16 +190,15 @@ class Valkey(Server):
     @property
     def url(self) -> str:
         """How the application reaches it."""
-        return self.url_of(valkey_users.APP)
+        return self._url_of(valkey_users.APP)
 
     @property
     def admin_url(self) -> str:
         """How a user reaches it who may do everything."""
-        return self.url_of(valkey_users.ADMIN)
+        return self._url_of(valkey_users.ADMIN)
 
-    def url_of(self, user: str, database: int = 0) -> str:
-        """How one of its users reaches it."""
-        return f"redis://{user}:{self._users.password(user)}@127.0.0.1:{self.port}/{database}"
+    def _url_of(self, user: str) -> str:
+        return f"redis://{user}:{self._users.password(user)}@127.0.0.1:{self.port}/0"
 
     def prepare(self) -> tuple[list[str], int | None]:
         data = own_folder(self.folder / self.name, mode=0o700)

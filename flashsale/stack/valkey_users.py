@@ -6,8 +6,8 @@ from string import Template
 
 from flashsale.stack.places import PROJECT, kept_secret, write_secret
 
-APP, ADMIN, MIRROR = "flashsale", "admin", "flashsale_mirror"
-_PLACES = {"APP": APP, "ADMIN": ADMIN, "MIRROR": MIRROR}
+APP, ADMIN = "flashsale", "admin"
+_PLACES = {"APP": APP, "ADMIN": ADMIN}
 _SOURCES = PROJECT / "deploy" / "valkey"
 
 

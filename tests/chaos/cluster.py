@@ -29,7 +29,7 @@ _STOP_S = 20.0
 # Where a process of the Procfile runs twice, its name and its number differ.
 _COPIES = {"web": ("web-1", "web-2"), "settle": ("settle-1", "settle-2")}
 _RENAMED = {"-n settle@": "-n {name}@", "--workers 2": "--workers 1"}
-_LEFT_OUT = ("flower", "canary", "mirror")
+_LEFT_OUT = ("flower", "canary")
 # Processes of a newer release beside those of the Procfile, as in a rolling deploy.
 _NEWER = {
     "newer-worker": "celery -A flashsale worker -n newer@%h -Q dispatch,inventory,orders,payments,cancellations -c 1 "
@@ -191,7 +191,6 @@ class Cluster:
             "GATEWAY_WEB": ",".join(f"127.0.0.1:{port}" for port in self._web_ports.values()),
             "GATEWAY_RATELIMIT": f"127.0.0.1:{ratelimit_port}",
             "GATEWAY_CANARY": f"127.0.0.1:{free_port()}",  # nobody listens there, and no route leads there
-            "GATEWAY_MIRROR": f"127.0.0.1:{free_port()}",
             "RATELIMIT_PORT": ratelimit_port,
             "TRUSTED_PROXIES": "127.0.0.1/32",
         }

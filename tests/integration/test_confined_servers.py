@@ -13,8 +13,6 @@ import redis
 from django.conf import settings
 from redis.exceptions import AuthenticationError, NoPermissionError
 
-from flashsale.accounts.publish import STREAM
-from flashsale.ratelimit.ruleset import RULES_KEY, VERSION_KEY
 from flashsale.stack.postgresql_roles import APP
 from flashsale.stack.servers import PostgreSQL
 from tests.servers import STACK
@@ -78,20 +76,6 @@ def test_the_broker_takes_every_queue_of_the_settings():
         asked = {queue: admin.execute_command("ACL", "DRYRUN", APP, "LPUSH", queue, "x") for queue in settings.QUEUES}
 
     assert set(asked.values()) == {"OK"}, asked
-
-
-def test_a_mirror_writes_to_its_own_database_and_reads_nothing_of_the_brokers_but_rules_and_revocations():
-    url = STACK.mirror_addresses["MIRROR_REDIS_URL"]
-    with client(url) as own:
-        assert own.set("fs:{1}:stock", "5") is True
-        assert own.delete("fs:{1}:stock") == 1
-    with client(f"{url.rpartition('/')[0]}/0") as broker:
-        broker.get(RULES_KEY)
-        broker.get(VERSION_KEY)
-        broker.xrevrange(STREAM, count=1)
-        for command in ("SET fs:{limits}:rules 1", "GET fs:{1}:meta", "LPUSH dispatch 1", "SET fs:{1}:meta 1"):
-            with pytest.raises(NoPermissionError):
-                broker.execute_command(*command.split())
 
 
 def test_the_applications_role_owns_its_database_and_is_no_superuser():

@@ -126,17 +126,20 @@ def test_the_valkey_of_compose_knows_its_users_alone(tmp_path):
 
 def _setting(name, **environment):
     code = f"from django.conf import settings; print(settings.{name})"
-    own = {key: value for key, value in os.environ.items() if not key.startswith("MIRROR_PASSWORD")}
+    own = {key: value for key, value in os.environ.items() if not key.startswith("SANDBOX_WEBHOOK_SECRET")}
     command = [sys.executable, "-c", code]
     return subprocess.run(command, cwd=ROOT, env=own | environment, capture_output=True, text=True, check=False)
 
 
 def test_a_setting_may_stand_in_a_file(tmp_path):
     (tmp_path / "password").write_text("from a file\n")
-    named = {"MIRROR_PASSWORD_FILE": str(tmp_path / "password"), "DJANGO_SETTINGS_MODULE": "flashsale.settings.test"}
+    named = {"SANDBOX_WEBHOOK_SECRET_FILE": str(tmp_path / "password"), "DJANGO_SETTINGS_MODULE": "flashsale.settings.test"}
 
-    assert _setting("MIRROR_PASSWORD", **named).stdout == "from a file\n"
-    assert _setting("MIRROR_PASSWORD", **named, MIRROR_PASSWORD="of the environment").stdout == "of the environment\n"
-    refused = _setting("MIRROR_PASSWORD", **named | {"MIRROR_PASSWORD_FILE": str(tmp_path / "none")})
+    assert _setting("SANDBOX_WEBHOOK_SECRET", **named).stdout == "from a file\n"
+    assert (
+        _setting("SANDBOX_WEBHOOK_SECRET", **named, SANDBOX_WEBHOOK_SECRET="of the environment").stdout
+        == "of the environment\n"
+    )
+    refused = _setting("SANDBOX_WEBHOOK_SECRET", **named | {"SANDBOX_WEBHOOK_SECRET_FILE": str(tmp_path / "none")})
     assert refused.returncode == 1
-    assert "MIRROR_PASSWORD_FILE" in refused.stderr.splitlines()[-1]
+    assert "SANDBOX_WEBHOOK_SECRET_FILE" in refused.stderr.splitlines()[-1]

@@ -10,7 +10,6 @@ import pytest
 
 from flashsale.settings import env
 from flashsale.settings.env import BASE_DIR, InvalidSetting, MissingSetting
-from flashsale.stack import mirror
 
 NOWHERE = {
     "DATABASE_URL": "postgresql://localhost/none",
@@ -77,7 +76,6 @@ def test_the_numbers_that_are_tried_are_found():
         ("celery", "CELERY_BROKER_URL", "localhost:6379"),
         ("celery", "CELERY_BROKER_URL", "http://localhost"),
         ("ratelimit", "RATELIMIT_REDIS_URL", "amqp://localhost"),
-        ("ratelimit", "RATELIMIT_RULES_URL", "localhost:6379"),
     ],
 )
 def test_what_is_none_of_the_allowed_values_is_refused_by_name(monkeypatch, module, name, value):
@@ -89,7 +87,7 @@ def test_what_is_none_of_the_allowed_values_is_refused_by_name(monkeypatch, modu
 
 @pytest.fixture
 def production(monkeypatch):
-    for name in ("SECRET_KEY", "SANDBOX_WEBHOOK_SECRET", "JWT_SIGNING_KEY", "FLOWER_BASIC_AUTH", "MIRROR_PASSWORD"):
+    for name in ("SECRET_KEY", "SANDBOX_WEBHOOK_SECRET", "JWT_SIGNING_KEY", "FLOWER_BASIC_AUTH"):
         monkeypatch.delenv(name, raising=False)
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
@@ -102,9 +100,7 @@ def test_production_starts_with_secrets_of_its_own(production):
     assert found["SIMPLE_JWT"]["SIGNING_KEY"] == SECRETS["SECRET_KEY"]
 
 
-@pytest.mark.parametrize(
-    "name", ["SECRET_KEY", "SANDBOX_WEBHOOK_SECRET", "JWT_SIGNING_KEY", "FLOWER_BASIC_AUTH", "MIRROR_PASSWORD"]
-)
+@pytest.mark.parametrize("name", ["SECRET_KEY", "SANDBOX_WEBHOOK_SECRET", "JWT_SIGNING_KEY", "FLOWER_BASIC_AUTH"])
 @pytest.mark.parametrize("value", ["", " ", "short", " " * 64, "me:"])
 def test_production_refuses_an_empty_or_short_secret(monkeypatch, production, name, value):
     monkeypatch.setenv(name, value)
@@ -162,17 +158,6 @@ def test_whatever_stands_in_the_brokers_url_arrives(monkeypatch):
     assert found["CELERY_BROKER_URL"] == "rediss://u:p@broker:6380/3?ssl_cert_reqs=none"
     options = found["CELERY_BROKER_TRANSPORT_OPTIONS"]
     assert (options["client_name"], options["socket_timeout"], options["visibility_timeout"]) == ("shop", 4.0, 900)
-
-
-def test_a_mirror_has_a_database_of_its_own_whatever_the_brokers_url_says():
-    real = {"CELERY_BROKER_URL": "redis://broker/0?db=0&client_name=shop", "MIRROR_PASSWORD": "m"} | {
-        "DATABASE_URL": "postgresql://u:p@db/shop?sslmode=require"
-    }
-
-    found = mirror.environment(real)
-
-    assert found["REDIS_URL"] == "redis://broker/1?client_name=shop"
-    assert found["DATABASE_URL"] == "postgresql://flashsale_mirror:m@db/shop?sslmode=require"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 Every function raises ``GateUnavailable`` when Redis cannot be reached or cannot write, and may run twice.
 """
 
-from inventory.admission.gate.admission import Admission, IssuedToken, admit, issue_token, learn_token, plain
+from inventory.admission.gate.admission import Admission, IssuedToken, admit, issue_token, plain
 from inventory.admission.gate.calls import CLOSED, LUA, TERMS, WHOLE, guarded, refuse
 from inventory.admission.gate.contents import GateSnapshot, snapshot
 from inventory.admission.gate.crowd import Announced, announced
@@ -73,7 +73,6 @@ __all__ = [
     "hold_back",
     "is_rebuilding",
     "issue_token",
-    "learn_token",
     "leave",
     "look_for",
     "may_be_claimed",

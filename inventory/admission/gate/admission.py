@@ -66,14 +66,6 @@ def issue_token(item: int, customer: int) -> IssuedToken:
 
 
 @guarded
-def learn_token(item: int, customer: int, token: str) -> None:
-    """Take a token for genuine that another gate has issued, unless it was used here. For a mirror alone."""
-    client = gate_client()
-    if not client.exists(keys.spent(item, token)):
-        client.set(keys.token(item, token), customer, ex=settings.PURCHASE_TOKEN_TTL_S, nx=True)
-
-
-@guarded
 def admit(
     item: int,
     *,

@@ -3,7 +3,6 @@ import sys
 import time
 from argparse import ArgumentParser
 from collections import Counter
-from contextlib import nullcontext
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +18,6 @@ from flashsale.gateway.canary import Setting
 from flashsale.loadtest import crowd, report
 from flashsale.loadtest.buyers import Plan
 from flashsale.loadtest.canary_trial import NoGateway, canary_trial
-from flashsale.loadtest.mirror_watch import MirrorWatch
 from flashsale.loadtest.sign_ins import Password, passwords
 from flashsale.loadtest.sign_ins import summary as summary_of_sign_ins
 from flashsale.loadtest.tally import Tally
@@ -50,8 +48,6 @@ class Command(BaseCommand):
         parser.add_argument("--plot", type=Path, default=None)
         parser.add_argument("--canary", type=int, default=None, metavar="PERCENT", help="of the customers, for this rehearsal")
         parser.add_argument("--canary-rate", type=int, default=None, help="orders per second that the canary admits")
-        how = "split: the canary serves them; mirror: the mirror gets copies, and the rehearsal shows what it would have said"
-        parser.add_argument("--mode", choices=("split", "mirror"), default=None, help=how)
 
     def handle(self, *args: Any, **options: Any) -> None:
         if min(options["units"], options["buyers"], options["seconds"]) <= 0 or (
@@ -64,14 +60,14 @@ class Command(BaseCommand):
             if options[name] and not options[name].absolute().parent.is_dir():
                 raise CommandError(f"--{name}: there is no folder {options[name].parent}")
         if options["canary"] is None:
-            if options["canary_rate"] is not None or options["mode"] is not None:
-                raise CommandError("--canary-rate and --mode are for --canary")
+            if options["canary_rate"] is not None:
+                raise CommandError("--canary-rate needs --canary")
             self._rehearse(options)
             return
         if not 1 <= options["canary"] <= 100 or (options["canary_rate"] is not None and options["canary_rate"] <= 0):
             raise CommandError("--canary is 1 to 100, --canary-rate positive")
         try:
-            with canary_trial(Setting(options["canary"], options["mode"] or "split"), options["canary_rate"]):
+            with canary_trial(Setting(options["canary"]), options["canary_rate"]):
                 self._rehearse(options)
         except NoGateway as error:
             raise CommandError(str(error)) from error
@@ -89,27 +85,20 @@ class Command(BaseCommand):
                 progress.advance(making)
             buyers = _spread(buyers, signing_in)
             buying = progress.add_task(f"buyers, {rate:.0f}/s", total=options["buyers"])
-            with MirrorWatch() if options["mode"] == "mirror" else nullcontext() as watch:
-                start = crowd.soon()
-                began = now() + timedelta(seconds=start - time.monotonic())
-                plan = Plan(options["url"], slug, _SKU, rate, start)
-                tally = crowd.run(plan, buyers, lambda done: progress.advance(buying, done))
-            if watch:
-                tally.fleets["mirror"] = watch.tally
+            start = crowd.soon()
+            began = now() + timedelta(seconds=start - time.monotonic())
+            plan = Plan(options["url"], slug, _SKU, rate, start)
+            tally = crowd.run(plan, buyers, lambda done: progress.advance(buying, done))
             draining = progress.add_task("drain", total=None)
             drained_s = self._drain(slug)
             progress.remove_task(draining)
         verdict = audit(slug)
         problems = self._problems(slug, tally, verdict, drained_s, options["units"])
-        if watch and not watch.answers:
-            problems.append("the mirror answered no copy")
         series = _series(slug, tally, began)
         summary = _summary(slug, tally, drained_s, problems)
         if signing_in:
             signed_in = (tally.sign_ins_ms, dict(tally.sign_ins_refused), tally.sign_ins_given_up)
             summary["sign-ins"] = summary_of_sign_ins(*signed_in)
-        if watch:
-            summary["answers of the mirror"] = dict(sorted(watch.answers.items()))
         report.show(series, summary, has_table=options["table"])
         if options["json"]:
             details = summary | {
@@ -173,10 +162,7 @@ def _spread(buyers: list[str | Password], more: list[Password]) -> list[str | Pa
 def _captions(options: dict[str, Any]) -> dict[str, str]:
     if options["canary"] is None:
         return {}
-    percent = f"{options['canary']} % of the customers"
-    if options["mode"] == "mirror":
-        return {"mirror": f"mirror: what it said to copies of the orders of {percent}"}
-    return {"canary": f"canary fleet: {percent}"}
+    return {"canary": f"canary fleet: {options['canary']} % of the customers"}
 
 
 def _series(slug: str, tally: Tally, began: datetime) -> report.Series:

@@ -9,12 +9,11 @@ from flashsale.gateway import canary, config
 
 
 class Command(BaseCommand):
-    help = "Send PERCENT of the customers to the canary, or copies to the mirror, live; without PERCENT, say what is set."
+    help = "Send PERCENT of the customers to the canary. Takes effect at once. Without PERCENT, print the setting."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("percent", nargs="?", type=int, help="0 to 100; 0 switches it off")
-        how = "split: the canary serves them; mirror: they are served as ever, a copy goes to a process that cannot write"
-        parser.add_argument("--mode", choices=("split", "mirror"), default="split", help=how)
+        parser.add_argument("--mode", choices=("split",), default="split", help="split: the canary serves them")
 
     def handle(self, *args: Any, **options: Any) -> None:
         directory, percent = Path(settings.GATEWAY_DIR), options["percent"]
@@ -23,7 +22,7 @@ class Command(BaseCommand):
             return
         if not 0 <= percent <= 100:
             raise CommandError("PERCENT is 0 to 100")
-        setting = canary.Setting(percent, options["mode"])
+        setting = canary.Setting(percent)
         if not config.routes_path(directory).is_file():
             raise CommandError(f"there is no gateway in {directory}: `make up` or `manage.py gateway_config` makes its files")
         if not canary.put_in_force(directory, setting):
