@@ -16,15 +16,18 @@ from tasks.retry import Step
 _LIMIT = 1000
 
 
-@shared_task(base=Step, name="tasks.cancel_unpaid")
-def cancel_unpaid(order_ids: list[str], due_at: str) -> None:
-    """Cancel what is overdue, a batch's orders among it; before its deadline, wait on. May run twice and at once.
+@shared_task(bind=True, base=Step, name="tasks.cancel_unpaid")
+def cancel_unpaid(task: Step, order_ids: list[str], due_at: str) -> None:
+    """Cancel everything overdue; before ``due_at``, wait on. May run twice and at once.
 
-    The orders only say how large the batch is: deadlines come in crowds, and the first message to come due works for all.
+    Args:
+        order_ids: of the batch, in messages of the previous release; empty since. Deadlines come in crowds, and the first
+            message to come due works for all.
+        due_at: the batch's deadline, ISO 8601.
     """
     due = datetime.fromisoformat(due_at)
     if now() < due:
-        schedule([(UUID(pk), due) for pk in order_ids])
+        _send(due, len(order_ids) or task.request.get("units") or 1)
     else:
         drain()
 
@@ -46,6 +49,9 @@ def schedule(unpaid: Sequence[tuple[UUID, datetime]]) -> None:
     """
     if not unpaid:
         return
-    due = max(deadline for _, deadline in unpaid)
+    _send(max(deadline for _, deadline in unpaid), len(unpaid))
+
+
+def _send(due: datetime, orders: int) -> None:
     hop = min(due, now() + timedelta(seconds=settings.ETA_MAX_HOLD_S))
-    messages.publish("tasks.cancel_unpaid", [str(pk) for pk, _ in unpaid], due.isoformat(), eta=hop)
+    messages.publish("tasks.cancel_unpaid", [], due.isoformat(), eta=hop, headers={"units": orders})

@@ -38,11 +38,13 @@ T = TypeVar("T")
 def stamped(args: Sequence[Any], given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The headers of a message.
 
-    ``v``: the version of its format. ``units``: its number of orders, which the pace of a queue is in. ``published``: when, in
-    microseconds; those who give messages back keep their order by it.
+    ``v``: the version of its format. ``units``: its number of orders, which the pace of a queue is in; those of its arguments,
+    else as given, else 1. ``published``: when, in microseconds; those who give messages back keep their order by it.
     """
-    orders = max((len(value) for value in args if isinstance(value, list)), default=1)
-    return {"v": VERSION, **(given or {}), "units": max(1, orders), "published": time.time_ns() // 1000}
+    orders = max((len(value) for value in args if isinstance(value, list)), default=0)
+    return {"v": VERSION, "units": 1, **(given or {}), "published": time.time_ns() // 1000} | (
+        {"units": orders} if orders else {}
+    )
 
 
 def publish(name: str, *args: Any, **options: Any) -> bool:

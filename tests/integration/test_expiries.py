@@ -1,5 +1,7 @@
 """Units of unpaid orders are back on sale at once when their deadline has come, whoever notices it first."""
 
+import base64
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -15,6 +17,7 @@ from orders.models import EffectBatch, Order
 from tasks import cancel_unpaid, gate_effects
 from tasks.audit import audit
 from tests.conftest import Process, eventually
+from tests.integration.test_messages import queued
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -65,6 +68,29 @@ def test_a_message_that_comes_early_cancels_nothing(overdue):
     cancel_unpaid.cancel_unpaid([str(Order.objects.first().pk)], due.isoformat())
 
     assert not Order.objects.filter(status="cancelled").exists()
+
+
+def test_the_delayed_message_names_no_order_and_costs_the_queue_the_whole_batch(no_workers, overdue):
+    due = now() + timedelta(hours=1)
+
+    cancel_unpaid.schedule([(order.pk, due) for order in Order.objects.all()])
+
+    [message] = queued("cancellations")
+    assert json.loads(base64.b64decode(message["body"]))[0] == [[], due.isoformat()]
+    assert message["headers"]["units"] == 60
+
+
+@pytest.mark.parametrize(("ids", "units"), [(["a", "b", "c"], 3), ([], 7)], ids=["of the previous release", "of this one"])
+def test_a_message_that_comes_early_is_sent_again_for_its_deadline(no_workers, overdue, ids, units):
+    due = now() + timedelta(hours=1)
+
+    cancel_unpaid.cancel_unpaid.push_request(units=units)
+    cancel_unpaid.cancel_unpaid.run(ids, due.isoformat())
+    cancel_unpaid.cancel_unpaid.pop_request()
+
+    [message] = queued("cancellations")
+    assert json.loads(base64.b64decode(message["body"]))[0] == [[], due.isoformat()]
+    assert message["headers"]["units"] == units
 
 
 def test_many_drains_at_once_give_every_unit_back_once(overdue):
