@@ -8,6 +8,7 @@ from typing import Any
 from django.db import connection
 
 from inventory import selectors
+from orders.states import TRANSITIONS, OrderStatus
 from tasks.reconcile import drift
 
 _GRACE_S = 60  # past its deadline an order has this long to reach an end state
@@ -210,16 +211,8 @@ def _of_no_order() -> list[str]:
     return [f"charge {ref} of {amount} {currency}: no order for its key {key}" for ref, amount, currency, key in rows]
 
 
-_TRANSITIONS = {
-    ("", "queued"),
-    ("queued", "reserved"),
-    ("queued", "rejected"),
-    ("reserved", "pending_payment"),
-    ("reserved", "cancelled"),
-    ("pending_payment", "paid"),
-    ("pending_payment", "cancelled"),
-    ("paid", "refunded"),
-}
+# The first step of every history is the admission.
+_STEPS = {("", OrderStatus.QUEUED)} | {(source, target) for source, targets in TRANSITIONS.items() for target in targets}
 
 
 def _histories(items: list[int]) -> list[str]:
@@ -229,7 +222,7 @@ def _histories(items: list[int]) -> list[str]:
         " FROM orders_orderevent e JOIN orders_order o ON o.id = e.order_id WHERE o.item_id = ANY(%s)) steps GROUP BY 1, 2",
         items,
     )
-    illegal = [row for row in rows if (row[0], row[1]) not in _TRANSITIONS]
+    illegal = [row for row in rows if (row[0], row[1]) not in _STEPS]
     return [f"{before or 'nothing'} -> {after}: {count} orders, {order} among them" for before, after, count, order in illegal]
 
 

@@ -5,14 +5,16 @@ import time
 
 import pytest
 import redis
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations import RunPython
 
 from flashsale.core.breaker import CircuitBreaker
 from flashsale.core.errors import RateLimited
 from flashsale.core.ids import new_order_id
 from flashsale.limits import publish, services
-from flashsale.limits.defaults import default_rules
 from flashsale.limits.models import LimitRule, RuleChange
 from flashsale.ratelimit.client_address import client_address
 from flashsale.ratelimit.in_process import limiter, limits_client, ruleset
@@ -101,9 +103,24 @@ def test_a_fleet_has_one_admission_rule(make_rule):
         make_rule(name="two", applies_to="admission", key="item")
 
 
-def test_the_default_rules_are_all_sound():
-    for fields in default_rules():
-        LimitRule(**fields).full_clean(validate_unique=False)
+def install_rules():
+    """Write the rules of a new installation, as its migrations do."""
+    migrations = MigrationLoader(None).disk_migrations
+    for _, migration in sorted((key, one) for key, one in migrations.items() if key[0] == "limits"):
+        for operation in migration.operations:
+            if isinstance(operation, RunPython):
+                operation.code(apps, None)
+
+
+def test_the_rules_of_a_new_installation_are_all_sound():
+    install_rules()
+
+    found = LimitRule.objects.all()
+    assert {"api-address", "sign-in-account", "admission-item", "gateway-address", "consume-payments"} <= {
+        one.name for one in found
+    }
+    for one in found:
+        one.full_clean()
 
 
 def test_every_change_is_written_down_with_old_and_new_values(make_rule):

@@ -13,11 +13,15 @@ Beside them joins and polls at an even pace, for the times. Last the gate's scri
 import argparse
 import itertools
 import json
+import math
 import os
 import platform
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "flashsale.settings.test"
@@ -33,13 +37,13 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from flashsale.core.ids import new_purchase_token
 from flashsale.core.redis_client import gate_client
+from flashsale.loadtest.http import Client, Request, Script
 from flashsale.ratelimit.in_process import limits_client
 from flashsale.settings.env import BASE_DIR
 from flashsale.stack.servers import free_port
 from inventory.admission import keys, waiting_room
 from inventory.models import SaleItem
 from tests.load.bench_gateway import until
-from tests.load.http_load import Load, drive
 
 LINE = 50_000
 LENGTHS = (100, 5_000, 50_000)
@@ -95,6 +99,51 @@ def newcomers(slug: str, count: int) -> list[bytes]:
 
 def polls(places: list[tuple[int, str]]) -> list[bytes]:
     return [head("GET", f"/api/v1/waiting-room/{ticket}/", customer, token_of(customer)) for customer, ticket in places]
+
+
+@dataclass
+class Load:
+    """Seconds of every answer, from when its request was due, and how often each status came."""
+
+    took_s: float = 0.0
+    client_cpu_s: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def per_s(self) -> float:
+        return len(self.latencies) / self.took_s
+
+    def percentile_ms(self, part: int) -> float:
+        ordered = sorted(self.latencies)
+        return round(1000 * ordered[min(len(ordered) - 1, len(ordered) * part // 100)], 2)
+
+    def ask(self, requests: Iterable[bytes], until: float = math.inf) -> Script:
+        """Send one request after the other, each once the one before is answered."""
+        for data in requests:
+            if time.monotonic() >= until:
+                return
+            answer = yield Request("", data)
+            self.latencies.append(answer.latency_s)
+            self.statuses[answer.status] += 1
+
+
+def drive(port: int, requests: Iterator[bytes], *, seconds: float, connections: int, rate: float | None = None) -> Load:
+    """Send requests for so many seconds, or until they run out.
+
+    Args:
+        rate: requests/s, evenly spaced. Left out, each connection sends as soon as it was answered.
+    """
+    load, client = Load(), Client("127.0.0.1", port, connections=connections)
+    began = time.monotonic()
+    if rate is None:
+        arrivals = iter([(0.0, load.ask(requests, began + seconds)) for _ in range(connections)])
+    else:
+        some = itertools.islice(requests, int(rate * seconds))
+        arrivals = ((number / rate, load.ask([data])) for number, data in enumerate(some))
+    totals = client.play(arrivals, began=began)
+    load.took_s, load.client_cpu_s = totals.took_s, totals.cpu_s
+    return load
 
 
 class Meter:
@@ -202,7 +251,7 @@ def main() -> int:
     port = free_port()
     line = parse_procfile((BASE_DIR / "Procfile").read_text(encoding="utf-8")).processes["web"]
     command = line.replace("$APP_PORT", str(port)).split()
-    environment = os.environ | {"TRUSTED_PROXIES": "127.0.0.1/32"}
+    environment = os.environ | {"TRUSTED_PROXIES": "127.0.0.0/8"}  # each connection has an address of its own
     web = subprocess.Popen([str(Path(sys.executable).parent / command[0]), *command[1:]], cwd=BASE_DIR, env=environment)
     try:
         until(port, "/api/v1/sales/line/", 200)
