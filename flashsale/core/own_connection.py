@@ -29,7 +29,7 @@ def own_connection(client: "redis.Redis") -> Any:
         _held.connections[pool] = os.getpid(), connection
         return connection
     try:
-        if connection._sock is not None and connection.can_read():
+        if connection.is_connected and connection.can_read():
             connection.disconnect()
     except redis.exceptions.ConnectionError:
         connection.disconnect()

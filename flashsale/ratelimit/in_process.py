@@ -11,8 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from flashsale.core.breaker import CircuitBreaker
-from flashsale.ratelimit.limit import Mode
-from flashsale.ratelimit.limiter import Decision, Limiter
+from flashsale.ratelimit.limiter import Limiter
 from flashsale.ratelimit.redis_store import RedisStore
 from flashsale.ratelimit.rules import Rule
 from flashsale.ratelimit.ruleset import RuleSet
@@ -60,8 +59,3 @@ def ruleset() -> RuleSet:
 def rules_at(*places: str) -> list[Rule]:
     """The rules in force at these places."""
     return ruleset().at(*places)
-
-
-def check_all(*places: str, cost: int, mode: Mode = "take") -> Decision:
-    """Decide the rules of these places that count everybody together."""
-    return limiter().check([(rule, "all") for rule in rules_at(*places) if rule.key == "all"], cost, mode=mode)

@@ -123,7 +123,7 @@ def _environment(addresses: dict[str, str]) -> dict[str, str]:
     ports = _ports()
     values = module | kept | ports | named | addresses | _gateway(ports)
     write_secret(STACK_ENV_FILE, "".join(f"{name}={value}\n" for name, value in values.items()))
-    return os.environ | values | {"PYTHONUNBUFFERED": "1", "PROMETHEUS_MULTIPROC_DIR": _metrics_folder("metrics")}
+    return os.environ | values | {"PYTHONUNBUFFERED": "1", "PROMETHEUS_MULTIPROC_DIR": _metrics_folder()}
 
 
 def _ports() -> dict[str, str]:
@@ -168,8 +168,8 @@ def _remembered() -> dict[str, str]:
     return {name: value for name, separator, value in (line.partition("=") for line in lines) if separator}
 
 
-def _metrics_folder(name: str) -> str:
-    folder = VAR_DIR / name
+def _metrics_folder() -> str:
+    folder = VAR_DIR / "metrics"
     folder.mkdir(exist_ok=True)
     for leftover in folder.glob("*.db"):
         leftover.unlink()

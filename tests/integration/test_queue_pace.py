@@ -15,7 +15,7 @@ from flashsale.core.redis_client import gate_client
 from flashsale.limits import services as limits
 from flashsale.limits.models import LimitRule
 from flashsale.limits.publish import publish as publish_rules
-from flashsale.ratelimit.in_process import check_all, limits_client, ruleset
+from flashsale.ratelimit.in_process import limiter, limits_client, rules_at, ruleset
 from inventory.admission import gate, keys
 from orders import services
 from orders.models import Order, OrderEvent
@@ -328,7 +328,8 @@ def burst():
     ruleset().forget()
 
     def left():
-        return check_all("produce:inventory", cost=1, mode="peek").answers[0].reading.remaining
+        rules = [(rule, "all") for rule in rules_at("produce:inventory")]
+        return limiter().check(rules, mode="peek").answers[0].reading.remaining
 
     return left
 
