@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 
-from flashsale.core.errors import FlashsaleError
+from flashsale.core.errors import FlashsaleError, NotFound
 from flashsale.core.ids import item_of_token
 from flashsale.core.metrics import PURCHASE_TOKENS
 from flashsale.edge import catalog
+from flashsale.edge.shared import Shared
 from flashsale.web.answer import Answer
 from inventory.admission import gate, waiting_room
 from inventory.errors import GateMissing, TicketLapsed
+
+_KNOWN_FOR_S = 0.2
+PUBLIC = {"Cache-Control": "public, max-age=1"}
 
 
 def purchase_token(customer: int, slug: str, sku: str) -> Answer:
@@ -39,6 +43,39 @@ def _ask(ticket: str, customer: int) -> gate.IssuedToken | waiting_room.Place:
         if not catalog.may_have(item_of_token(ticket) or 0):
             raise TicketLapsed from missing
         raise
+
+
+def line(slug: str, sku: str) -> Answer:
+    """The numbers that all who stand in an item's line go by, at most 0.2 s old. May run twice.
+
+    Raises:
+        NotFound: the sale has no waiting room.
+        FlashsaleError: there is nothing to wait for.
+    """
+    item = catalog.item_id(slug, sku)
+    if not catalog.has_waiting_room(slug):
+        raise NotFound
+    return line_of(_numbers.get(item))
+
+
+def line_of(numbers: waiting_room.Numbers | FlashsaleError) -> Answer:
+    """
+    Raises:
+        FlashsaleError: this one.
+    """
+    if isinstance(numbers, FlashsaleError):
+        raise numbers.with_traceback(None)
+    return Answer(numbers.as_json(), headers=PUBLIC)
+
+
+def _watched(item: int) -> waiting_room.Numbers | FlashsaleError:
+    try:
+        return waiting_room.watch([item])[item]
+    except FlashsaleError as error:
+        return error
+
+
+_numbers = Shared(_watched, known_for_s=_KNOWN_FOR_S)
 
 
 def _answer(enter: Callable[[], gate.IssuedToken | waiting_room.Place], *, issued: int, waiting: int) -> Answer:

@@ -13,8 +13,6 @@ from flashsale.edge.strict import StrictSerializer
 from flashsale.web.answer import sent
 from inventory import answers, serializers
 
-_FOR_A_SECOND = {"Cache-Control": "public, max-age=1"}
-
 
 class _Public(APIView):
     authentication_classes: Any = ()
@@ -27,7 +25,7 @@ class Sales(_Public):
     @extend_schema(responses=serializers.SaleSerializer(many=True))
     def get(self, request: Request) -> Response:
         """The sales, newest first."""
-        return Response(catalog.sales(), headers=_FOR_A_SECOND)
+        return Response(catalog.sales(), headers=answers.PUBLIC)
 
 
 class SaleDetail(_Public):
@@ -36,7 +34,7 @@ class SaleDetail(_Public):
     @extend_schema(responses=serializers.SaleSerializer)
     def get(self, request: Request, slug: str) -> Response:
         """The sale with its items and what is left of them."""
-        return Response(catalog.sale(slug), headers=_FOR_A_SECOND)
+        return Response(catalog.sale(slug), headers=answers.PUBLIC)
 
 
 class PurchaseTokens(APIView):
@@ -48,6 +46,15 @@ class PurchaseTokens(APIView):
         body = StrictSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         return sent(answers.purchase_token(customer_id(request), slug, sku))
+
+
+class Line(_Public):
+    """An item's line in the waiting room."""
+
+    @extend_schema(responses=serializers.NumbersSerializer)
+    def get(self, request: Request, slug: str, sku: str) -> Response:
+        """The number that is being served, and which numbers are to ask with their tickets. The same for everybody."""
+        return sent(answers.line(slug, sku))
 
 
 class WaitingRoom(APIView):

@@ -31,6 +31,7 @@ class PurchaseTokenSerializer(serializers.Serializer[object]):
 
 class PlaceSerializer(serializers.Serializer[object]):
     ticket = serializers.CharField()
+    number = serializers.IntegerField(help_text="Of the place, as the waiting room's numbers count them.")
     position = serializers.IntegerField()
     ahead = serializers.IntegerField()
     remaining = serializers.IntegerField()
@@ -38,10 +39,29 @@ class PlaceSerializer(serializers.Serializer[object]):
     retry_after = serializers.IntegerField(help_text="Seconds.")
 
 
+class CheckInSerializer(serializers.Serializer[object]):
+    """Up to this number, customers ask with their tickets at least so often, in seconds."""
+
+    up_to = serializers.IntegerField()
+    every = serializers.IntegerField()
+
+
+class NumbersSerializer(serializers.Serializer[object]):
+    """Whose number is at most ``now_serving`` asks with the ticket. Of ``check_in`` the first that fits a number holds."""
+
+    now_serving = serializers.IntegerField()
+    check_in = CheckInSerializer(many=True)
+    waiting = serializers.IntegerField()
+    remaining = serializers.IntegerField()
+    rate = serializers.FloatField(help_text="Turns per second.")
+    retry_after = serializers.IntegerField(help_text="Seconds.")
+
+
 class TurnSerializer(serializers.Serializer[object]):
     """Either a place in line or the purchase token."""
 
     ticket = serializers.CharField(required=False)
+    number = serializers.IntegerField(required=False)
     position = serializers.IntegerField(required=False)
     ahead = serializers.IntegerField(required=False)
     remaining = serializers.IntegerField(required=False)

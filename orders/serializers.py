@@ -117,6 +117,7 @@ class TicketSerializer(serializers.Serializer[object]):
 
     sku = serializers.CharField()
     ticket = serializers.CharField()
+    number = serializers.IntegerField(required=False)
     position = serializers.IntegerField(required=False)
     ahead = serializers.IntegerField(required=False)
     remaining = serializers.IntegerField(required=False)

@@ -16,6 +16,7 @@ API_ENDPOINTS = (
     "sale-me",
     "purchase-tokens",
     "waiting-room",
+    "line",
     "orders",
     "order",
     "order-pay",

@@ -1,13 +1,14 @@
 """The waiting room: a line of customers for an item, called up at the sale's pace. Knows no model.
 
-The line moves when somebody asks; nothing feeds it. Whoever joins again keeps the place. Whoever stops asking is passed over
-after ``WAITING_ROOM_LAPSE_S``, is back where they were when they ask again, and has lost the place after
-``WAITING_ROOM_KEEP_PLACE_S``.
+The line moves when somebody asks or watches; nothing else feeds it. Whoever joins again keeps the place. A place has a number,
+and its customer need not ask before it is near: before the pace can call it up within ``WAITING_ROOM_KEEP_PLACE_S``. Whoever
+has not asked for ``WAITING_ROOM_LAPSE_S`` when their turn comes is passed over, and is back where they were when they ask.
+Whoever is near and has not asked for ``WAITING_ROOM_KEEP_PLACE_S`` has lost the place.
 """
 
 import hmac
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,6 +17,7 @@ from typing import Any
 from django.conf import settings
 
 from flashsale.core.clock import from_us, now, to_us
+from flashsale.core.errors import FlashsaleError
 from flashsale.core.ids import item_of_token, new_purchase_token
 from flashsale.core.lua import Script
 from flashsale.core.redis_client import gate_client
@@ -25,6 +27,7 @@ from inventory.errors import TicketLapsed
 
 _PARTS = [gate.CLOSED, gate.TERMS, gate.WHOLE, gate.LUA / "place.lua", gate.LUA / "call_up.lua"]
 STAND = Script(gate.LUA / "stand_in_line-14.lua", parts=_PARTS)
+_WATCH = Script(gate.LUA / "watch_line-12.lua", parts=_PARTS)
 _KEYS: tuple[Callable[[int], str], ...] = (
     keys.meta,
     keys.stock,
@@ -40,13 +43,14 @@ _KEYS: tuple[Callable[[int], str], ...] = (
     keys.turns,
 )
 _SECOND_US = 1_000_000
+_READS_PER_S = 10_000  # of one line's numbers, which the gateway gives out
 _MOST_TURNS, _PAGE = 100_000, 5_000  # the first is what call_up.lua keeps
 _CATCH_UP_US = _SECOND_US  # what call_up.lua lets a line make up for at once
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place in line. ``estimated_wait_s``: by the pace alone.
+    """A place in line. ``estimated_wait_s``: by the pace alone. ``number``: of the place, as ``Numbers`` counts them.
 
     ``retry_after_s``: when to ask again. Whoever asks then learns that the last unit is gone within a second of it, or, where
     that would be over ``WAITING_ROOM_POLLS_PER_S`` polls of the whole line, within as many as keep to it; never over
@@ -54,6 +58,7 @@ class Place:
     """
 
     ticket: str
+    number: int
     position: int
     remaining: int
     estimated_wait_s: int
@@ -62,10 +67,39 @@ class Place:
     def as_json(self) -> dict[str, int]:
         """Where the place is and when to ask again, as the API says it."""
         return {
+            "number": self.number,
             "position": self.position,
             "ahead": self.position - 1,
             "remaining": self.remaining,
             "estimated_wait": self.estimated_wait_s,
+            "retry_after": self.retry_after_s,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What all who stand in a line may know.
+
+    ``now_serving``: every number up to it has had its turn, so its customer asks with their ticket. ``check_in``: up to a
+    number, how often customers ask with their tickets at the least, in seconds; else they are passed over, or lose their place.
+    ``rate``: turns a second. ``retry_after_s``: when to look again.
+    """
+
+    now_serving: int
+    check_in: tuple[tuple[int, int], ...]
+    waiting: int
+    remaining: int
+    rate: float
+    retry_after_s: int
+
+    def as_json(self) -> dict[str, Any]:
+        """As the API says it."""
+        return {
+            "now_serving": self.now_serving,
+            "check_in": [{"up_to": number, "every": every_s} for number, every_s in self.check_in],
+            "waiting": self.waiting,
+            "remaining": self.remaining,
+            "rate": self.rate,
             "retry_after": self.retry_after_s,
         }
 
@@ -132,6 +166,35 @@ def ask_each(tickets: Mapping[int, str], customer: int) -> dict[int, gate.Issued
     return found
 
 
+@gate.guarded
+def watch(items: Sequence[int], *, now_us: int | None = None) -> dict[int, Numbers | FlashsaleError]:
+    """Let the lines of these items move; of each its numbers, or what everybody in it hears instead. May run twice.
+
+    Raises:
+        GateUnavailable: it cannot be said.
+    """
+    times = [settings.WAITING_ROOM_LAPSE_S * _SECOND_US, settings.WAITING_ROOM_KEEP_PLACE_S * _SECOND_US]
+    args = [*times, "" if now_us is None else now_us]
+    answers = _WATCH.each(gate_client(), [([name(item) for name in _KEYS], args) for item in items])
+    return {item: _numbers(answer) for item, answer in zip(items, answers, strict=True)}
+
+
+def _numbers(answer: list[Any]) -> Numbers | FlashsaleError:
+    code = AdmitCode(answer[0])
+    if code is not AdmitCode.WAITING:
+        return gate.refusal_of(code)
+    served, soon, near, remaining, pace_us, waiting, called, per_customer = map(int, answer[1:])
+    check_in = ((max(served, soon), _often(settings.WAITING_ROOM_LAPSE_S)), (near, _often(settings.WAITING_ROOM_KEEP_PLACE_S)))
+    end_s = max(_earliest_end_s(remaining, pace_us, called, per_customer), -(-waiting // _READS_PER_S))
+    retry_after_s = min(max(end_s, 1), settings.WAITING_ROOM_RETRY_S)
+    return Numbers(served, check_in, waiting, remaining, round(_SECOND_US / max(pace_us, 1), 3), retry_after_s)
+
+
+def _often(silence_s: int) -> int:
+    """How often to ask, with some seconds to spare, so as not to be silent for so long."""
+    return max(1, silence_s * 3 // 4)
+
+
 def _token_of(ticket: str) -> str:
     """The purchase token that belongs to a ticket: nobody can tell one from the other, and a lost answer costs nothing."""
     item = ticket.partition(".")[0]
@@ -168,11 +231,11 @@ def _stand(item: int, customer: int, ticket: str, verb: str, now_us: int | None)
 def _said(answer: list[Any], ticket: str, customer: int, now_us: int | None) -> gate.IssuedToken | Place:
     if answer[0] == AdmitCode.ADMITTED:
         return gate.IssuedToken(_token_of(ticket), from_us(int(answer[1])))
-    _, ahead, remaining, pace_us, own, waiting, called, per_customer = answer
+    _, ahead, remaining, pace_us, own, waiting, called, per_customer, number = answer
     wait_s = _seconds((ahead + 1) * pace_us)
     end_s = max(_earliest_end_s(remaining, pace_us, called, per_customer), _seconds_at_budget(waiting))
     interval_s = min(max(min(wait_s // 2, end_s), 1), settings.WAITING_ROOM_RETRY_S)
-    return Place(own, ahead + 1, remaining, wait_s, _spread(customer, interval_s, now_us or to_us(now())))
+    return Place(own, int(number), ahead + 1, remaining, wait_s, _spread(customer, interval_s, now_us or to_us(now())))
 
 
 def _spread(customer: int, interval_s: int, now_us: int) -> int:

@@ -494,6 +494,7 @@ def test_every_endpoint_passes_the_limiter(api, make_item, make_rule):
         ("post", f"{gone}pay/"),
         ("post", f"{gone}cancel/"),
         ("get", "/api/v1/waiting-room/1.x/"),
+        ("get", "/api/v1/sales/drop/items/thing/waiting-room/"),
         ("post", "/api/v1/auth/token/refresh/"),
         ("post", "/api/v1/auth/token/revoke/"),
         ("post", "/api/v1/payments/webhooks/sandbox/"),

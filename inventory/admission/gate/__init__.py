@@ -4,7 +4,7 @@ Every function raises ``GateUnavailable`` when Redis cannot be reached or cannot
 """
 
 from inventory.admission.gate.admission import Admission, IssuedToken, admit, issue_token, plain
-from inventory.admission.gate.calls import CLOSED, LUA, TERMS, WHOLE, guarded, refuse
+from inventory.admission.gate.calls import CLOSED, LUA, TERMS, WHOLE, guarded, refusal_of, refuse
 from inventory.admission.gate.contents import GateSnapshot, snapshot
 from inventory.admission.gate.crowd import Announced, announced
 from inventory.admission.gate.decided import configure, fields, forget, release, remember, remembered, settle, withhold
@@ -80,6 +80,7 @@ __all__ = [
     "open_stocks",
     "plain",
     "queued_of",
+    "refusal_of",
     "refuse",
     "release",
     "remember",

@@ -1,25 +1,44 @@
--- Part of a script: lets the line move. Bounded: at most 32 lapsed, 32 turns over and 64 taken from the line a time.
+-- Part of a script: lets the line move. Bounded: at most 32 lapsed, 32 turns over, 128 come near and 64 taken from the line a time.
 -- Whoever has not asked for times.lapse us is away: passed over, or their turn passes on, and the next in line takes it. They keep
--- their place until they have not asked for times.keep us.
+-- their place until they have not asked for times.keep us. Only silence of those counts whose number is near.
 local _MOST_TURNS = 100000 -- that the report looks at
+
+-- Numbers are near that the pace calls up within times.keep. Whoever comes near is away until they are heard.
+local function come_near(keys, now, pace, times)
+  local near, ahead = tonumber(redis.call('HGET', keys.meta, 'line_near') or '0'), math.ceil(times.keep / math.max(pace, 1)) - 1
+  local last = redis.call('ZRANGE', keys.line, ahead, ahead, 'WITHSCORES')
+  if not last[1] then last = redis.call('ZRANGE', keys.line, -1, -1, 'WITHSCORES') end
+  if tonumber(last[2] or '0') <= near then return near end
+  local coming = redis.call('ZRANGEBYSCORE', keys.line, string.format('(%.0f', near), last[2], 'WITHSCORES', 'LIMIT', 0, 128)
+  for i = 1, #coming, 2 do
+    local heard = tonumber(redis.call('ZSCORE', keys.seen, coming[i]) or _FAR)
+    if heard >= tonumber(_FAR) then redis.call('ZADD', keys.seen, string.format('%.0f', now - times.lapse), coming[i]) end
+  end
+  redis.call('HSET', keys.meta, 'line_near', coming[#coming])
+  return tonumber(coming[#coming])
+end
 
 local function call_up(keys, now, stock, pace, times)
   local function until_then(key, score) return ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', score, 'LIMIT', 0, 32)) end
-  for _, customer in until_then(keys.seen, string.format('(%.0f', now - times.keep)) do lapse(keys, customer) end
+  local near = come_near(keys, now, pace, times)
+  for _, customer in until_then(keys.seen, string.format('(%.0f', now - times.keep)) do
+    -- An older release notes when they last asked, and no more.
+    if is_far(keys, customer) then redis.call('ZADD', keys.seen, _FAR, customer) else lapse(keys, customer) end
+  end
   for _, customer in until_then(keys.called, string.format('%.0f', now)) do
     local has_not_come = redis.call('ZSCORE', keys.kept, customer) and redis.call('ZSCORE', keys.seen, customer)
     if has_not_come then redis.call('ZREM', keys.called, customer) else leave(keys, customer) end
   end
-  local slot = tonumber(redis.call('HGET', keys.meta, 'line_slot') or '0')
+  local known = redis.call('HMGET', keys.meta, 'line_slot', 'line_served')
+  local slot, served = tonumber(known[1] or '0'), tonumber(known[2] or '0')
   -- A line that is empty or has nothing to wait for saves no turns up; one that is asked about late may catch up a second.
   if redis.call('EXISTS', keys.line) == 0 or stock <= 0 then slot = math.max(slot, now) end
   slot = math.max(slot, now - 1000000)
   local free = math.min(32, math.max(2 * stock, 10) - redis.call('ZCARD', keys.called))
-  local taken, called = 0, 0
-  while stock > 0 and free > 0 and slot <= now and taken < 64 do
+  local taken, called, most = 0, 0, math.min(64, redis.call('ZCOUNT', keys.line, '-inf', string.format('%.0f', near)))
+  while stock > 0 and free > 0 and slot <= now and taken < most do
     local first = redis.call('ZPOPMIN', keys.line)
-    if not first[1] then break end
-    taken = taken + 1
+    taken, served = taken + 1, math.max(served, tonumber(first[2]))
     redis.call('ZADD', keys.kept, first[2], first[1])
     if tonumber(redis.call('ZSCORE', keys.seen, first[1]) or '0') > now - times.lapse then
       redis.call('ZADD', keys.called, string.format('%.0f', now + times.lapse), first[1])
@@ -31,7 +50,7 @@ local function call_up(keys, now, stock, pace, times)
     redis.call('LTRIM', keys.turns, -_MOST_TURNS, -1)
     redis.call('HINCRBY', keys.meta, 'line_called', called)
   end
-  redis.call('HSET', keys.meta, 'line_slot', string.format('%.0f', slot))
+  redis.call('HSET', keys.meta, 'line_slot', string.format('%.0f', slot), 'line_served', string.format('%.0f', served))
   return free > 0 and stock > 0 and slot <= now and taken < 64
 end
 

@@ -1,5 +1,13 @@
 -- Part of a script: a customer's place in an item's line. O(log line).
--- line: customer -> arrival. kept: the same, of those who are away, or called up and not come. seen: when they last asked, of both.
+-- line: customer -> arrival, which is their number. kept: the same, of those who are away, or called up and not come.
+-- seen: when they last asked, of both; _FAR while their number is over meta's line_near, because nobody need hear from them yet.
+local _FAR = '9000000000000000'
+
+local function is_far(keys, customer)
+  local arrival, near = redis.call('ZSCORE', keys.line, customer), redis.call('HGET', keys.meta, 'line_near')
+  return arrival and near and tonumber(arrival) > tonumber(near) -- where near was lost, whoever asks now is near
+end
+
 local function leave(keys, customer)
   for _, key in ipairs({keys.seen, keys.line, keys.called, keys.kept}) do redis.call('ZREM', key, customer) end
   redis.call('HDEL', keys.tickets, customer)
@@ -39,7 +47,7 @@ local function is_there(keys, customer, now, keep)
   end
   -- Whoever has come for their turn is not looked for.
   if last or arrival or redis.call('ZSCORE', keys.line, customer) then
-    redis.call('ZADD', keys.seen, string.format('%.0f', now), customer)
+    redis.call('ZADD', keys.seen, is_far(keys, customer) and _FAR or string.format('%.0f', now), customer)
   end
   return true
 end

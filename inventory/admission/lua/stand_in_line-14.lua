@@ -2,7 +2,7 @@
 -- KEYS  1 meta  2 stock  3 held  4 buyers  5 queued  6 admitted  7 line  8 seen  9 called  10 kept  11 tickets  12 turns  13 token  14 tokens
 -- ARGV  1 customer  2 ticket: a new one to join with, or the one that is asked about  3 'join' or 'ask'
 --       4 how long a turn lasts, s  5 lapse us  6 how long a place is kept, us  7 now in us, '' for the server's clock  8 token
--- Returns {0 ADMITTED, expiry us}  {15 WAITING, ahead, units left, pace us, ticket, all who wait, called up, units per customer}
+-- Returns {0 ADMITTED, expiry us}  {15 WAITING, ahead, units left, pace us, ticket, all who wait, called up, units per customer, number}
 --       {17 CALLED_UP, ticket: an earlier one, to be asked about}  {16 TICKET_LAPSED}
 --       {4 GATE_MISSING}  {5 NOT_OPEN}  {6 PAUSED}  {7 ENDED}  {11 LIMIT_PER_CUSTOMER}  {13 SOLD_OUT}
 local customer, is_ask = ARGV[1], ARGV[3] == 'ask'
@@ -48,12 +48,14 @@ if not own then
   own = ARGV[2]
   redis.call('HSET', keys.tickets, customer, own)
   arrive(keys, customer)
+  come_near(keys, now, pace, times)
   is_there(keys, customer, now, times.keep)
   if may_pass then call_up(keys, now, stock, pace, times) end
 end
 local ahead = redis.call('ZRANK', keys.line, customer)
 if ahead then
-  return {15, ahead, left, pace, own, redis.call('ZCARD', keys.line), redis.call('ZCARD', keys.called), tonumber(meta[6] or '1')}
+  return {15, ahead, left, pace, own, redis.call('ZCARD', keys.line), redis.call('ZCARD', keys.called), tonumber(meta[6] or '1'),
+    redis.call('ZSCORE', keys.line, customer)}
 end
 if own ~= ARGV[2] then return {17, own} end
 return take_turn(keys, customer, now, ARGV[4], ARGV[8])
