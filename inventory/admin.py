@@ -33,7 +33,7 @@ from tasks.admin import ReadOnly, StaffAdmin, amount, asking, button, linked
 
 _SHOWN = ("shown_price", "shown_list_price")
 _STOCK = ("allocated", "available", "reserved", "sold")
-_LATER = "The ledger has it; the gate will learn it from a sweep."
+_LATER = "Saved. Redis is updated within a second."
 _MOST_UNITS = 1_000_000  # in one adjustment; far from the columns' end, far above a slip of the keyboard
 
 

@@ -1,4 +1,4 @@
-"""Orders for staff: to find, to read, to cancel and to refund; never to write."""
+"""Orders in the admin. Staff can search, read, cancel and refund orders, but not edit them."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -86,11 +86,11 @@ class OrderAdmin(ReadOnly, StaffAdmin):
     actions_detail = ("press_cancel", "press_refund", "press_refund_and_restock")
 
     def has_cancel_permission(self, request: HttpRequest, _object_id: str | None = None) -> bool:
-        """Who could change orders before there was a permission for it may go on cancelling them."""
+        """Allow the older ``change`` permission too, so that existing staff keep the right to cancel."""
         return self.may(request, "cancel") or self.may(request, "change")
 
     def has_refund_permission(self, request: HttpRequest, _object_id: str | None = None) -> bool:
-        """Money has a permission of its own."""
+        """Refunds need a separate permission."""
         return self.may(request, "refund")
 
     def describe(self, order: Order) -> str:
@@ -99,7 +99,7 @@ class OrderAdmin(ReadOnly, StaffAdmin):
         return f"{self.total(order)} of {order.customer.username}: {what}"
 
     def totals(self, queryset: QuerySet[Order]) -> list[str]:
-        """How many, how much of each currency, whose and of what."""
+        """Summary of the selected orders: count, amount per currency, customers and items."""
         orders = list(queryset.order_by("pk"))
         amounts: defaultdict[str, Decimal] = defaultdict(Decimal)
         for order in orders:
@@ -157,4 +157,4 @@ class OrderAdmin(ReadOnly, StaffAdmin):
         try:
             gate_effects.apply()
         except FlashsaleError as error:
-            self.message_user(request, f"{error.detail} The gate will learn it from a sweep.", messages.WARNING)
+            self.message_user(request, f"{error.detail} Saved. Redis is updated within a second.", messages.WARNING)

@@ -1,4 +1,4 @@
-"""What customers are answered who order or look at an order: the same for every way in."""
+"""Answers to order requests, shared by the express lane and the API views."""
 
 from typing import Any
 from uuid import UUID
@@ -10,13 +10,13 @@ _ADDRESS = "/api/v1/orders/{}/"
 
 
 def place(customer: int, values: dict[str, Any]) -> Answer:
-    """Order: 202 means that the units are the customer's and the order will not be lost. May run twice.
+    """Place an order. 202 means that the units are reserved and the order will not be lost. May run twice.
 
     Args:
-        values: the fields of ``OrderRequest``, validated.
+        values: validated fields of ``OrderRequest``.
 
     Raises:
-        FlashsaleError: no order was made now.
+        FlashsaleError: the order was not placed.
     """
     admission = intake.place_order(customer, intake.OrderRequest(**values))
     address = _ADDRESS.format(admission.order_id)
@@ -24,7 +24,7 @@ def place(customer: int, values: dict[str, Any]) -> Answer:
     if admission.replayed:
         headers["Idempotency-Replayed"] = "true"
         status = intake.status_of(customer, admission.order_id)
-        if status is None:  # it cannot be said now, and it may be past queued
+        if status is None:  # unknown now; the order may already be past "queued"
             del values["status"]
         else:
             values["status"] = status
@@ -32,9 +32,10 @@ def place(customer: int, values: dict[str, Any]) -> Answer:
 
 
 def one(customer: int, order_id: UUID) -> Answer:
-    """The order as it stands.
+    """The order's current state.
 
     Raises:
-        OrderNotFound, OrderInDoubt: it cannot be shown.
+        OrderNotFound: the customer has no such order.
+        OrderInDoubt: the state is temporarily unavailable.
     """
     return Answer(intake.order_of(customer, order_id))

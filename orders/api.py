@@ -33,7 +33,7 @@ class Orders(APIView):
         responses={
             (200, "application/json"): OpenApiResponse(
                 serializers.OrderViewSerializer(many=True),
-                description='Newest first. A `Link` header with `rel="next"` leads to older ones while there are more.',
+                description='Newest first. If there are more, a `Link` header with `rel="next"` points to the next page.',
             )
         },
     )
@@ -53,19 +53,19 @@ class Orders(APIView):
 
     @extend_schema(request=serializers.OrderRequestSerializer, responses={202: serializers.AcceptedSerializer})
     def post(self, request: Request) -> Response:
-        """Order: 202 means that the units are yours and the order will not be lost."""
+        """Place an order. 202 means that the units are reserved for you and the order will not be lost."""
         values, customer = _valid(serializers.OrderRequestSerializer, request), customer_id(request)
         return sent(answers.place(customer, values))
 
 
 class SaleMe(APIView):
-    """What a page of a sale needs when it was loaded again."""
+    """The state that a sale page needs after a reload."""
 
     @extend_schema(responses=serializers.StandingSerializer)
     def get(self, request: Request, slug: str) -> Response:
-        """Your places in line, your newest orders of the sale, and how many units of each item you may still buy.
+        """Your waiting-room tickets, your newest orders of the sale, and how many units of each item you may still buy.
 
-        Counts as asking for each ticket. `orders` and `may_buy` have what can be known while a part of the shop is away.
+        Counts as a poll of each ticket. If part of the shop is down, `orders` and `may_buy` contain what is still known.
         """
         found = standing.of_customer(customer_id(request), catalog.items_of(slug))
         return Response(found, headers={"Cache-Control": "no-store"})
@@ -76,25 +76,25 @@ class OrderDetail(APIView):
 
     @extend_schema(responses=serializers.OrderViewSerializer)
     def get(self, request: Request, order_id: UUID) -> Response:
-        """The order as it stands."""
+        """The order's current state."""
         return sent(answers.one(customer_id(request), order_id))
 
 
 class Pay(APIView):
-    """The payment of an order."""
+    """Payment of an order."""
 
     @extend_schema(request=serializers.PayRequestSerializer, responses={202: serializers.OrderViewSerializer})
     def post(self, request: Request, order_id: UUID) -> Response:
-        """Pay; a repetition is harmless."""
+        """Pay for the order. Repeating the request is harmless."""
         method = _valid(serializers.PayRequestSerializer, request)["payment_method"]
         return Response(customer_actions.pay(customer_id(request), order_id, method), 202)
 
 
 class Cancel(APIView):
-    """The cancellation of an order."""
+    """Cancellation of an order."""
 
     @extend_schema(request=serializers.EmptySerializer, responses=serializers.OrderViewSerializer)
     def post(self, request: Request, order_id: UUID) -> Response:
-        """Cancel; a repetition is harmless."""
+        """Cancel the order. Repeating the request is harmless."""
         _valid(serializers.EmptySerializer, request)
         return Response(customer_actions.cancel(customer_id(request), order_id))

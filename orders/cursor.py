@@ -1,4 +1,4 @@
-"""Where a page of a customer's orders begins: opaque to clients, and good for that customer only."""
+"""Pagination cursors for a customer's orders: signed, and valid for that customer only."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from uuid import UUID
@@ -13,16 +13,16 @@ def _signer(customer: int) -> Signer:
 
 
 def dump(customer: int, order_id: UUID) -> str:
-    """The cursor of the orders older than this one."""
+    """The cursor of the page that starts after this order."""
     return _signer(customer).sign(urlsafe_b64encode(order_id.bytes).decode().rstrip("="))
 
 
 def load(customer: int, cursor: str) -> UUID:
     """
     Raises:
-        Invalid: not a cursor of this customer's.
+        Invalid: the cursor is malformed or was issued to another customer.
     """
     try:
         return UUID(bytes=urlsafe_b64decode(_signer(customer).unsign(cursor) + "=="))
     except (BadSignature, ValueError) as error:
-        raise Invalid(errors={"cursor": ["Not a cursor of your orders."]}) from error
+        raise Invalid(errors={"cursor": ["This cursor is not valid. Start again without a cursor."]}) from error

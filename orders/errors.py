@@ -1,29 +1,29 @@
-"""Why an order cannot do what was asked."""
+"""Errors of order operations."""
 
 from flashsale.core.errors import NotFound, Refused, Unavailable
 
 
 class OrderNotFound(NotFound):
-    """There is no such order."""
+    """Order not found."""
 
 
 class OrderInDoubt(Unavailable):
-    """Nothing can be said of this order right now; please try again in a moment."""
+    """The order's status is temporarily unavailable. Try again in a moment."""
 
 
 class NotPayable(Refused):
-    """The order cannot be paid in its present state."""
+    """This order cannot be paid in its current state."""
 
     code = "not_payable"
 
 
 class NotCancellable(Refused):
-    """The order cannot be cancelled in its present state."""
+    """This order cannot be cancelled in its current state."""
 
     code = "not_cancellable"
 
 
 class TermsUnknown(Refused):
-    """The order was admitted under terms that the ledger does not know."""
+    """The order refers to a version of the item's terms that is not in PostgreSQL."""
 
     code = "terms_unknown"

@@ -1,6 +1,7 @@
-"""Who holds or has bought units, by the ledger: what a gate must hold, in pieces that are not read into this process's rows.
+"""Holds and buyers according to PostgreSQL: what a gate must contain.
 
-Read the stream before the ledger, and all of it in one snapshot: an order that moves meanwhile is then found in the ledger.
+PostgreSQL builds the result as JSON chunks, so that this process does not load one row per order.
+Read the stream first, then PostgreSQL in one snapshot. An order that moves in between is then found in PostgreSQL.
 """
 
 import json
@@ -17,8 +18,8 @@ from inventory.admission.admitted import Piece, Streamed
 from orders.models import WRITTEN_OFF, EffectBatch, GateEffect, Intake, Order
 from orders.states import OrderStatus
 
-_PIECE = 10_000  # holds or buyers in a piece, about
-_ROWS = 16  # pieces fetched at a time
+_PIECE = 10_000  # approximate number of holds or buyers per chunk
+_ROWS = 16  # chunks fetched at a time
 _BOUGHT = (OrderStatus.PAID, OrderStatus.REFUNDED)
 _HOLDING = (OrderStatus.RESERVED, OrderStatus.PENDING_PAYMENT)
 _HOLDS = """
@@ -39,7 +40,7 @@ _UNITS_BY_LIMIT = """
         WHERE item_id = %(item)s AND LEFT(payload ->> 'customer', 20) = ANY(%(names)s::text[]) AND reason = ''
     ) held GROUP BY customer, version
 """
-# The units sold or reserved bound how many customers and holds an item has: that makes the pieces even.
+# Sold and reserved units bound the number of customers and holds of an item, so they set the number of chunks.
 _PART = f"customer %% (1 + (i.reserved + i.sold) / {_PIECE})"
 _STATEMENTS = {
     "held": f"""
@@ -55,10 +56,10 @@ _STATEMENTS = {
 
 
 def pieces(items: Sequence[int], streamed: Iterable[Streamed]) -> Iterator[list[Piece]]:
-    """All holds and buyers of these items, some pieces at a time; to be read in one transaction.
+    """All holds and buyers of these items, in chunks. Iterate inside one transaction.
 
     Args:
-        streamed: orders that only the stream knows.
+        streamed: orders that are in the stream but not in PostgreSQL.
     """
     rows = list(streamed)
     values: dict[str, Any] = {
@@ -73,7 +74,7 @@ def pieces(items: Sequence[int], streamed: Iterable[Streamed]) -> Iterator[list[
         ("held", _HOLDING),
     )
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL cursor_tuple_fraction = 1")  # all rows are wanted, not the first ones soon
+        cursor.execute("SET LOCAL cursor_tuple_fraction = 1")  # optimise for the whole result, not for the first rows
     for kind, statuses in kinds:
         with connection.chunked_cursor() as cursor:
             cursor.execute(_STATEMENTS[kind], values | {"statuses": [str(status) for status in statuses]})
@@ -83,14 +84,14 @@ def pieces(items: Sequence[int], streamed: Iterable[Streamed]) -> Iterator[list[
 
 @dataclass(slots=True)
 class Holds:
-    """``held``: order -> customer and units set aside; ``buyers``: customer -> units held or bought."""
+    """``held`` maps an order to its customer and units; ``buyers`` maps a customer to their units held or bought."""
 
     held: dict[UUID, tuple[int, int]] = field(default_factory=dict)
     buyers: Counter[int] = field(default_factory=Counter)
 
 
 def holds_of(item: int, streamed: Iterable[Streamed]) -> Holds:
-    """The pieces of one item, put together."""
+    """The chunks of one item, merged."""
     holds = Holds()
     for piece in (piece for some in pieces([item], streamed) for piece in some):
         values = json.loads(piece.pairs)
@@ -106,14 +107,14 @@ def holds_of(item: int, streamed: Iterable[Streamed]) -> Holds:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """What is between gate and ledger of an item, by the ledger: orders without a row, effects the gate was not told of."""
+    """Work of an item that has not been finished yet: intake orders without a row, and effects not applied to the gate."""
 
     intake: int = 0
     effects: int = 0
 
 
 def in_flight(items: Sequence[int]) -> Mapping[int, InFlight]:
-    """By item, for those of which there is something."""
+    """Work in flight by item id. Items without any are left out."""
     intake = _count_by_item(Intake.objects.filter(item_id__in=items).exclude(reason__in=WRITTEN_OFF))
     effects = Counter(_count_by_item(GateEffect.objects.filter(item_id__in=items)))
     batches = EffectBatch.objects.filter(item_id__in=items).order_by().values_list("item_id")
@@ -127,15 +128,15 @@ def _count_by_item(rows: QuerySet[Intake] | QuerySet[GateEffect]) -> dict[int, i
 
 
 def only_streamed(streamed: Sequence[Streamed]) -> list[Streamed]:
-    """Those of these orders that the ledger has not decided on."""
+    """The orders among these that PostgreSQL does not know."""
     known = known_ids(row.id for row in streamed)
     return [row for row in streamed if row.id not in known]
 
 
 def units_by_limit(item: int, customers: Iterable[int]) -> dict[int, dict[int, int]]:
-    """customer -> version of the limit, 0 for not known -> units of an item they hold or have bought, for these customers.
+    """Units that these customers hold or have bought: customer -> limit version (0 if unknown) -> units.
 
-    In one statement: an order that becomes a row between two is in neither.
+    Uses one statement. Between two statements an order could move from the intake to a row and be missed.
     """
     wanted = sorted(set(customers))
     found: dict[int, dict[int, int]] = {}
@@ -154,16 +155,16 @@ def units_by_limit(item: int, customers: Iterable[int]) -> dict[int, dict[int, i
 
 
 def known_ids(order_ids: Iterable[UUID]) -> set[UUID]:
-    """Those of these orders that the ledger has decided on."""
+    """The orders among these that PostgreSQL knows."""
     ids = list(order_ids)
     if not ids:
         return set()
-    intake = set(Intake.objects.filter(pk__in=ids).values_list("pk", flat=True))  # first: from there they move to a row
+    intake = set(Intake.objects.filter(pk__in=ids).values_list("pk", flat=True))  # first: orders move from here to a row
     return intake | set(Order.objects.filter(pk__in=ids).values_list("pk", flat=True))
 
 
 def written_off(order_ids: Iterable[UUID]) -> set[UUID]:
-    """Those of these orders that were written off, so that the gate must hold nothing for them."""
+    """The orders among these that were written off. The gate must have no hold for them."""
     ids = list(order_ids)
     rows = Order.objects.filter(pk__in=ids, status=OrderStatus.REJECTED, reason__in=WRITTEN_OFF)
     without_a_row = Intake.objects.filter(pk__in=ids, reason__in=WRITTEN_OFF)

@@ -1,4 +1,4 @@
-"""Orders, their history, and the two outboxes that make every step repeatable."""
+"""Orders, their history, and the intake and outbox tables that make every step repeatable."""
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -10,12 +10,12 @@ from django.db.models.functions import Left, Now
 from flashsale.core.money import AmountField
 from orders.states import OrderStatus
 
-LOST = "lost"  # the reason of an order that was admitted and lost with the gate before the ledger had it
-PRICE_MISMATCH = "price_mismatch"  # the reason of an order at a price that its item did not have
-POISONED = "poisoned"  # the reason of an order that the ledger cannot take as it is
+LOST = "lost"  # admitted, but Redis lost the order before it reached PostgreSQL
+PRICE_MISMATCH = "price_mismatch"  # the order's price was never a price of its item
+POISONED = "poisoned"  # PostgreSQL cannot store the order as it is
 WRITTEN_OFF = (LOST, POISONED)
-RESTOCKED = "restocked"  # the reason of a refunded order whose units are on sale again: its customer has none of them
-# What orders are looked up by in the intake. Cut: an index takes no long values, and the payload of a spoilt order may be long.
+RESTOCKED = "restocked"  # refunded and its units put back on sale, so they no longer count for the customer
+# Lookup expressions for the intake. Values are truncated, because index entries have a maximum size.
 CUSTOMER_TEXT = Left(KT("payload__customer"), 20)
 SOURCE_TEXT = Left(KT("payload__source"), 32)
 SEQ_TEXT = Left(KT("payload__seq"), 128)
@@ -24,10 +24,9 @@ SEQ_TEXT = Left(KT("payload__seq"), 128)
 class Order(models.Model):
     """One customer's order of one item.
 
-    Of an order that was written off only the id, the customer and the item are kept: its quantity is 0, its source empty,
-    its seq the id.
-    ``seq`` is the sender's own number; a row rejected because another item's order took its (source, seq) keeps it as
-    ``<seq>~<id>``, which no sender can send.
+    A written-off order keeps only its id, customer and item. Its quantity is 0, its source is empty and its seq is its id.
+    ``seq`` is the sender's own number. If an order is rejected because another order already uses its (source, seq), its seq
+    is stored as ``<seq>~<id>``, which the API does not accept from a sender.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -38,24 +37,24 @@ class Order(models.Model):
     unit_price = AmountField()
     currency = models.CharField(max_length=3)
     terms_version = models.PositiveBigIntegerField(
-        null=True, help_text="Of the item's terms that the price is of; empty where the gate did not know."
+        null=True, help_text="Version of the item's terms that set the price. Empty if the gate did not record it."
     )
     limit_version = models.PositiveBigIntegerField(
         null=True,
-        help_text="Of the terms whose limit per customer it was admitted under; empty where the gate did not know.",
+        help_text="Version of the item's terms that set the limit per customer. Empty if the gate did not record it.",
     )
     source = models.CharField(max_length=32)
     seq = models.CharField(max_length=128)
-    digest = models.CharField(max_length=64, help_text="SHA-256 of the request that made the order.")
+    digest = models.CharField(max_length=64, help_text="SHA-256 digest of the request that placed the order.")
     payment_method = models.CharField(max_length=32, blank=True)
     status = models.CharField(max_length=16, choices=OrderStatus.choices)
-    reason = models.CharField(max_length=64, blank=True, help_text="Why it was rejected, cancelled or refunded.")
+    reason = models.CharField(max_length=64, blank=True, help_text="Why the order was rejected, cancelled or refunded.")
     admitted_at = models.DateTimeField()
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
     updated_at = models.DateTimeField(db_default=Now())
-    # Appended to by the statement that takes the step; read as ``history``, which has the lines of old orders too.
-    steps = models.JSONField(db_default=[], help_text="Its history: status, reason, actor, at of each step.")
+    # The statement that moves the order appends to it. Read ``history`` instead, which also contains the lines of old orders.
+    steps = models.JSONField(db_default=[], help_text="History of the order: status, reason, actor and time of each step.")
 
     class Meta:
         ordering = ["-id"]
@@ -78,12 +77,12 @@ class Order(models.Model):
 
 
 class OrderEvent(models.Model):
-    """One line of an order's history: a view of ``Order.steps`` and of the lines of orders from before there were any."""
+    """One line of an order's history: a view over ``Order.steps`` and the older ``EventLine`` table."""
 
     order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="history", db_index=False, db_constraint=False)
     status = models.CharField(max_length=16, choices=OrderStatus.choices)
     reason = models.CharField(max_length=64, blank=True)
-    actor = models.CharField(max_length=150, blank=True, help_text="Who did it, when it was a person.")
+    actor = models.CharField(max_length=150, blank=True, help_text="The user who made the change, if a person did.")
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -95,7 +94,7 @@ class OrderEvent(models.Model):
 
 
 class EventLine(models.Model):
-    """A line of the history from before ``Order.steps``; a release that still writes lines writes them through the view."""
+    """A history line from before ``Order.steps`` existed. A release that still writes lines writes them through the view."""
 
     order_id = models.UUIDField()
     status = models.CharField(max_length=16, choices=OrderStatus.choices)
@@ -111,20 +110,21 @@ class EventLine(models.Model):
 
 
 class Intake(models.Model):
-    """An admitted order whose units the ledger has decided on, until ``create_orders`` has made it an Order.
+    """An admitted order that PostgreSQL has accepted or refused, until ``create_orders`` turns it into an ``Order``.
 
-    Written in the transaction of the decision, so the stream may be acknowledged after it: from then on this row is the
-    record of the order. It stays the record of an order that was rejected as poisoned and cannot be a row, because its
-    customer or item is gone.
+    The row is written in the same transaction as the stock change, and the stream entry is acknowledged after the commit. From
+    then on this row is the record of the order. A poisoned order whose customer or item no longer exists stays here for good.
     """
 
     id = models.UUIDField(primary_key=True)
     item_id = models.BigIntegerField()
-    payload = models.JSONField(help_text="The order as admitted; see inventory.admission.admitted.AdmittedOrder.")
-    reason = models.CharField(max_length=64, blank=True, help_text="Why the ledger has no units for it; empty: it has.")
+    payload = models.JSONField(help_text="The order as admitted (inventory.admission.admitted.AdmittedOrder).")
+    reason = models.CharField(
+        max_length=64, blank=True, help_text="Why no units could be reserved for the order. Empty if they were reserved."
+    )
     created_at = models.DateTimeField(db_default=Now())
-    failures = models.PositiveSmallIntegerField(db_default=0, help_text="How often it could not be made a row.")
-    retry_at = models.DateTimeField(null=True, help_text="Sweeps leave it alone until then.")
+    failures = models.PositiveSmallIntegerField(db_default=0, help_text="Number of failed attempts to create the order.")
+    retry_at = models.DateTimeField(null=True, help_text="Sweeps do not retry before this time.")
 
     class Meta:
         indexes = [
@@ -141,13 +141,13 @@ class Intake(models.Model):
 
 
 class GateEffect(models.Model):
-    """What the gate still has to be told of an order, as the release before writes it; now see ``EffectBatch``."""
+    """A gate update for one order, as written by the previous release. Now replaced by ``EffectBatch``."""
 
     class Kind(models.TextChoices):
         SETTLE = "settle"
         RELEASE = "release"
-        EXPIRED = "expired"  # a release that counts against its customer; who does not know it releases
-        REBUILD = "rebuild"  # the gate is wrong about this order
+        EXPIRED = "expired"  # a release that counts against the customer; older readers treat it as RELEASE
+        REBUILD = "rebuild"  # the gate's data of this order is wrong
 
     order_id = models.UUIDField()
     item_id = models.BigIntegerField()
@@ -162,9 +162,9 @@ class GateEffect(models.Model):
 
 
 class EffectBatch(models.Model):
-    """What the gate still has to be told of orders of one item: written with the ledger's change, deleted once the gate knows.
+    """A gate update for orders of one item: written with the change in PostgreSQL, deleted after the gate has applied it.
 
-    A table of its own: a release that knows only ``GateEffect`` would tell the gate of one order and forget the others.
+    It has its own table because a release that knows only ``GateEffect`` would apply it to one order and drop the others.
     """
 
     item_id = models.BigIntegerField()

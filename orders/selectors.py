@@ -1,4 +1,4 @@
-"""Orders as their customer sees them, row or not."""
+"""Read queries for orders, including orders in the intake that have no row yet."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -22,7 +22,7 @@ def _time(moment: datetime) -> str:
 
 
 def waiting_view(order: AdmittedOrder, status: str = "queued", reason: str = "") -> dict[str, Any]:
-    """An admitted order that has no row yet."""
+    """The API view of an admitted order that has no row yet."""
     at = _time(from_us(order.at))
     history = [{"status": "queued", "reason": "", "at": at}]
     if status != "queued":
@@ -74,7 +74,7 @@ def _row_view(order: Order, payment: Payment | None) -> dict[str, Any]:
 
 
 def _refund_view(payment: Payment) -> dict[str, Any] | None:
-    refund = getattr(payment, "refund", None)  # a missing one raises
+    refund = getattr(payment, "refund", None)  # raises ObjectDoesNotExist (an AttributeError) if there is none
     return refund and {"status": refund.status, "amount": money.text(refund.amount, payment.currency), "reason": refund.reason}
 
 
@@ -86,11 +86,12 @@ def of_customer(
     limit: int = LONGEST_PAGE,
     before: UUID | None = None,
 ) -> list[dict[str, Any]]:
-    """The customer's newest orders that PostgreSQL knows, or those of these ids.
+    """The customer's newest orders in PostgreSQL.
 
     Args:
-        items: only orders of these.
-        limit: at most so many; those without a row may come on top.
+        order_ids: only these orders.
+        items: only orders of these items.
+        limit: maximum number of order rows. Orders in the intake are returned in addition.
         before: only orders with a smaller id.
     """
     rows = Order.objects.filter(customer_id=customer_id).prefetch_related("history")
@@ -114,7 +115,7 @@ def of_customer(
         .select_related("refund")
         .order_by("pk")
     }
-    seen = {str(order.pk) for order in orders}  # one that became a row between the two readings
+    seen = {str(order.pk) for order in orders}  # an order may become a row between the two queries
     return [view for view in found if view["id"] not in seen] + [_row_view(order, latest.get(order.pk)) for order in orders]
 
 
@@ -123,15 +124,15 @@ def _status_in(row: Intake) -> str:
 
 
 def status_of(order_id: UUID) -> str | None:
-    """The status of an order that PostgreSQL knows."""
-    waiting = Intake.objects.filter(pk=order_id).only("reason").first()  # first: from there it moves to a row
+    """The status of an order in PostgreSQL, or None if it is not there."""
+    waiting = Intake.objects.filter(pk=order_id).only("reason").first()  # read first: orders move from the intake to a row
     if waiting is not None:
         return _status_in(waiting)
     return Order.objects.filter(pk=order_id).values_list("status", flat=True).first()
 
 
 def _shown(row: Intake) -> AdmittedOrder | None:
-    """The order of a row of the intake, as far as this release can show it."""
+    """The order in an intake row, or None if another release wrote it in a format this release cannot read."""
     order = read(row.payload)
     if order is None:
         return None
@@ -143,13 +144,13 @@ def _shown(row: Intake) -> AdmittedOrder | None:
 
 
 def by_source_seq(source: str, seq: str) -> tuple[UUID, int, str] | None:
-    """Order id, customer and digest of the request that used this pair.
+    """Order id, customer and request digest of the order that used this pair.
 
     Raises:
-        OrderInDoubt: only another release can read the order.
+        OrderInDoubt: the order is in a format that only another release can read.
     """
     in_intake = Intake.objects.alias(source=SOURCE_TEXT, seq=SEQ_TEXT).filter(source=source, seq=seq)
-    waiting = in_intake.order_by().first()  # first: from there it moves to a row
+    waiting = in_intake.order_by().first()  # read first: orders move from the intake to a row
     if waiting is None:
         return Order.objects.filter(source=source, seq=seq).values_list("pk", "customer_id", "digest").first()
     order = read(waiting.payload)
@@ -159,7 +160,7 @@ def by_source_seq(source: str, seq: str) -> tuple[UUID, int, str] | None:
 
 
 def first_orders(item: int) -> dict[int, datetime]:
-    """customer -> when their first order for this item was admitted, in that order; those that were rejected are left out."""
+    """Customer -> time their first order for this item was admitted, oldest first. Rejected orders do not count."""
     rows = Order.objects.filter(item_id=item).exclude(status=OrderStatus.REJECTED).order_by("admitted_at", "pk")
     found: dict[int, datetime] = {}
     for customer, admitted_at in rows.values_list("customer_id", "admitted_at"):
@@ -168,6 +169,6 @@ def first_orders(item: int) -> dict[int, datetime]:
 
 
 def unpaid_of(order_ids: Iterable[UUID]) -> list[tuple[UUID, datetime]]:
-    """Those of these orders that wait for their payment, with their deadlines."""
+    """The orders among these that wait for payment, with their payment deadlines."""
     rows = Order.objects.filter(pk__in=list(order_ids), status=OrderStatus.PENDING_PAYMENT)
     return list(rows.values_list("pk", "expires_at"))

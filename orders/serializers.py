@@ -1,4 +1,4 @@
-"""The shapes of the order API."""
+"""Request and response serializers of the order API."""
 
 from decimal import Decimal
 from typing import Any
@@ -27,46 +27,50 @@ class Price(Text):
     def run_validation(self, data: Any = serializers.empty) -> Any:
         """
         Raises:
-            ValidationError: not such a number.
+            ValidationError: the value is not a decimal number in a string.
         """
         text = super().run_validation(data)
         return Decimal(text) if isinstance(text, str) else text
 
 
 class PageSerializer(serializers.Serializer[Any]):
-    """The query of ``GET orders/``."""
+    """Query parameters of ``GET orders/``."""
 
     limit = serializers.RegexField(
         r"^[0-9]{1,3}\Z",
         required=False,
         trim_whitespace=False,
-        help_text=f"Orders on a page, 1 to {LONGEST_PAGE}; {LONGEST_PAGE} when left out.",
+        help_text=f"Orders per page, 1 to {LONGEST_PAGE}. Default: {LONGEST_PAGE}.",
     )
     cursor = serializers.CharField(
-        required=False, trim_whitespace=False, max_length=256, help_text="From the `Link` of the page before."
+        required=False, trim_whitespace=False, max_length=256, help_text="Taken from the `Link` header of the previous page."
     )
 
     def validate_limit(self, value: str) -> int:
         """
         Raises:
-            ValidationError: out of range.
+            ValidationError: the limit is out of range.
         """
         if not 1 <= int(value) <= LONGEST_PAGE:
-            raise serializers.ValidationError(f"1 to {LONGEST_PAGE}.")
+            raise serializers.ValidationError(f"Must be from 1 to {LONGEST_PAGE}.")
         return int(value)
 
 
 class OrderRequestSerializer(StrictSerializer):
     """The body of ``POST orders/``."""
 
-    token = Text(r"^[\x21-\x7e]{1,128}\Z", allowed="1 to 128 visible ASCII characters, as it was issued")
-    sku = Text(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", allowed="1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first")
+    token = Text(r"^[\x21-\x7e]{1,128}\Z", allowed="1 to 128 printable ASCII characters")
+    sku = Text(
+        r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
+        allowed="1 to 64 characters from A-Z a-z 0-9 . _ -, starting with a letter or digit",
+    )
     quantity = Whole(min_value=1, max_value=_MOST)
-    source = Text(r"^[a-z0-9-]{1,32}\Z", allowed="1 to 32 of a-z 0-9 -")  # type: ignore[assignment]
-    seq = Text(r"^[A-Za-z0-9._:-]{1,64}\Z", allowed="1 to 64 of A-Z a-z 0-9 . _ : -")
+    source = Text(r"^[a-z0-9-]{1,32}\Z", allowed="1 to 32 characters from a-z 0-9 -")  # type: ignore[assignment]
+    seq = Text(r"^[A-Za-z0-9._:-]{1,64}\Z", allowed="1 to 64 characters from A-Z a-z 0-9 . _ : -")
     payment_method = Text(r"^[a-z_]{1,32}\Z", required=False, validators=[_method])
     unit_price = Price(
-        required=False, help_text="The price that the customer was shown; another one is refused with `price_changed`."
+        required=False,
+        help_text="The price that was shown to the customer. If it is outdated, the order is refused with `price_changed`.",
     )
 
 
@@ -81,11 +85,11 @@ class EmptySerializer(StrictSerializer):
 
 
 class AcceptedSerializer(serializers.Serializer[object]):
-    """The answer to ``POST orders/``."""
+    """Response of ``POST orders/``."""
 
     id = serializers.UUIDField()
     status = serializers.CharField(
-        required=False, help_text="The present one. Missing when the request is a repeated one and it cannot be said now."
+        required=False, help_text="Current status. Left out of a replayed answer if it is temporarily unavailable."
     )
     status_url = serializers.CharField()
 
@@ -113,7 +117,7 @@ class EventSerializer(serializers.Serializer[object]):
 
 
 class TicketSerializer(serializers.Serializer[object]):
-    """A place in line, or the purchase token once called up; neither while the sale is being prepared."""
+    """A position in the waiting room, or the purchase token after the call-up. Neither while the sale is being prepared."""
 
     sku = serializers.CharField()
     ticket = serializers.CharField()
@@ -122,7 +126,7 @@ class TicketSerializer(serializers.Serializer[object]):
     ahead = serializers.IntegerField(required=False)
     remaining = serializers.IntegerField(required=False)
     estimated_wait = serializers.IntegerField(required=False)
-    retry_after = serializers.IntegerField(required=False, help_text="Seconds.")
+    retry_after = serializers.IntegerField(required=False, help_text="Seconds to wait before the next poll.")
     token = serializers.CharField(required=False)
     expires_at = serializers.DateTimeField(required=False)
 
@@ -147,8 +151,8 @@ class OrderViewSerializer(serializers.Serializer[object]):
 
 
 class StandingSerializer(serializers.Serializer[object]):
-    """The answer to ``GET sales/{slug}/me/``."""
+    """Response of ``GET sales/{slug}/me/``."""
 
     tickets = TicketSerializer(many=True)
-    orders = OrderViewSerializer(many=True, help_text="The newest ten of this sale.")
-    may_buy = serializers.DictField(child=serializers.IntegerField(), help_text="Units, by SKU.")
+    orders = OrderViewSerializer(many=True, help_text="The ten newest orders of this sale.")
+    may_buy = serializers.DictField(child=serializers.IntegerField(), help_text="Units the customer may still buy, by SKU.")

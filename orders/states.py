@@ -1,10 +1,10 @@
-"""The states of an order and the only ways between them."""
+"""The states of an order and the allowed transitions."""
 
 from django.db.models import TextChoices
 
 
 class OrderStatus(TextChoices):
-    """``queued`` is never a row: the order is in Redis only."""
+    """Order states. ``queued`` is never stored in PostgreSQL: the order is in Redis only."""
 
     QUEUED = "queued"
     RESERVED = "reserved"
@@ -27,5 +27,5 @@ TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
 
 
 def sources_of(target: OrderStatus) -> list[OrderStatus]:
-    """The states from which ``target`` may be reached in one step."""
+    """The states that have a transition to ``target``."""
     return [source for source, targets in TRANSITIONS.items() if target in targets]

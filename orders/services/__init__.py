@@ -1,4 +1,4 @@
-"""What happens to orders: one transaction a step, every step idempotent, set-based.
+"""Services that change orders. Each runs one transaction, is idempotent, and works on sets of rows.
 
 Lock order everywhere: orders by id, then payments, then the item's row.
 """

@@ -1,4 +1,4 @@
-"""Orders that end without a payment."""
+"""Cancellation of unpaid orders."""
 
 from uuid import UUID
 
@@ -23,13 +23,13 @@ def _cancel(order_id: UUID, *, reason: str, actor: str = "", kind: GateEffect.Ki
 
 @transaction.atomic
 def cancel(order_id: UUID, customer_id: int) -> None:
-    """Cancel an order that is not paid. May run twice.
+    """Cancel an unpaid order for its customer. May run twice.
 
-    Past the half of its time to pay it counts as left unpaid: else who cancels just before the deadline, and orders again,
-    would keep the units for ever.
+    In the second half of the payment window the order counts as left unpaid. Otherwise a customer could hold units for ever
+    by cancelling just before each deadline and ordering again.
 
     Raises:
-        OrderNotFound, NotCancellable: nothing happened.
+        OrderNotFound, NotCancellable: nothing was changed.
     """
     order = locked_of(order_id, customer_id)
     if order.status == OrderStatus.CANCELLED:
@@ -42,9 +42,9 @@ def cancel(order_id: UUID, customer_id: int) -> None:
 
 @transaction.atomic
 def cancel_unpaid(limit: int) -> int:
-    """Cancel up to ``limit`` orders whose payment is overdue, the longest overdue first; how many there were.
+    """Cancel up to ``limit`` orders whose payment is overdue, most overdue first, and return how many were cancelled.
 
-    May run twice and at once: what somebody else is at is left to them.
+    May run twice and concurrently: rows locked by another transaction are skipped.
     """
     cancelled = expire(limit)
     lines = [inventory.Line(order.item, order.id, order.quantity) for order in cancelled]
@@ -56,7 +56,7 @@ def cancel_unpaid(limit: int) -> int:
 def cancel_by_staff(order_id: UUID, actor: str) -> None:
     """
     Raises:
-        NotCancellable: it is paid or over.
+        NotCancellable: the order is paid or has ended.
     """
     if not _cancel(order_id, reason="by_staff", actor=actor):
         raise NotCancellable

@@ -1,4 +1,4 @@
-"""Admitted orders become rows."""
+"""Create order rows from the intake."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,12 +21,18 @@ from orders.services.evidence import can_never_fit
 from orders.states import OrderStatus
 
 _SEQ_TAKEN = "seq_taken"
-_OURS = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)  # says nothing against the order
+_OURS = (
+    LookupError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    AttributeError,
+)  # errors of our own code: no evidence against the order
 _LONGEST_PAUSE_S = 600
 
 
 class _Unread(Exception):
-    """Orders of the intake that this release cannot read."""
+    """These intake orders are in a format that this release cannot read."""
 
     def __init__(self, ids: Iterable[UUID]) -> None:
         super().__init__()
@@ -35,10 +41,12 @@ class _Unread(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What became of orders of the intake.
+    """Result of ``create`` by order id.
 
-    ``poisoned``: order id -> why it cannot be a row now; it stays in the intake. ``hopeless``: those of them that never can.
-    ``healed``: rows now, that could not be before. ``unread``: in a format of another release; they stay in the intake too.
+    ``poisoned``: order id -> reason; no row could be created, the order stays in the intake.
+    ``hopeless``: the poisoned orders that can never become a row.
+    ``healed``: orders that failed before and are rows now.
+    ``unread``: orders in the format of another release; they stay in the intake.
     """
 
     ids: list[UUID]
@@ -58,7 +66,7 @@ class Created:
 
 
 def create(order_ids: Iterable[UUID]) -> Created:
-    """Make rows of the orders in the intake. An order that cannot be one does not keep the others back. May run twice."""
+    """Create rows for these intake orders. A failing order does not block the others. May run twice."""
     ids = list(order_ids)
     try:
         healed = _create(ids)
@@ -95,14 +103,14 @@ def _create(ids: Sequence[UUID]) -> list[UUID]:
         else:
             found.append((order, reason, failures))
     if unread:
-        raise _Unread(unread)  # which undoes the deletion
+        raise _Unread(unread)  # rolls the deletion back
     if found:
         make_rows([(order, reason) for order, reason, _ in found])
     return [order.id for order, _, failures in found if failures]
 
 
 def make_rows(taken: Sequence[tuple[AdmittedOrder, str]], actor: str = "") -> None:
-    """Rows and history of these orders, each with why it is rejected; one whose (source, seq) is taken is rejected too."""
+    """Insert rows and history for (order, rejection reason) pairs. An order whose (source, seq) is taken is rejected."""
     windows = dict(SaleItem.objects.filter(pk__in={order.item for order, _ in taken}).values_list("pk", "sale__payment_window"))
     moment = now()
     rows = {order.id: _row(order, reason, moment + windows[order.item]) for order, reason in taken}
@@ -116,10 +124,10 @@ def make_rows(taken: Sequence[tuple[AdmittedOrder, str]], actor: str = "") -> No
     bulk.insert(Order, [rows[order.id] for order in clashed], on_conflict="")
     had_units = {order.id for order, reason in taken if not reason}
     units.release(inventory.Line(order.item, order.id, order.units) for order in clashed if order.id in had_units)
-    # A gate that admitted more than there was is wrong: only the ledger knows by how much.
+    # The gate admitted more units than exist. Rebuild it from PostgreSQL.
     refused = [order for order, reason in taken if reason and reason not in WRITTEN_OFF]
     outbox.tell(GateEffect.Kind.REBUILD, [(order.item, order.id) for order in refused])
-    with connection.cursor() as cursor:  # an unknown customer shows here, not at COMMIT
+    with connection.cursor() as cursor:  # report an unknown customer here, not at COMMIT
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
@@ -147,10 +155,10 @@ def _row(order: AdmittedOrder, reason: str, expires_at: object) -> dict[str, obj
 
 
 def _require_amount(order: AdmittedOrder) -> None:
-    """What a payment could not be of would fail with all those of its batch; the database says so, and is the evidence.
+    """Let PostgreSQL check that the total fits a payment's amount column. A total that does not fit would fail its whole batch.
 
     Raises:
-        DataError: the total is no number, or too large.
+        DataError: the total is not a number or is too large.
     """
     with suppress(ArithmeticError):
         if Decimal(order.price) * order.units <= LARGEST_AMOUNT:
@@ -169,10 +177,10 @@ def _steps(order: AdmittedOrder, row: Mapping[str, object], moment: datetime, ac
 
 
 def put_off(order_id: UUID, *, at_most_s: int = _LONGEST_PAUSE_S) -> bool:
-    """Let the sweeps wait before they try again to make a row of this order: 6 s, twice as long each time, up to ``at_most_s``.
+    """Delay the next attempt of the sweeps to create this order: 6 s, doubled on each failure, up to ``at_most_s`` seconds.
 
     Returns:
-        Whether the order is still to become a row.
+        Whether the order still waits in the intake.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -185,12 +193,12 @@ def put_off(order_id: UUID, *, at_most_s: int = _LONGEST_PAUSE_S) -> bool:
 
 
 def leave_unread(order_ids: Iterable[UUID]) -> dict[UUID, int]:
-    """Leave orders of the intake to a release that can read them: at once the first time, then after 1, 2, 3, 3 ... seconds.
+    """Leave intake orders for a release that can read them. Retried at once, then after 1, 2, 3, 3, ... seconds.
 
-    They come after all that have not failed, so they keep none back.
+    Orders that have not failed yet come first, so these do not block them.
 
     Returns:
-        How often each of them has been left.
+        Order id -> number of times the order was left.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -203,8 +211,9 @@ def leave_unread(order_ids: Iterable[UUID]) -> dict[UUID, int]:
 
 
 def stale_intake(limit: int) -> list[UUID]:
-    """Orders that should have become rows some seconds ago, in the order of their admission; those that have failed come last,
-    and at their time, so that however many cannot be helped, they keep none back that can.
+    """Intake orders older than 3 seconds that are due for an attempt, in order of admission.
+
+    Orders that failed before come last, so that they never block orders that can be created.
     """
     rows = Intake.objects.exclude(reason__in=WRITTEN_OFF).extra(
         where=["created_at < now() - interval '3 seconds'", "(retry_at IS NULL OR retry_at <= now())"]

@@ -1,4 +1,4 @@
-"""Whether what PostgreSQL refused is the order's fault, or may be ours."""
+"""Decide whether a database error is caused by the order's own data."""
 
 import re
 from decimal import Decimal
@@ -12,17 +12,17 @@ from inventory.models import LARGEST_AMOUNT
 from orders.models import Order
 
 _CHECK_VIOLATION, _NOT_NULL_VIOLATION, _DATA_EXCEPTION_CLASS = "23514", "23502", "22"
-_UNSTORABLE = re.compile("[\\0\\ud800-\\udfff]")  # what no text of PostgreSQL can hold: NUL, half a surrogate pair
+_UNSTORABLE = re.compile("[\\0\\ud800-\\udfff]")  # not storable as PostgreSQL text: NUL and unpaired surrogates
 
 
 def can_never_fit(error: Exception, order: AdmittedOrder) -> bool:
-    """Whether there is no cure for an order: the database refused it alone, and one of its own values is why.
+    """Whether an order can never be stored: PostgreSQL refused it alone, because of one of its own values.
 
-    An exception of our own code is never evidence, nor is a column, constraint or type that only another release knows: then
-    the order's values are as good as those of every other order, and a process of that release can take it.
+    An exception from our own code is not evidence. Neither is an unknown column, constraint or type, because a process of
+    another release may be able to store the order.
 
     Args:
-        error: raised by a statement that had no other order in it.
+        error: raised by a statement that contained only this order.
     """
     return _is_refusal(error) and _has_a_bad_value(order)
 

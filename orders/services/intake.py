@@ -1,4 +1,4 @@
-"""Admitted orders reach the ledger: it takes them over, or writes them off."""
+"""Move admitted orders from the stream into PostgreSQL, or write them off."""
 
 import logging
 from collections.abc import Sequence
@@ -29,28 +29,31 @@ _SOLD_OUT, _LIMIT = "sold_out", "limit_per_customer"
 
 @transaction.atomic
 def deduct(item_id: int, orders: Sequence[AdmittedOrder]) -> list[UUID]:
-    """Reserve the units of admitted orders in the ledger and take the orders over from the stream. May run twice.
+    """Reserve units for admitted orders in PostgreSQL and move the orders to the intake. May run twice.
 
-    An order for which the ledger has no units is taken over too, with that reason, and so is one whose price is not that of
-    its terms, or that has more units than they allow: the gate is wrong, and is rebuilt. One that was written off stays so;
-    its units go back. One that was admitted by a gate that is lost since makes the present gate be rebuilt, which knows
-    nothing of it; once a gate was lost, the limit per customer is looked after here.
+    An order is moved with a rejection reason if there are no units left, its price is not the price of its terms, or it exceeds
+    the limit per customer of its terms. The gate was wrong in these cases and is rebuilt.
+    A written-off order stays written off, and its units are released.
+    An order from an older gate epoch makes the current gate be rebuilt, because that gate has no hold for the order.
+    After a gate was lost, the limit per customer is checked here too.
 
     Returns:
-        The orders that are decided on. Of the others the terms are not known: nothing happened to them, try again.
+        The orders that are decided. The others refer to unknown terms and are unchanged; try them again later.
 
     Raises:
-        UnknownItem: no such item.
+        UnknownItem: the item does not exist.
     """
     ids = [order.id for order in orders]
-    item = inventory.lock_item(item_id)  # first: whoever decides on the same orders has decided, and is seen below
+    item = inventory.lock_item(item_id)  # lock first, so that decisions of other transactions on these orders are visible below
     known = holds.known_ids(ids)
     if known:
         outbox.tell(GateEffect.Kind.RELEASE, [(item_id, pk) for pk in holds.written_off(known)])
     fresh = [order for order in orders if order.id not in known]
     judged = terms.judge(item, fresh)
     if judged.unknown:
-        logger.warning("terms not known", extra={"event": "terms_unknown", "item": item_id, "orders": len(judged.unknown)})
+        logger.warning(
+            "order refers to unknown terms", extra={"event": "terms_unknown", "item": item_id, "orders": len(judged.unknown)}
+        )
     fresh = [
         _at_our_price(order, item) if order.id in judged.wrong else order for order in fresh if order.id not in judged.unknown
     ]
@@ -71,20 +74,22 @@ def deduct(item_id: int, orders: Sequence[AdmittedOrder]) -> list[UUID]:
 
 
 def _at_our_price(order: AdmittedOrder, item: SaleItem) -> AdmittedOrder:
-    """The record of an order that is refused for its price: what stands in the gate's line may be anything."""
+    """The order at the item's price. Used to record a price mismatch, because the price in the stream may be any text."""
     extra = {"event": PRICE_MISMATCH, "order_id": str(order.id), "item": item.pk, "version": order.terms_version}
-    logger.error("price is not the item's", extra=extra | {"price": order.price[:32], "currency": order.currency[:8]})
+    logger.error(
+        "order price does not match the item's terms", extra=extra | {"price": order.price[:32], "currency": order.currency[:8]}
+    )
     return replace(order, price=money.text(item.price, item.currency), currency=item.currency, terms_version=item.terms_version)
 
 
 @transaction.atomic
 def lose(order_id: UUID, customer_id: int, item_id: int, admitted_at: datetime) -> None:
-    """Write down that an admitted order was lost before the ledger had it, unless the ledger knows it. May run twice.
+    """Record that an admitted order was lost before it reached PostgreSQL, unless PostgreSQL has it. May run twice.
 
-    Whoever decides what becomes of an id without a row, here or in ``deduct``, holds the item's row.
+    This function and ``deduct`` lock the item's row before they decide about an id that has no row.
 
     Raises:
-        OrderNotFound: there is no such item.
+        OrderNotFound: the item does not exist.
     """
     try:
         inventory.lock_item(item_id)
@@ -96,25 +101,26 @@ def lose(order_id: UUID, customer_id: int, item_id: int, admitted_at: datetime) 
 
 @transaction.atomic
 def reject(order_id: UUID, customer_id: int, item_id: int, *, admitted_at: datetime, actor: str = "") -> bool:
-    """End an order that the ledger cannot take, wherever it stands: it is rejected, its units go back, and no copy of it that
-    turns up later is taken over. May run twice, and at once with every other step.
+    """Reject an order that PostgreSQL cannot store, and release its units. Later copies of the order are ignored.
+
+    May run twice, and concurrently with every other step.
 
     Args:
-        customer_id: whose it is, unless the intake knows it; 0 when nobody knows.
-        actor: the person who did it, for the history.
+        customer_id: the customer, used if the intake does not have the order; 0 if unknown.
+        actor: user name of the person who rejected it, for the history.
 
     Returns:
-        Whether it is rejected as poisoned; if not it is an order like any other, and stays as it is.
+        Whether the order is now rejected as poisoned. If not, it is a regular order and was left unchanged.
     """
     waiting = Intake.objects.filter(pk=order_id)
-    waiting.select_for_update().first()  # the intake before the item's row, as ``create`` does
+    waiting.select_for_update().first()  # lock the intake before the item's row, as ``create`` does
     with suppress(UnknownItem):
         inventory.lock_item(item_id)
     taken = waiting.first()
     waiting.delete()
     kept = (
         Order.objects.filter(pk=order_id).values_list("status", "reason").first()
-    )  # second: from the intake it moves to a row
+    )  # read second: orders move from the intake to a row
     if kept is None:
         known = taken.payload.get("customer") if taken else None
         customer = known if isinstance(known, int) else customer_id
@@ -126,7 +132,7 @@ def reject(order_id: UUID, customer_id: int, item_id: int, *, admitted_at: datet
 
 
 def _write_off(order_id: UUID, customer_id: int, item_id: int, reason: str, *, admitted_at: datetime, actor: str = "") -> None:
-    """A rejected row of an order of which nothing is kept but whose and of what it was; where no row can be, in the intake."""
+    """Insert a rejected order with only id, customer and item. If no row is possible, keep it in the intake."""
     item = SaleItem.objects.select_related("product").filter(pk=item_id).first()
     order = AdmittedOrder(
         id=order_id,
@@ -137,7 +143,7 @@ def _write_off(order_id: UUID, customer_id: int, item_id: int, reason: str, *, a
         price=money.text(item.price, item.currency) if item else "0",
         currency=item.currency if item else "",
         source="",
-        seq=str(order_id),  # no sender can send an empty source
+        seq=str(order_id),  # unique: a sender cannot use an empty source
         digest="",
         method="",
         at=to_us(admitted_at),

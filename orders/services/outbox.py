@@ -1,4 +1,4 @@
-"""What the gate still has to be told of orders."""
+"""Outbox of gate updates."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,22 +8,22 @@ from uuid import UUID
 from flashsale.core import bulk
 from orders.models import EffectBatch, GateEffect
 
-_LARGEST = 500  # orders in one row
+_LARGEST = 500  # maximum number of orders per row
 
 
 @dataclass(slots=True)
 class Effect:
-    """What the gate has to be told of orders of one item, and the rows that say so."""
+    """A gate update for orders of one item, with the outbox rows that it came from."""
 
     item: int
     kind: str
     orders: list[UUID] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
-    singles: list[int] = field(default_factory=list)  # rows of the release before, one for each order
+    singles: list[int] = field(default_factory=list)  # rows written by the previous release, one per order
 
 
 def tell(kind: str, pairs: Iterable[tuple[int, UUID]]) -> None:
-    """Write down that the gate has to learn of these (item, order) pairs, in the transaction of the change itself."""
+    """Queue a gate update for these (item, order) pairs. Call in the transaction that makes the change."""
     by_item: dict[int, list[UUID]] = defaultdict(list)
     for item, order in pairs:
         by_item[item].append(order)
@@ -38,14 +38,14 @@ def _parts(orders: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
 
 
 def lock_effects(limit: int, but_not_of: Iterable[int] = ()) -> list[Effect]:
-    """What the gate has to be told, the oldest first: one for each item and kind.
+    """Pending gate updates, oldest first, merged by item and kind.
 
-    The rows are the caller's until its transaction ends; what others have locked, and kinds that only another release knows,
-    are left out.
+    The rows stay locked until the transaction ends. Rows locked by others, and kinds that this release does not know, are
+    skipped.
 
     Args:
-        limit: rows; of each table.
-        but_not_of: items whose effects stay where they are.
+        limit: maximum number of rows read from each of the two tables.
+        but_not_of: ids of items to skip.
     """
     found: dict[tuple[int, str], Effect] = {}
     which = {"kind__in": GateEffect.Kind.values}
@@ -64,7 +64,7 @@ def lock_effects(limit: int, but_not_of: Iterable[int] = ()) -> list[Effect]:
 
 
 def forget_effects(effects: Iterable[Effect]) -> None:
-    """The gate knows."""
+    """Delete updates that the gate has applied."""
     told = list(effects)
     for model, ids in (
         (EffectBatch, [pk for effect in told for pk in effect.batches]),

@@ -1,4 +1,4 @@
-"""Orders and the money for them."""
+"""Payments and refunds of orders."""
 
 from collections.abc import Iterable, Sequence
 from uuid import UUID
@@ -17,11 +17,11 @@ from payments.models import Payment
 
 
 def request_payments(order_ids: Iterable[UUID]) -> payments.Opened:
-    """Open payments of reserved orders; returns those open for these orders. May run twice: of the two that run at once only
-    the one that opened a payment has it among its fresh ones, about which it asks the provider next.
+    """Open payments for reserved orders and return the open payments of these orders.
 
-    An order that costs nothing is paid at once, whether it names a method or not. For a customer with too many failed
-    payments none is opened: the order waits as if it named no method.
+    May run twice. If two calls run at once, only the one that opened a payment has it in ``fresh`` and charges it.
+    An order that costs nothing is paid at once, with or without a payment method. If a customer has too many failed payments,
+    no payment is opened: the order waits as if it named no method.
     """
     ids = list(order_ids)
     with transaction.atomic():
@@ -46,11 +46,11 @@ def _settle_free(order_ids: Iterable[UUID]) -> None:
 
 @transaction.atomic
 def apply_answers(answers: Sequence[payments.Answer]) -> None:
-    """Record what the provider said, and let the orders learn of it. May run twice, and in any order.
+    """Record the provider's answers and update the orders. May run twice, and in any order.
 
-    The payments' rows move first: an order is paid only by money of which it is new here that it was captured. Money for an
-    order that is no longer waiting for it goes back, and so does what was captured for it a second time; a payment that
-    failed leaves the order waiting.
+    Payments are updated first: only a payment that is captured for the first time here can mark an order as paid. A payment for
+    an order that no longer waits for one is refunded, and so is a second payment for the same order. A failed payment leaves
+    the order waiting.
     """
     list(Order.objects.select_for_update().filter(pk__in={a.order_id for a in answers}).order_by("pk").values_list("pk"))
     captured = payments.record(answers, applied=True)
@@ -65,7 +65,7 @@ def apply_answers(answers: Sequence[payments.Answer]) -> None:
 
 
 def _is_the_only_one(capture: payments.Captured) -> bool:
-    """Whether its order is paid, and by no other money: books of an earlier release may be like that."""
+    """Whether this payment is the only one of a paid order. Data of an earlier release may look like that."""
     paid = Order.objects.filter(pk=capture.order_id, status=OrderStatus.PAID, unit_price__gt=0)
     return paid.exists() and payments.captured_of(capture.order_id) == [capture]
 
@@ -74,7 +74,7 @@ def locked_of(order_id: UUID, customer_id: int) -> Order:
     """The customer's order, locked.
 
     Raises:
-        OrderNotFound: nobody's, or somebody else's.
+        OrderNotFound: the customer has no such order.
     """
     order = Order.objects.select_for_update().filter(pk=order_id, customer_id=customer_id).first()
     if order is None:
@@ -84,11 +84,11 @@ def locked_of(order_id: UUID, customer_id: int) -> Order:
 
 @transaction.atomic
 def pay(order_id: UUID, customer_id: int, method: str) -> UUID | None:
-    """Open a payment by the customer; None when there is one already, or nothing to pay, so a repetition is harmless.
+    """Open a payment for the customer and return its id. Returns None if one is open already or nothing is due. May run twice.
 
     Raises:
-        OrderNotFound, NotPayable, PaymentAttemptsExhausted, TooManyPayments: nothing happened.
-        Invalid: unknown method.
+        OrderNotFound, NotPayable, PaymentAttemptsExhausted, TooManyPayments: nothing was changed.
+        Invalid: the payment method is unknown.
     """
     if not payments.known_method(method):
         raise Invalid(errors={"payment_method": ["Unknown payment method."]})
@@ -100,7 +100,7 @@ def pay(order_id: UUID, customer_id: int, method: str) -> UUID | None:
         _settle_free([order.pk])
         return None
     if order.status == OrderStatus.PENDING_PAYMENT and payments.captured_of(order_id):
-        return None  # paid already, the order is about to learn of it
+        return None  # already captured; the order's status follows
     repeated = Payment.objects.filter(
         order_id=order_id, status=payments.Status.SUCCEEDED, origin=Payment.Origin.CUSTOMER, method=method
     )
@@ -110,13 +110,13 @@ def pay(order_id: UUID, customer_id: int, method: str) -> UUID | None:
 
 
 def refund_by_staff(order_id: UUID, actor: str, *, restock: bool = False) -> None:
-    """Give the money of a paid order back. The provider is asked first where no payment explains it.
+    """Refund a paid order. If no captured payment is known, the provider is asked first.
 
     Args:
-        restock: the units go on sale again, and the customer may buy as many again; else they stay sold.
+        restock: put the units back on sale and let the customer buy again. Otherwise the units stay sold.
 
     Raises:
-        NotCancellable: it is not paid, or nothing was captured for it.
+        NotCancellable: the order is not paid, or no payment was captured for it.
     """
     if Order.objects.filter(pk=order_id, status=OrderStatus.PAID, unit_price__gt=0) and not payments.captured_of(order_id):
         apply_answers(payments.look_up(order_id))
@@ -130,13 +130,13 @@ def _refund(order_id: UUID, actor: str, *, restock: bool) -> None:
         raise NotCancellable("Only a paid order can be refunded.")
     captured = payments.captured_of(order_id)
     if refunded[0].total and not captured:
-        raise NotCancellable("The provider holds no money for this order; look at the order's payments.")
+        raise NotCancellable("The provider has no captured payment for this order. Check the order's payments.")
     payments.request_refund(captured, "by_staff")
     if restock:
         units.put_back_on_sale((order.item, order.id, order.quantity) for order in refunded)
 
 
 def stale_reserved(limit: int) -> list[UUID]:
-    """Orders whose payment should have been asked for some seconds ago, the oldest first."""
+    """Orders that have been reserved for more than 3 seconds without a payment request, oldest first."""
     rows = Order.objects.filter(status=OrderStatus.RESERVED).extra(where=["updated_at < now() - interval '3 seconds'"])
     return list(rows.order_by("updated_at", "pk").values_list("pk", flat=True)[:limit])

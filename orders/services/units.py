@@ -1,4 +1,4 @@
-"""Units of orders in the ledger, and the effect that tells the gate."""
+"""Stock changes of orders, each with the gate update that belongs to it."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,10 +10,10 @@ from orders.services import outbox
 
 
 def release(lines: Iterable[inventory.Line], kind: GateEffect.Kind = GateEffect.Kind.RELEASE) -> None:
-    """Give units back; what has none reserved any more gives none. May run twice.
+    """Release reserved units. Lines without reserved units are ignored. May run twice.
 
     Args:
-        kind: ``EXPIRED`` where it counts against the customers.
+        kind: ``EXPIRED`` if the release counts against the customers.
     """
     released = inventory.record_release(lines)
     outbox.tell(kind, [(line.item, line.order) for line in released])
@@ -21,16 +21,16 @@ def release(lines: Iterable[inventory.Line], kind: GateEffect.Kind = GateEffect.
 
 
 def sell(lines: Iterable[tuple[int, UUID, int]]) -> None:
-    """Turn reserved units of (item, order, units) into sold ones. May run twice."""
+    """Mark the reserved units of each (item, order, units) as sold. May run twice."""
     for item, requests in _by_item(lines).items():
         done = inventory.sell_units(item_id=item, requests=requests)
         outbox.tell(GateEffect.Kind.SETTLE, [(item, order) for order in done])
 
 
 def put_back_on_sale(lines: Iterable[tuple[int, UUID, int]]) -> None:
-    """Turn sold units of (item, order, units) into available ones. May run twice.
+    """Make the sold units of each (item, order, units) available again. May run twice.
 
-    The gate is rebuilt: it remembers no order that was settled, so nothing else could tell it once, whoever dies meanwhile.
+    The gate is rebuilt. It has no record of a settled order, so a plain increment could not be made idempotent.
     """
     for item, requests in _by_item(lines).items():
         done = inventory.return_units(item_id=item, requests=requests)

@@ -183,9 +183,9 @@ def test_what_is_wrong_with_a_field_says_what_would_be_right(program):
 
     assert status == 400
     assert answer["errors"] == {
-        "token": ["This must be a string of 1 to 128 visible ASCII characters, as it was issued."],
-        "sku": ["This must be a string of 1 to 64 of A-Z a-z 0-9 . _ -, a letter or digit first."],
-        "source": ["This must be a string of 1 to 32 of a-z 0-9 -."],
-        "seq": ["This must be a string of 1 to 64 of A-Z a-z 0-9 . _ : -."],
+        "token": ["This must be a string of 1 to 128 printable ASCII characters."],
+        "sku": ["This must be a string of 1 to 64 characters from A-Z a-z 0-9 . _ -, starting with a letter or digit."],
+        "source": ["This must be a string of 1 to 32 characters from a-z 0-9 -."],
+        "seq": ["This must be a string of 1 to 64 characters from A-Z a-z 0-9 . _ : -."],
     }
     assert program.send("POST", "orders/", body | {"token": "a\n"})[1]["errors"]["token"]

@@ -579,7 +579,7 @@ def test_the_button_of_a_letter_rejects_too_and_the_gate_may_learn_it_later(admi
     with gate_away():
         answer = admin_client.post(press, {"_form_submitted": "True"})
 
-    assert any("will learn it from a sweep" in text for text in told(answer))
+    assert any("Saved. Redis is updated within a second." in text for text in told(answer))
     assert (stock_of(item), gate_of(item)) == ((5, 5, 0, 0), (4, 1, 0))
     gate_effects.apply()
     assert gate_of(item) == (5, 0, 0)
