@@ -4,10 +4,14 @@ BIN := .venv/bin
 STACK := $(BIN)/python -m flashsale.stack
 # For what reads the settings and connects to nothing.
 NOWHERE := DJANGO_SETTINGS_MODULE=flashsale.settings.dev DATABASE_URL=postgresql://localhost/none REDIS_URL=redis:// CELERY_BROKER_URL=redis://
+# Every package pinned with the hashes of its files, for each platform and Python from 3.11.
+LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --no-config --python-version 3.11 --universal --generate-hashes
+# Plain HTML in var/site; a link to a page or heading that does not exist is an error.
+DOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: bench-door up test check lint rehearse bench bench-limits bench-service shapes audit clean bench-sign-in bench-rebuild bench-expiries simulate chaos soak bench-gateway bench-waiting-room canary explain
+.PHONY: docs lock audit-dependencies bench-door up test check lint rehearse bench bench-limits bench-service shapes audit clean bench-sign-in bench-rebuild bench-expiries simulate chaos soak bench-gateway bench-waiting-room canary explain
 
 up: .venv/.runtime
 	@$(STACK) up
@@ -26,6 +30,9 @@ lint: .venv/.development
 	$(NOWHERE) $(BIN)/python manage.py gateway_config --check
 	$(NOWHERE) env $$(cat deploy/envoy/compose.env) $(BIN)/python manage.py gateway_config --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(DOCS)
+	@echo "dependency audit: skipped, it needs the network; run make audit-dependencies"
 
 rehearse: .venv/.runtime
 	@$(STACK) with -- $(BIN)/python manage.py rehearse --units 500 --buyers 50000 --seconds 10 $(ARGS)
@@ -75,6 +82,18 @@ chaos: .venv/.development
 soak: .venv/.development
 	$(BIN)/python -m tests.chaos.soak $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),30) $(ARGS)
 
+lock: .venv/.development
+	$(LOCK) requirements/production.in -o requirements.txt
+	$(LOCK) requirements/gateway.in -o requirements-gateway.txt
+	$(LOCK) requirements/local.in -c requirements.txt -o requirements-local.txt
+	$(LOCK) requirements/dev.in -c requirements-local.txt -o requirements-dev.txt
+
+audit-dependencies: .venv/.development
+	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements-dev.txt
+
+docs: .venv/.development
+	$(DOCS)
+
 audit: .venv/.runtime
 	$(BIN)/python manage.py audit
 
@@ -83,9 +102,9 @@ clean:
 	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.runtime: requirements.txt
+.venv/.runtime: requirements-local.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -r requirements.txt
+	$(BIN)/pip install -q -r requirements-local.txt
 	touch $@
 
 .venv/.development: requirements-dev.txt .venv/.runtime

@@ -72,6 +72,7 @@ def test_an_image_holds_what_is_named_and_no_secret():
     assert lines[0] == "*"
     assert {line for line in lines if line.startswith("!")} == {
         "!requirements.txt",
+        "!requirements-gateway.txt",
         "!manage.py",
         "!deploy/envoy/*.lua",
         "!deploy/envoy/*.yaml",
