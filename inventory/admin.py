@@ -1,4 +1,4 @@
-"""Sales and stock for staff. What is written here reaches the gate after the commit; units move by adjustment only."""
+"""Sales and stock in the admin. Changes reach the gate after the commit. Stock changes only through adjustments."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -34,11 +34,11 @@ from tasks.admin import ReadOnly, StaffAdmin, amount, asking, button, linked
 _SHOWN = ("shown_price", "shown_list_price")
 _STOCK = ("allocated", "available", "reserved", "sold")
 _LATER = "Saved. Redis is updated within a second."
-_MOST_UNITS = 1_000_000  # in one adjustment; far from the columns' end, far above a slip of the keyboard
+_MOST_UNITS = 1_000_000  # per adjustment; catches typing errors and stays far below the columns' range
 
 
 def tell_gates(request: HttpRequest, items: Iterable[int]) -> None:
-    """Note that the gates of these items have something to learn, and tell them once it is committed."""
+    """Mark the gates of these items as outdated, and update them after the commit."""
     _refresh_later(request, services.touch_gate(items))
 
 
@@ -58,23 +58,23 @@ class ProductAdmin(StaffAdmin):
     search_fields = ("name", "sku")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Product | None = None) -> tuple[str, ...]:
-        """The SKU of what is in a sale is in its address, in its gate and in orders."""
+        """The SKU is fixed once the product is in a sale, because URLs, gates and orders contain it."""
         return ("sku", "created_at") if obj and obj.items.exists() else ("created_at",)
 
 
 class SaleForm(ModelForm):  # type: ignore[type-arg]
-    """Times have a zone and spans have a unit, in the label."""
+    """Labels name the time zone of times and the unit of durations."""
 
     payment_window = MinutesField(
         label="Payment window (minutes)",
         initial=timedelta(minutes=10),
         widget=UnfoldAdminTextInputWidget(),
-        help_text="How long an order waits for its payment before it is cancelled: 10 is ten minutes, 0:00:30 thirty seconds.",
+        help_text="Unpaid orders are cancelled after this time. 10 means ten minutes, 0:00:30 thirty seconds.",
     )
 
 
 class ItemForm(ModelForm):  # type: ignore[type-arg]
-    """An item stays with its product: a disabled field takes nothing from a POST."""
+    """The product of an item cannot be changed: a disabled field ignores POST data."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -85,11 +85,13 @@ class ItemForm(ModelForm):  # type: ignore[type-arg]
                 self.initial[name] = Decimal(money.text(self.initial[name], self.instance.currency))
 
     def clean(self) -> dict[str, Any] | None:
-        """A list price is what the price is shown to be less than."""
+        """Check that the list price is not below the price."""
         values = super().clean()
         price, list_price = self.cleaned_data.get("price"), self.cleaned_data.get("list_price")
         if price is not None and list_price is not None and list_price < price:
-            self.add_error("list_price", f"The list price is under the price, {price}: are the two swapped?")
+            self.add_error(
+                "list_price", f"The list price is lower than the price ({price}). Check whether the two are swapped."
+            )
         return values
 
 
@@ -99,13 +101,13 @@ _adjust_link = linked(
 
 
 class ShownAmounts:
-    """Who may only look sees amounts with the decimals of their currency. Goes before the admin class."""
+    """Shows amounts with the decimals of their currency to users with view permission only. Goes before the admin class."""
 
     shown_price = staticmethod(amount("price", "Price"))
     shown_list_price = staticmethod(amount("list_price", "List price"))
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """The fields of the form, or what is shown in their stead."""
+        """The form's fields. For view-only users, amounts are replaced by their formatted versions."""
         fields = super().get_fields(request, obj)  # type: ignore[misc]
         if self.has_change_permission(request, obj):  # type: ignore[attr-defined]
             return fields
@@ -117,7 +119,7 @@ class ItemInline(ShownAmounts, CheckedAutocomplete, TabularInline):
     form = ItemForm
     extra = 0
     hide_title = True
-    verbose_name_plural = "items (a new one has no units until its stock is adjusted)"
+    verbose_name_plural = "items (a new item has no units until you adjust its stock)"
     fields = ("product", "price", "list_price", "currency", "per_customer", *_STOCK, "adjust")
     readonly_fields = (*_STOCK, *_SHOWN, "adjust")
     autocomplete_fields = ("product",)
@@ -144,18 +146,16 @@ class SaleAdmin(StaffAdmin):
     fields = ("name", "slug", "state", "opens_at", "closes_at", "payment_window", "waiting_room_rate", "created_at")
     inlines = (ItemInline,)
     actions = ("pause", "resume", "end", "reconcile")
-    press_pause = button("pause", title="Pause", question="No more orders are admitted until it is resumed.", icon="pause")
-    press_resume = button("resume", title="Resume", question="Orders are admitted again.", icon="play_arrow")
-    press_end = button(
-        "end", title="End", question="The sale is over for customers at once, and cannot be opened again.", icon="stop"
-    )
+    press_pause = button("pause", title="Pause", question="New orders are refused until the sale is resumed.", icon="pause")
+    press_resume = button("resume", title="Resume", question="The sale accepts orders again.", icon="play_arrow")
+    press_end = button("end", title="End", question="The sale ends at once and cannot be reopened.", icon="stop")
     press_reconcile = button(
-        "reconcile", title="Reconcile", question="Gates that differ from the ledger are rebuilt.", icon="balance"
+        "reconcile", title="Reconcile", question="Gates that differ from PostgreSQL are rebuilt.", icon="balance"
     )
     actions_detail = ("press_pause", "press_resume", "press_end", "press_reconcile")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Sale | None = None) -> tuple[str, ...]:
-        """``state`` has its actions: a form opened before a pause must not undo it. The slug is an address."""
+        """``state`` changes only through actions, so that a form opened earlier cannot undo a pause. URLs contain the slug."""
         return ("slug", "state", "created_at") if obj else ("state", "created_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Sale]:
@@ -185,7 +185,7 @@ class SaleAdmin(StaffAdmin):
     def save_formset(
         self, request: HttpRequest, form: "ModelForm[Sale]", formset: "BaseModelFormSet[Any, Any]", change: bool
     ) -> None:
-        """Only what was typed is written: the pipeline moves the stock columns of the same rows meanwhile."""
+        """Write only the changed fields, because the pipeline updates the stock columns of the same rows concurrently."""
         formset.save(commit=False)
         for item in formset.deleted_objects:
             item.delete()
@@ -195,7 +195,7 @@ class SaleAdmin(StaffAdmin):
             item.save()
 
     def changeform_view(self, request: HttpRequest, object_id: str | None = None, *more: Any, **options: Any) -> HttpResponse:
-        """Before anything is saved it is said what will be sold out from the start."""
+        """Ask for confirmation if items without units would be sold out from the start."""
         sale = self.get_object(request, object_id) if object_id and request.method == "GET" else None
         if sale is not None:
             self._warn_of_no_units(request, sale)
@@ -206,11 +206,11 @@ class SaleAdmin(StaffAdmin):
         names = ", ".join(item.product.sku for item in empty)
         if names and selectors.public_state(sale.state, sale.opens_at, sale.closes_at, now()) != "ended":
             opening = f"{sale.opens_at:%Y-%m-%d %H:%M} UTC"
-            said = f"No units: {names}. Sold out from the opening on, {opening}, unless stock is adjusted."
+            said = f"No units: {names}. They are sold out when the sale opens ({opening}) unless you adjust their stock."
             self.message_user(request, said, messages.WARNING)
 
     def describe(self, sale: Sale) -> str:
-        """The sale and what is left of it."""
+        """The sale, its state and its remaining units."""
         left = f"{self.units_available(sale)} of {self.units_allocated(sale)} units left"
         return f"{sale.name} ({sale.slug}): {self.public_state(sale)}, {left}"
 
@@ -232,17 +232,17 @@ class SaleAdmin(StaffAdmin):
             self.message_user(request, f"{sale}: {done.lower()}.", messages.SUCCESS)
 
     @admin.action(description="Pause", permissions=["operate"])
-    @asking("No more orders of these sales are admitted until they are resumed.", beyond=1)
+    @asking("These sales refuse new orders until they are resumed.", beyond=1)
     def pause(self, request: HttpRequest, queryset: QuerySet[Sale]) -> None:
         self._set_state(request, queryset, Sale.State.PAUSED, "Paused")
 
     @admin.action(description="Resume", permissions=["operate"])
-    @asking("Orders of these sales are admitted again.", beyond=1)
+    @asking("These sales accept orders again.", beyond=1)
     def resume(self, request: HttpRequest, queryset: QuerySet[Sale]) -> None:
         self._set_state(request, queryset, Sale.State.OPEN, "Resumed")
 
     @admin.action(description="End", permissions=["operate"])
-    @asking("These sales are over for customers at once, and cannot be opened again.", beyond=1)
+    @asking("These sales end at once and cannot be reopened.", beyond=1)
     def end(self, request: HttpRequest, queryset: QuerySet[Sale]) -> None:
         self._set_state(request, queryset, Sale.State.ENDED, "Ended")
 
@@ -252,7 +252,7 @@ class SaleAdmin(StaffAdmin):
             try:
                 self._reconcile(request, sale)
             except FlashsaleError as error:
-                self.message_user(request, f"{sale}: not all gates could be reconciled. {error.detail}", messages.ERROR)
+                self.message_user(request, f"{sale}: some gates could not be reconciled. {error.detail}", messages.ERROR)
 
     def _reconcile(self, request: HttpRequest, sale: Sale) -> None:
         mended = []
@@ -287,14 +287,14 @@ class AdjustStockForm(forms.Form):
         min_value=-_MOST_UNITS,
         max_value=_MOST_UNITS,
         widget=UnfoldAdminIntegerFieldWidget(),
-        help_text="To add; with a minus, to take away. Only units that nobody holds can be taken away.",
+        help_text="Units to add. A negative number removes units; only available units can be removed.",
     )
-    reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget(), help_text="Kept in the ledger.")
+    reason = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget(), help_text="Stored with the stock movement.")
 
     def clean_units(self) -> int:
         units: int = self.cleaned_data["units"]
         if not units:
-            raise forms.ValidationError("Nothing would change.")
+            raise forms.ValidationError("Enter a number other than 0.")
         return units
 
 
@@ -314,7 +314,7 @@ class SaleItemAdmin(ShownAmounts, CheckedAutocomplete, StaffAdmin):
         return ("sale", "product", *_STOCK, *_SHOWN) if obj else (*_STOCK, *_SHOWN)
 
     def has_adjust_permission(self, request: HttpRequest, _object_id: str | None = None) -> bool:
-        """Stock has a permission of its own; who may change the item may adjust its stock too."""
+        """Allow the ``adjust`` permission, and the ``change`` permission of the item too."""
         return self.may(request, "adjust") or self.may(request, "change")
 
     @admin.display(description="SKU", ordering="product__sku")
@@ -322,9 +322,9 @@ class SaleItemAdmin(ShownAmounts, CheckedAutocomplete, StaffAdmin):
         return item.product.sku
 
     def save_model(self, request: HttpRequest, obj: SaleItem, form: "ModelForm[SaleItem]", change: bool) -> None:
-        """Only what was typed is written: the pipeline moves the stock columns of the same row meanwhile."""
+        """Write only the changed fields, because the pipeline updates the stock columns of the same row concurrently."""
         _save(obj, form, change=change)
-        _refresh_later(request, [obj.pk])  # the database itself has numbered the new terms
+        _refresh_later(request, [obj.pk])  # a database trigger has already set the version of the new terms
 
     @action(description="Adjust stock", url_path="adjust-stock", icon="exposure", permissions=["adjust"])
     def adjust_stock(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -353,7 +353,7 @@ class SaleItemAdmin(ShownAmounts, CheckedAutocomplete, StaffAdmin):
 
     @action(description="Gate and ledger", url_path="gate-and-ledger", icon="balance", permissions=["operate"])
     def gate_and_ledger(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Both side by side with the likely cause; what is mended is what is shown."""
+        """Compare gate and ledger and show the likely cause. A rebuild is refused if the data changed since it was shown."""
         item = self.get_object(request, object_id)
         if item is None:
             return self.gone(request, object_id)
@@ -382,7 +382,7 @@ class SaleItemAdmin(ShownAmounts, CheckedAutocomplete, StaffAdmin):
         self.message_user(request, f"{found.sku}: the gate was rebuilt from the ledger.", messages.SUCCESS)
 
     def _adjust(self, request: HttpRequest, item: SaleItem, *, units: int, reason: str) -> bool:
-        """Whether the ledger has moved."""
+        """Adjust the stock. Returns whether PostgreSQL was changed."""
         actor = request.user.get_username()
         mine = StockMovement.objects.filter(item=item, kind=StockMovement.Kind.ADJUST, actor=actor)
         before = mine.count()
@@ -400,7 +400,7 @@ class SaleItemAdmin(ShownAmounts, CheckedAutocomplete, StaffAdmin):
 
 @admin.register(StockMovement)
 class StockMovementAdmin(ReadOnly, StaffAdmin):
-    """The ledger."""
+    """Stock movements."""
 
     list_display = ("id", "created_at", "sale", "sku", "kind", "units", "reservation_id", "actor", "reason")
     list_filter = (
@@ -410,7 +410,7 @@ class StockMovementAdmin(ReadOnly, StaffAdmin):
         ("created_at", RangeDateTimeFilter),
     )
     search_fields = ("item__product__sku", "actor", "reason")
-    search_help_text = "SKU, actor, reason, or the whole id of an order"
+    search_help_text = "SKU, actor, reason, or a complete order id"
     uuid_fields = ("reservation_id",)
     list_select_related = ("item__sale", "item__product")
     ordering = ("-id",)

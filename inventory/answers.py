@@ -1,4 +1,4 @@
-"""What customers are answered who ask for an item: the same for every way in."""
+"""Answers to requests for purchase tokens, shared by the express lane and the API views."""
 
 from collections.abc import Callable
 
@@ -16,10 +16,10 @@ PUBLIC = {"Cache-Control": "public, max-age=1"}
 
 
 def purchase_token(customer: int, slug: str, sku: str) -> Answer:
-    """A purchase token, or a place in line. May run twice.
+    """A purchase token, or a waiting-room ticket. May run twice.
 
     Raises:
-        FlashsaleError: nothing was issued.
+        FlashsaleError: no token was issued.
     """
     item = catalog.item_id(slug, sku)
     enter = waiting_room.join if catalog.has_waiting_room(slug) else gate.issue_token
@@ -27,16 +27,16 @@ def purchase_token(customer: int, slug: str, sku: str) -> Answer:
 
 
 def place_in_line(customer: int, ticket: str) -> Answer:
-    """Where the customer stands; once called up, the purchase token. May run twice.
+    """The customer's position in the waiting room, or the purchase token after the call-up. May run twice.
 
     Raises:
-        FlashsaleError: there is nothing to wait for.
+        FlashsaleError: the ticket is no longer valid.
     """
     return _answer(lambda: _ask(ticket, customer), issued=200, waiting=200)
 
 
 def _ask(ticket: str, customer: int) -> gate.IssuedToken | waiting_room.Place:
-    """Where there is no gate, ``paused`` for as long as there should be one: the line outlives it. Else there is no line."""
+    """Poll the ticket. If an item that should have a gate has none, answer ``paused``: its waiting room still exists."""
     try:
         return waiting_room.ask(ticket, customer)
     except GateMissing as missing:

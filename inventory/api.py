@@ -1,4 +1,4 @@
-"""The sale API: what there is, and the permission to buy it."""
+"""The sale API: sales, purchase tokens and the waiting room."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ class Sales(_Public):
 
     @extend_schema(responses=serializers.SaleSerializer(many=True))
     def get(self, request: Request) -> Response:
-        """The sales, newest first."""
+        """List sales, newest first."""
         return Response(catalog.sales(), headers=answers.PUBLIC)
 
 
@@ -33,16 +33,16 @@ class SaleDetail(_Public):
 
     @extend_schema(responses=serializers.SaleSerializer)
     def get(self, request: Request, slug: str) -> Response:
-        """The sale with its items and what is left of them."""
+        """The sale with its items and their remaining units."""
         return Response(catalog.sale(slug), headers=answers.PUBLIC)
 
 
 class PurchaseTokens(APIView):
-    """The permission to order an item."""
+    """Purchase tokens."""
 
     @extend_schema(request=None, responses={201: serializers.PurchaseTokenSerializer, 202: serializers.PlaceSerializer})
     def post(self, request: Request, slug: str, sku: str) -> Response:
-        """A purchase token for one order, good for five minutes."""
+        """Issue a purchase token. It is valid for one order and for five minutes."""
         body = StrictSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         return sent(answers.purchase_token(customer_id(request), slug, sku))
@@ -58,9 +58,9 @@ class Line(_Public):
 
 
 class WaitingRoom(APIView):
-    """A place in line."""
+    """Waiting-room tickets."""
 
     @extend_schema(responses={200: serializers.TurnSerializer})
     def get(self, request: Request, ticket: str) -> Response:
-        """Where you stand; once called up, your purchase token."""
+        """Your position in the waiting room, or your purchase token after you are called up."""
         return sent(answers.place_in_line(customer_id(request), ticket))

@@ -1,14 +1,14 @@
-"""Why the gate or the ledger says no."""
+"""Errors of sales, stock and admission."""
 
 from flashsale.core.errors import Invalid, Refused, Unavailable
 
 
 class GateUnavailable(Unavailable):
-    """Orders cannot be taken right now; please try again in a moment."""
+    """Orders are temporarily unavailable. Try again in a moment."""
 
 
 class GateMissing(Refused):
-    """The sale is being prepared; please try again in a moment."""
+    """The sale is being prepared. Try again in a moment."""
 
     code = "paused"
 
@@ -38,95 +38,95 @@ class SoldOut(Refused):
 
 
 class TicketLapsed(Refused):
-    """This ticket is unknown, has been used, or was not asked about for too long; please ask for a new one."""
+    """This ticket is unknown, used or expired. Request a new one."""
 
     code = "ticket_lapsed"
 
 
 class TokenInvalid(Refused):
-    """The purchase token is unknown, has expired, or was issued for something else."""
+    """The purchase token is unknown, has expired, or was issued to another customer."""
 
     code = "token_invalid"
 
 
 class TokenUsed(Refused):
-    """The purchase token has been used."""
+    """This purchase token has already been used."""
 
     code = "token_used"
 
 
 class LimitPerCustomer(Refused):
-    """You have reached the number of units one customer may buy."""
+    """You have reached the limit per customer for this item."""
 
     code = "limit_per_customer"
 
 
 class QuantityOver(Invalid):
-    """The quantity is over what one customer may buy."""
+    """The quantity exceeds the limit per customer."""
 
     def __init__(self) -> None:
-        super().__init__(errors={"quantity": ["Over what one customer may buy."]})
+        super().__init__(errors={"quantity": ["Exceeds the limit per customer."]})
 
 
 class TooManyUnpaid(Refused):
-    """You have left too many orders of this item unpaid; you may not order it again."""
+    """You left too many orders of this item unpaid. You cannot order it again."""
 
     code = "too_many_unpaid"
 
 
 class PriceChanged(Refused):
-    """The price is not the one you were shown; nothing was ordered."""
+    """The price has changed. No order was placed."""
 
     code = "price_changed"
 
     def __init__(self, *, unit_price: str) -> None:
         """
         Args:
-            unit_price: what one unit would cost.
+            unit_price: the current price of one unit.
         """
         super().__init__()
         self.members = {"unit_price": unit_price}
 
 
 class Busy(Refused):
-    """More orders are waiting than can be handled; please try again in a moment."""
+    """Too many orders are waiting. Try again in a moment."""
 
     code = "busy"
 
 
 class IdempotencyMismatch(Refused):
-    """This source and seq were sent before with another request."""
+    """This (source, seq) was used for a different request."""
 
     code = "idempotency_mismatch"
 
 
 class SeqTaken(Refused):
-    """This source and seq are taken."""
+    """This (source, seq) is already in use."""
 
     code = "seq_taken"
 
 
 class UnknownSale(Refused):
-    """There is no such sale."""
+    """Sale not found."""
 
     code = "not_found"
 
 
 class UnknownItem(Refused):
-    """The sale has no such item."""
+    """The sale has no item with this SKU."""
 
     code = "not_found"
 
 
 class NotEnoughStock(Refused):
-    """There are not that many units left to take away."""
+    """Not enough available units."""
 
     code = "not_enough_stock"
 
 
 class ConcurrentReservation(Unavailable):
-    """The same orders are being reserved by another worker."""
+    """Another worker is reserving the same orders."""
 
 
 class TermsChanged(Unavailable):
-    """The item's terms were changed meanwhile; please try again."""
+    """The item's terms have changed in the meantime. Try again."""

@@ -1,4 +1,4 @@
-"""Reads of sales, items and the ledger."""
+"""Read queries for sales, items and stock movements."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from flashsale.core.clock import now, to_us
 from inventory.admission.admitted import ItemTerms
 from inventory.models import Sale, SaleItem, StockMovement
 
-_RETIRING = timedelta(days=30)  # beat may be away for this long
+_RETIRING = timedelta(days=30)  # how long Celery beat may be down without leaving gates behind
 
 
 class Stock(NamedTuple):
@@ -25,7 +25,7 @@ class Stock(NamedTuple):
 
 
 def public_state(state: str, opens_at: datetime, closes_at: datetime, moment: datetime) -> str:
-    """scheduled, live, paused or ended: what staff decided, seen at ``moment``."""
+    """The state shown to customers at ``moment``: scheduled, live, paused or ended."""
     if state == Sale.State.ENDED or moment >= closes_at:
         return "ended"
     if state == Sale.State.PAUSED:
@@ -34,7 +34,7 @@ def public_state(state: str, opens_at: datetime, closes_at: datetime, moment: da
 
 
 def terms(items: Iterable[int]) -> list[ItemTerms]:
-    """What the gate has to know of these items, as the ledger has it now."""
+    """The current terms of these items, for the gate."""
     return [
         ItemTerms(
             item=item.pk,
@@ -56,7 +56,7 @@ def terms(items: Iterable[int]) -> list[ItemTerms]:
 
 
 def payment_window(item: int) -> timedelta:
-    """How long an order of this item waits for its payment."""
+    """Time after which an unpaid order of this item is cancelled."""
     return SaleItem.objects.values_list("sale__payment_window", flat=True).get(pk=item)
 
 
@@ -71,41 +71,41 @@ def _watched() -> QuerySet[SaleItem]:
 
 
 def watched_items() -> list[int]:
-    """Items whose gate must be there: of sales that have not been over for longer than the retention."""
+    """Items that must have a gate: their sale has not ended, or ended within the retention time."""
     return list(_watched().order_by("pk").values_list("pk", flat=True))
 
 
 def is_watched(item: int) -> bool:
-    """Whether it is one of the ``watched_items``."""
+    """Whether the item is one of ``watched_items``."""
     return _watched().filter(pk=item).exists()
 
 
 def retired_items() -> list[int]:
-    """Items whose gate may go: of sales over for longer than the retention, but not so long that it went before."""
+    """Items whose gate can be deleted: their sale ended before the retention time, but recently enough to still have one."""
     retention = timedelta(seconds=settings.GATE_RETENTION_S)
     sales = Q(sale__closes_at__lte=now() - retention, sale__closes_at__gt=now() - retention - _RETIRING)
     return list(SaleItem.objects.filter(sales).values_list("pk", flat=True))
 
 
 def existing_items(items: Iterable[int]) -> set[int]:
-    """Those of these items that there are."""
+    """The ids among these that exist."""
     return set(SaleItem.objects.filter(pk__in=items).values_list("pk", flat=True))
 
 
 def gate_versions(items: Iterable[int]) -> dict[int, tuple[int, int]]:
-    """item -> version of its terms and units allocated, as the gate should have them."""
+    """Item -> version of its terms and allocated units, as the gate should have them."""
     rows = SaleItem.objects.filter(pk__in=items).values_list("pk", "gate_version", "allocated")
     return {pk: (version, allocated) for pk, version, allocated in rows}
 
 
 def items_of_sale(slug: str | None) -> list[int]:
-    """Items of one sale, or of all."""
+    """Items of one sale, or of all sales if ``slug`` is None."""
     items = SaleItem.objects.filter(sale__slug=slug) if slug else SaleItem.objects.all()
     return list(items.order_by("pk").values_list("pk", flat=True))
 
 
 def ledger_breaches(items: Iterable[int]) -> list[str]:
-    """Items whose columns are not the sums of their movements."""
+    """A message for each item whose stock columns differ from the sums of its movements."""
     kind = StockMovement.Kind
 
     def total(**signs: int) -> Coalesce:
@@ -129,11 +129,11 @@ def ledger_breaches(items: Iterable[int]) -> list[str]:
 
 
 def listed_sales(limit: int, slugs: Iterable[str] | None = None) -> list[Sale]:
-    """Sales with their items and products, newest first: those that are not over, and the latest that are.
+    """Sales with their items and products, newest first: current and future sales, then the most recently ended.
 
     Args:
-        limit: at most so many; those that are over, and then those that open last, are left out first.
-        slugs: only of these.
+        limit: maximum number of sales. Ended sales are left out first, then those that open last.
+        slugs: only these sales.
     """
     since = now() - timedelta(seconds=settings.GATE_RETENTION_S)
     rows = (

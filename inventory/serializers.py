@@ -1,4 +1,4 @@
-"""The shapes of the sale API."""
+"""Response serializers of the sale API."""
 
 from rest_framework import serializers
 
@@ -35,8 +35,10 @@ class PlaceSerializer(serializers.Serializer[object]):
     position = serializers.IntegerField()
     ahead = serializers.IntegerField()
     remaining = serializers.IntegerField()
-    estimated_wait = serializers.IntegerField(help_text="Seconds, by the pace alone.")
-    retry_after = serializers.IntegerField(help_text="Seconds.")
+    estimated_wait = serializers.IntegerField(
+        help_text="Estimated seconds until the call-up, from the pace of the waiting room."
+    )
+    retry_after = serializers.IntegerField(help_text="Seconds to wait before the next poll.")
 
 
 class CheckInSerializer(serializers.Serializer[object]):
@@ -54,11 +56,11 @@ class NumbersSerializer(serializers.Serializer[object]):
     waiting = serializers.IntegerField()
     remaining = serializers.IntegerField()
     rate = serializers.FloatField(help_text="Turns per second.")
-    retry_after = serializers.IntegerField(help_text="Seconds.")
+    retry_after = serializers.IntegerField(help_text="Seconds to wait before the next poll.")
 
 
 class TurnSerializer(serializers.Serializer[object]):
-    """Either a place in line or the purchase token."""
+    """A position in the waiting room, or the purchase token."""
 
     ticket = serializers.CharField(required=False)
     number = serializers.IntegerField(required=False)

@@ -1,4 +1,4 @@
-"""Writes of sales and of the ledger. Every function of an order is idempotent and runs in its caller's transaction."""
+"""Changes to sales and stock. Functions that take orders are idempotent and run in the caller's transaction."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +22,7 @@ REACH = f"from {EARLIEST:%Y} to the end of {LATEST.year - 1}, in UTC"
 
 
 class Line(NamedTuple):
-    """What an order's movement is about."""
+    """The units of an order."""
 
     item: int
     order: UUID
@@ -40,10 +40,11 @@ def create_sale(
 ) -> Sale:
     """
     Args:
-        waiting_room_rate: customers per second that are called up; None for no waiting room.
+        payment_window: unpaid orders are cancelled after this time.
+            waiting_room_rate: customers called up per second; None for no waiting room.
 
-    Raises:
-        Invalid: the values break a rule of the model, or the slug is taken.
+        Raises:
+            Invalid: a value is invalid, or the slug is taken.
     """
     sale = Sale(
         slug=slug,
@@ -71,16 +72,16 @@ def add_item(
     per_customer: int = 1,
     actor: str = "",
 ) -> SaleItem:
-    """Put a product, made when it is new, into a sale with its first units.
+    """Add a product to a sale with its first units. The product is created if it does not exist.
 
     Raises:
-        Invalid: the values break a rule of the model; nothing is written.
+        Invalid: a value is invalid; nothing is written.
     """
     _require_amounts(price=price, list_price=list_price)
     if not 0 <= units <= MOST_UNITS:
-        raise Invalid(f"An item has 0 to {MOST_UNITS} units.")
+        raise Invalid(f"units must be from 0 to {MOST_UNITS}.")
     product = Product(sku=sku, name=name)
-    _checked(product.clean_fields)  # before it is looked for: PostgreSQL is asked for no NUL
+    _checked(product.clean_fields)  # validate before the query: PostgreSQL rejects NUL characters
     product = Product.objects.filter(sku=sku).first() or product
     _validated(product)
     product.save()
@@ -99,22 +100,22 @@ def within_reach(moment: datetime) -> datetime:
     """The same moment in UTC.
 
     Raises:
-        ValueError: no time that a sale may have.
+        ValueError: the time is outside the range for sales.
     """
     if not EARLIEST <= moment <= LATEST:
-        raise ValueError(f"a sale's times are {REACH}")
+        raise ValueError(f"must be {REACH}")
     return moment.astimezone(UTC)
 
 
 def _require_amounts(**amounts: Decimal | None) -> None:
-    """NaN and infinity compare with nothing: they are refused before a validator compares them."""
+    """Refuse NaN and infinity before a validator compares them, because comparing them raises."""
     wrong = [name for name, amount in amounts.items() if amount is not None and not amount.is_finite()]
     if wrong:
-        raise Invalid(f"{', '.join(wrong)}: not an amount of money.", errors={name: ["Not an amount."] for name in wrong})
+        raise Invalid(f"{', '.join(wrong)}: not a valid amount.", errors={name: ["Not a valid amount."] for name in wrong})
 
 
 def _validated(row: Product | Sale | SaleItem) -> None:
-    _checked(row.clean_fields)  # before the checks that ask PostgreSQL: it takes no NUL
+    _checked(row.clean_fields)  # validate before the checks that query PostgreSQL, which rejects NUL characters
     _checked(row.full_clean)
 
 
@@ -136,14 +137,14 @@ def allocate(*, item_id: int, units: int, actor: str) -> None:
 
 @transaction.atomic
 def adjust_stock(*, item_id: int, units: int, actor: str, reason: str, gate_version: int | None = None) -> None:
-    """Add units (or take them away, when negative). Not idempotent: a person decides each one.
+    """Add units, or remove them if negative. Not idempotent: each call is a decision of a person.
 
     Args:
-        gate_version: the version of the terms under which the gate gave the units up; whoever puts them back raises it.
+        gate_version: the gate's version when it withheld the units. Returning the units to the gate increments the version.
 
     Raises:
-        NotEnoughStock: fewer units available than to be taken away.
-        TermsChanged: the gate may have the units again.
+        NotEnoughStock: fewer units are available than are to be removed.
+        TermsChanged: the gate may have put the withheld units back on sale.
     """
     item = lock_item(item_id)
     if item.available < -units:
@@ -158,11 +159,11 @@ def adjust_stock(*, item_id: int, units: int, actor: str, reason: str, gate_vers
 
 @transaction.atomic
 def set_sale_state(*, slug: str, state: Sale.State) -> list[int]:
-    """Returns the sale's items, whose gates must be told. What has ended, by staff or by its time, stays ended.
+    """Set the state and return the ids of the sale's items, whose gates must be updated. An ended sale stays ended.
 
     Raises:
-        UnknownSale: no such sale.
-        Ended: it is over, and was to be opened or paused.
+        UnknownSale: the sale does not exist.
+        Ended: the sale has ended and cannot be opened or paused.
     """
     sales = Sale.objects.filter(slug=slug)
     alive = sales if state == Sale.State.ENDED else sales.exclude(state=Sale.State.ENDED).filter(closes_at__gt=now())
@@ -172,17 +173,17 @@ def set_sale_state(*, slug: str, state: Sale.State) -> list[int]:
 
 
 def touch_gate(items: Iterable[int]) -> list[int]:
-    """Note that the gate must learn new terms of these items."""
+    """Mark the gates of these items as outdated, so that they are updated."""
     found = list(items)
     SaleItem.objects.filter(pk__in=found).update(gate_version=F("gate_version") + 1)
     return found
 
 
 def start_gates(items: Iterable[int], *, lost: Iterable[int]) -> None:
-    """Gates of these items are about to be made anew; nothing that was read of their terms before holds any more.
+    """Prepare the rebuild of these items' gates. Terms that were read before are outdated from now on.
 
     Args:
-        lost: those of which there was none: a new life begins, orders admitted in an earlier one are unknown to it.
+        lost: items that had no gate. They start a new epoch: their new gate does not know orders of earlier epochs.
     """
     with transaction.atomic():
         rows = SaleItem.objects.filter(pk__in=list(items))
@@ -192,10 +193,10 @@ def start_gates(items: Iterable[int], *, lost: Iterable[int]) -> None:
 
 
 def lock_item(item_id: int) -> SaleItem:
-    """The item's row, ours until the transaction ends.
+    """Lock the item's row until the transaction ends.
 
     Raises:
-        UnknownItem: no such item.
+        UnknownItem: the item does not exist.
     """
     item = SaleItem.objects.select_for_update(no_key=True).filter(pk=item_id).first()
     if item is None:
@@ -204,17 +205,17 @@ def lock_item(item_id: int) -> SaleItem:
 
 
 def reserve_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UUID]:
-    """Move units from available to reserved: for the whole batch by one conditional UPDATE, else for the prefix that fits.
+    """Reserve available units. One conditional UPDATE covers the whole batch; if units run short, the first orders get them.
 
     Args:
-        requests: order id -> units, in the order of admission.
+        requests: order id -> units, in order of admission.
 
     Returns:
-        The orders that hold a reservation now or held one before; there were no units for the rest.
+        The orders that have or had a reservation. There were no units for the others.
 
     Raises:
-        UnknownItem: no such item.
-        ConcurrentReservation: the same orders are being reserved elsewhere; roll back and try again.
+        UnknownItem: the item does not exist.
+        ConcurrentReservation: another transaction reserves the same orders; roll back and try again.
     """
     rows = StockMovement.objects.filter(kind=Kind.RESERVE, reservation_id__in=list(requests))
     before = frozenset(pk for pk in rows.values_list("reservation_id", flat=True) if pk is not None)
@@ -265,13 +266,13 @@ def _record_lines(kind: str, lines: Iterable[Line]) -> list[Line]:
 
 
 def reserved_units(orders: Iterable[UUID]) -> dict[UUID, int]:
-    """order id -> the units that were reserved for it, for those for which there were any."""
+    """Order id -> reserved units. Orders without a reservation are left out."""
     rows = StockMovement.objects.filter(kind=Kind.RESERVE, reservation_id__in=list(orders))
     return {pk: units for pk, units in rows.values_list("reservation_id", "units") if pk is not None}
 
 
 def sell_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UUID]:
-    """Move units from reserved to sold; returns the orders for which that was new."""
+    """Move units from reserved to sold. Returns the orders that were changed. May run twice."""
     done = _record(item_id, Kind.SELL, requests)
     units = sum(done.values())
     if units:
@@ -280,7 +281,7 @@ def sell_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UUID]
 
 
 def return_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UUID]:
-    """Move sold units back to available; returns the orders for which that was new. May run twice."""
+    """Move sold units back to available. Returns the orders that were changed. May run twice."""
     done = _record(item_id, Kind.RETURN, requests)
     units = sum(done.values())
     if units:
@@ -289,21 +290,21 @@ def return_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UUI
 
 
 def record_release(lines: Iterable[Line]) -> list[Line]:
-    """Write down that reserved units go back; the lines for which that is new. ``give_back`` of these has to follow in the
-    same transaction: what else there is to write comes between the two, before the rows of the items are locked.
+    """Record that reserved units are released. Returns the lines that were new. May run twice.
+
+    Call ``give_back`` with the result in the same transaction. Make other writes between the two calls, so that the items'
+    rows are locked last.
     """
     return _record_lines(Kind.RELEASE, lines)
 
 
 def give_back(released: Iterable[Line]) -> None:
-    """Move units from reserved back to available, as the last thing in a transaction: the rows of the items, which all others
-    wait for, stay locked until its end.
-    """
+    """Move units from reserved back to available. Call last in a transaction, because it locks the items' rows."""
     units: Counter[int] = Counter()
     for line in released:
         units[line.item] += line.units
     if units:
-        with connection.cursor() as cursor:  # the movements' foreign keys are checked now, not under the lock at COMMIT
+        with connection.cursor() as cursor:  # check the movements' foreign keys now, not at COMMIT under the lock
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     for item, back in sorted(units.items()):
         SaleItem.objects.filter(pk=item).update(reserved=F("reserved") - back, available=F("available") + back)

@@ -50,7 +50,7 @@ def text(amount: Decimal, currency: str) -> str:
 def wrong_amount(amount: Decimal, currency: str) -> str:
     """What is wrong with an amount of this currency, for a form; empty when nothing is."""
     if not amount.is_finite():
-        return "Not an amount of money."
+        return "Not a valid amount."
     known = decimals(currency)
     if known is None or places(amount) <= known:
         return ""

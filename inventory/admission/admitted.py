@@ -1,8 +1,8 @@
-"""What passes between the gate and the ledger: plain values, no behaviour.
+"""Plain data classes that pass between gate and ledger.
 
-An order crosses processes of several releases as a JSON payload. ``v`` is the version of its format; a payload without one is
-of version 1. In every version ``id``, ``customer`` and ``units`` keep their names and meaning. A release that adds a field
-which older readers may ignore keeps the version; one whose payloads an older reader must leave alone raises it.
+Processes of several releases exchange orders as JSON payloads. ``v`` is the format version; a payload without it has version
+1. ``id``, ``customer`` and ``units`` keep their name and meaning in every version. A new field that older readers can ignore
+does not change the version. A payload that older readers must not process gets a higher version.
 """
 
 from collections.abc import Mapping
@@ -10,16 +10,16 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-VERSION = 1  # the newest payload format that this release reads, and the one that it writes
+VERSION = 1  # the payload format that this release writes, and the newest that it reads
 
 
 class NewerVersion(ValueError):
-    """The payload has a format that this release does not know."""
+    """This release cannot read the payload's format version."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdmittedOrder:
-    """An order as ``admit`` wrote it into the stream."""
+    """An order as the ``admit`` script wrote it to the stream."""
 
     id: UUID
     item: int
@@ -32,14 +32,14 @@ class AdmittedOrder:
     seq: str
     digest: str
     method: str
-    at: int  # microseconds since the epoch, Redis's clock
-    life: int = 0  # of the gate that admitted it
-    terms_version: int = 0  # of the item's terms that price and currency are of; 0: the gate did not know
-    limit_version: int = 0  # of the terms whose per_customer it was admitted under; 0: the gate did not know
-    extra: Mapping[str, Any] = field(default_factory=dict, compare=False)  # fields of a newer release, handed on unchanged
+    at: int  # Redis time, in microseconds since 1970
+    life: int = 0  # epoch of the gate that admitted it
+    terms_version: int = 0  # version of the terms of price and currency; 0 if unknown
+    limit_version: int = 0  # version of the terms of the limit per customer; 0 if unknown
+    extra: Mapping[str, Any] = field(default_factory=dict, compare=False)  # fields of a newer release, passed on unchanged
 
     def as_payload(self) -> dict[str, Any]:
-        """JSON values, for a message or a row."""
+        """The order as JSON values."""
         return {
             **self.extra,
             "v": VERSION,
@@ -64,8 +64,8 @@ class AdmittedOrder:
     def from_payload(cls, payload: dict[str, Any]) -> "AdmittedOrder":
         """
         Raises:
-            NewerVersion: only a newer release can read it.
-            KeyError, TypeError, ValueError: a field is missing, or is not what this release writes.
+            NewerVersion: only a newer release can read the payload.
+            KeyError, TypeError, ValueError: a field is missing or invalid.
         """
         version = int(payload.get("v", 1))
         if version > VERSION:
@@ -94,7 +94,7 @@ _OWN_FIELDS = frozenset(each.name for each in fields(AdmittedOrder)) - {"extra"}
 
 
 def read(payload: Any) -> AdmittedOrder | None:
-    """The order in a payload; None if this release cannot read it. Another one may, so nothing final follows from None."""
+    """The order in a payload, or None if this release cannot read it. Another release may, so do not reject on None."""
     try:
         return AdmittedOrder.from_payload(payload)
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
@@ -103,7 +103,7 @@ def read(payload: Any) -> AdmittedOrder | None:
 
 @dataclass(frozen=True, slots=True)
 class ItemTerms:
-    """Everything about an item that the gate decides by."""
+    """The terms of an item that the gate enforces."""
 
     item: int
     version: int
@@ -116,12 +116,12 @@ class ItemTerms:
     opens_at_us: int
     closes_at_us: int
     allocated: int
-    life: int  # of the gate; see SaleItem.gate_life
-    pace_us: int  # between two call-ups of the waiting room; 0 without one
+    life: int  # epoch of the gate; see SaleItem.gate_life
+    pace_us: int  # microseconds between call-ups of the waiting room; 0 if there is none
 
 
 class Streamed(NamedTuple):
-    """What a rebuild needs of an order in the stream."""
+    """The fields of a streamed order that a rebuild needs."""
 
     id: UUID
     item: int
@@ -130,10 +130,7 @@ class Streamed(NamedTuple):
 
 
 def envelope(payload: Any, item: int) -> Streamed | None:
-    """What every version of a payload says of an order; None if there is not even an order id.
-
-    Customer and units are 0 where they are missing.
-    """
+    """The fields that every payload version has. None if there is no order id; customer and units are 0 if missing."""
     try:
         order_id = UUID(payload["id"])
     except (LookupError, TypeError, ValueError, AttributeError):
@@ -149,9 +146,9 @@ def _whole(value: Any) -> int:
 
 
 class Piece(NamedTuple):
-    """Some of an item's holds or buyers, as the database writes and the gate reads them; no process takes them apart.
+    """Part of an item's holds or buyers, as JSON from PostgreSQL that Redis reads. Python does not decode it.
 
-    ``units``: the sum over the piece. ``pairs``: a JSON array of order id, "customer:units", ... or of customer, units, ...
+    ``units``: sum of the chunk's units. ``pairs``: a JSON array of order id, "customer:units", ... or of customer, units, ...
     """
 
     item: int

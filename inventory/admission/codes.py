@@ -1,10 +1,10 @@
-"""What the scripts answer. The numbers stand in the headers of the ``.lua`` files as well; a test compares them."""
+"""Return codes of the Lua scripts. The script headers list the same numbers; a test compares them."""
 
 from enum import IntEnum
 
 
 class AdmitCode(IntEnum):
-    """First element of what ``admit`` and ``issue`` return."""
+    """First element returned by ``admit`` and ``issue``."""
 
     ADMITTED = 0
     REPLAYED = 1
@@ -29,7 +29,7 @@ class AdmitCode(IntEnum):
 
 
 class EffectCode(IntEnum):
-    """First element of what ``settle``, ``release``, ``configure`` and ``withhold`` return."""
+    """First element returned by ``settle``, ``release``, ``configure`` and ``withhold``."""
 
     DONE = 0
     GATE_MISSING = 1

@@ -1,8 +1,8 @@
-"""The gate's keys. All keys of an item carry its hash tag; a receipt is one key per (source, seq) over all items."""
+"""Redis keys of the gate. All keys of an item share its hash tag. Receipts are keyed by (source, seq), across all items."""
 
 
 def meta(item: int) -> str:
-    """hash: terms of the sale, allocated, sold, version, fence, wake-up memory"""
+    """hash: the sale's terms, allocated, sold, version, fencing token, wake-up state"""
     return f"fs:{{{item}}}:meta"
 
 
@@ -17,7 +17,7 @@ def buyers(item: int) -> str:
 
 
 def unpaid(item: int) -> str:
-    """hash: customer -> orders that expired without a payment"""
+    """hash: customer -> number of orders left unpaid"""
     return f"fs:{{{item}}}:unpaid"
 
 
@@ -27,32 +27,32 @@ def held(item: int) -> str:
 
 
 def queued(item: int) -> str:
-    """hash: customer -> JSON lines of their orders that have no row yet"""
+    """hash: customer -> JSON lines of their orders that are not in PostgreSQL yet"""
     return f"fs:{{{item}}}:queued"
 
 
 def admitted(item: int) -> str:
-    """stream: admitted orders until the deduction has been committed"""
+    """stream: admitted orders until their deduction is committed"""
     return f"fs:{{{item}}}:admitted"
 
 
 def line(item: int) -> str:
-    """sorted set: customer -> arrival; those who wait"""
+    """sorted set: customer -> arrival number; the waiting customers"""
     return f"fs:{{{item}}}:line"
 
 
 def seen(item: int) -> str:
-    """sorted set: customer -> when they last asked; those who wait, are away, or were called up and have not come"""
+    """sorted set: customer -> time of their last poll; waiting, away, or called up without fetching the token"""
     return f"fs:{{{item}}}:line:seen"
 
 
 def called(item: int) -> str:
-    """sorted set: customer -> until when their turn lasts"""
+    """sorted set: customer -> end of their turn"""
     return f"fs:{{{item}}}:line:called"
 
 
 def kept(item: int) -> str:
-    """sorted set: customer -> arrival; the places of those who are away, or were called up and have not come"""
+    """sorted set: customer -> arrival number; kept places of customers who are away or did not fetch their token"""
     return f"fs:{{{item}}}:line:kept"
 
 
@@ -62,37 +62,37 @@ def tickets(item: int) -> str:
 
 
 def turns(item: int) -> str:
-    """list: customer, arrival, time of each of the last 100,000 call-ups; for the report"""
+    """list: customer, arrival number and time of the last 100,000 call-ups, for the report"""
     return f"fs:{{{item}}}:line:turns"
 
 
 def rate(item: int, rule: str) -> str:
-    """string: what an admission rule has counted of the item"""
+    """string: state of an admission rule for the item"""
     return f"fs:{{{item}}}:rate:{rule}"
 
 
 def gates() -> str:
-    """set: items that have or had a gate, until its keys are deleted"""
+    """set: items whose gate keys exist"""
     return "fs:gates"
 
 
 def held_back() -> str:
-    """sorted set: item -> when it was last served; items whose orders the pace keeps waiting, over all items"""
+    """sorted set: item -> time it was last served; items that wait for the dispatcher's pace, across all items"""
     return "fs:{dispatch}:held_back"
 
 
 def woken() -> str:
-    """string: a delayed wake-up is on its way, over all items"""
+    """string: exists while a delayed wake-up is queued, across all items"""
     return "fs:{dispatch}:woken"
 
 
 def token(item: int, purchase_token: str) -> str:
-    """string: the customer the purchase token was issued to"""
+    """string: the customer that the purchase token was issued to"""
     return f"fs:{{{item}}}:token:{purchase_token}"
 
 
 def tokens(item: int, customer: int) -> str:
-    """hash: the customer's unused purchase tokens -> expiry, version of the terms, price, currency; see terms.lua"""
+    """hash: unused purchase token of the customer -> expiry, terms version, price, currency; see terms.lua"""
     return f"fs:{{{item}}}:tokens:{customer}"
 
 
@@ -102,5 +102,5 @@ def spent(item: int, purchase_token: str) -> str:
 
 
 def receipt(source: str, seq: str) -> str:
-    """string: customer, digest, order id; over all items"""
+    """string: customer, digest, order id; across all items"""
     return f"fs:receipt:{source}:{seq}"

@@ -1,7 +1,7 @@
-"""Puts whole gates in place, many at once: begin, stage, open. Knows no model.
+"""Rebuild complete gates, many at once: begin, stage, open. Uses no models.
 
-A gate's fence is the number of the lock under which it is rebuilt. Whoever comes with a lower one than the gate has seen, or
-after the rebuild was finished by another, is refused; what they staged expires.
+The fencing token of a gate is the number of the lock under which it is rebuilt. A caller with a lower token than the gate has
+seen is refused, and so is one that comes after another caller finished the rebuild. Their staged data expires.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,9 +20,9 @@ _KEYS: Mapping[str, Callable[[int], str]] = {"held": keys.held, "buyers": keys.b
 
 @dataclass(frozen=True, slots=True)
 class NewGate:
-    """What opens a gate, beside the pieces staged under the same fence: so many ``holds`` and ``buyers``.
+    """The data that opens a gate. Its ``holds`` and ``buyers`` are counts of what was staged under the same fencing token.
 
-    ``held`` and ``bought``: the units in the holds, and in what the buyers hold or have bought.
+    ``held`` and ``bought``: units in the holds, and units that the buyers hold or have bought.
     """
 
     terms: ItemTerms
@@ -41,10 +41,10 @@ def _staged(kind: str, item: int, fence: int) -> str:
 
 @gate.guarded
 def begin(fences: Mapping[int, int]) -> dict[int, bool]:
-    """From here on admission answers ``paused`` and effects are put off.
+    """Start the rebuild. From now on admission answers ``paused`` and effects wait.
 
     Returns:
-        the items of which no later fence was seen, and whether they had a gate, with the orders that it had admitted.
+        Item -> whether it had a complete gate with its stream. Items with a higher fencing token are left out.
     """
     gate.remember(fences)
     calls = [([keys.meta(item), keys.queued(item), keys.admitted(item)], [fence]) for item, fence in fences.items()]
@@ -55,14 +55,14 @@ def begin(fences: Mapping[int, int]) -> dict[int, bool]:
 
 @gate.guarded
 def stage(fences: Mapping[int, int], pieces: Iterable[Piece]) -> list[int]:
-    """Lay pieces of the new gates ready; how many holds or buyers are in each."""
+    """Stage chunks of the new gates. Returns the number of holds or buyers in each chunk."""
     calls = [([_staged(piece.kind, piece.item, fences[piece.item])], [piece.pairs, _STAGE_TTL_S]) for piece in pieces]
     return [int(count) for count in _STAGE.each(gate_client(), calls)]
 
 
 @gate.guarded
 def open_gates(gates: Sequence[NewGate]) -> dict[int, EffectCode]:
-    """Put the gates in place with what was staged for them, each whole or not at all; what became of it by item."""
+    """Replace the gates by the staged data, each completely or not at all. Returns the result by item."""
     answers = _OPEN.each(gate_client(), [_open_call(new) for new in gates])
     return {new.terms.item: EffectCode(code) for new, code in zip(gates, answers, strict=True)}
 

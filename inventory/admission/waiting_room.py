@@ -1,9 +1,8 @@
-"""The waiting room: a line of customers for an item, called up at the sale's pace. Knows no model.
+"""The waiting room: customers queue for an item and are called up at the sale's pace. Uses no models.
 
-The line moves when somebody asks or watches; nothing else feeds it. Whoever joins again keeps the place. A place has a number,
-and its customer need not ask before it is near: before the pace can call it up within ``WAITING_ROOM_KEEP_PLACE_S``. Whoever
-has not asked for ``WAITING_ROOM_LAPSE_S`` when their turn comes is passed over, and is back where they were when they ask.
-Whoever is near and has not asked for ``WAITING_ROOM_KEEP_PLACE_S`` has lost the place.
+The line advances when customers poll; there is no background task. A customer who joins again keeps their place. A customer
+who stops polling is passed over after ``WAITING_ROOM_LAPSE_S``. They get their place back when they poll again, and lose it
+after ``WAITING_ROOM_KEEP_PLACE_S``.
 """
 
 import hmac
@@ -44,17 +43,16 @@ _KEYS: tuple[Callable[[int], str], ...] = (
 )
 _SECOND_US = 1_000_000
 _READS_PER_S = 10_000  # of one line's numbers, which the gateway gives out
-_MOST_TURNS, _PAGE = 100_000, 5_000  # the first is what call_up.lua keeps
-_CATCH_UP_US = _SECOND_US  # what call_up.lua lets a line make up for at once
+_MOST_TURNS, _PAGE = 100_000, 5_000  # _MOST_TURNS is the same as in call_up.lua
+_CATCH_UP_US = _SECOND_US  # how much delay call_up.lua lets a line catch up at once
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place in line. ``estimated_wait_s``: by the pace alone. ``number``: of the place, as ``Numbers`` counts them.
+    """A customer's place. ``estimated_wait_s`` is computed from the pace alone. ``number``: as ``Numbers`` counts them.
 
-    ``retry_after_s``: when to ask again. Whoever asks then learns that the last unit is gone within a second of it, or, where
-    that would be over ``WAITING_ROOM_POLLS_PER_S`` polls of the whole line, within as many as keep to it; never over
-    ``WAITING_ROOM_RETRY_S``.
+    ``retry_after_s``: seconds until the next poll. A customer who polls then hears about a sold-out item within a second, or
+    later if the whole line would otherwise send more than ``WAITING_ROOM_POLLS_PER_S`` polls. At most ``WAITING_ROOM_RETRY_S``.
     """
 
     ticket: str
@@ -65,7 +63,7 @@ class Place:
     retry_after_s: int
 
     def as_json(self) -> dict[str, int]:
-        """Where the place is and when to ask again, as the API says it."""
+        """Position and polling interval in the API's format."""
         return {
             "number": self.number,
             "position": self.position,
@@ -111,7 +109,7 @@ class _CalledUp:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Somebody was called up, as it is kept for the report."""
+    """A call-up, as recorded for the report."""
 
     customer: int
     arrival: int
@@ -119,41 +117,42 @@ class Turn:
 
 
 def join(item: int, customer: int, *, now_us: int | None = None) -> gate.IssuedToken | Place:
-    """A purchase token when nobody waits and the pace allows it, else the customer's one place in line. May run twice.
+    """A purchase token if nobody waits and the pace allows it, otherwise the customer's place in the line. May run twice.
 
-    Whoever has used their turn, or let it pass, stands at the end of the line again.
+    A customer who has used or missed their turn joins at the end of the line.
 
     Raises:
-        NotOpen, Paused, Ended, SoldOut, GateMissing, GateUnavailable: there is nothing to wait for.
-        LimitPerCustomer: they hold or have bought all they may, and a turn would be of no use to them.
+        NotOpen, Paused, Ended, SoldOut, GateMissing, GateUnavailable: the item cannot be bought now.
+        LimitPerCustomer: the customer already has as many units as allowed.
     """
     while True:
         answer = _stand(item, customer, new_purchase_token(item), "join", now_us)
         if not isinstance(answer, _CalledUp):
             return answer
-        with suppress(TicketLapsed):  # used up between the two trips: then they stand in line anew
+        with suppress(TicketLapsed):  # the turn was used between the two round trips: join again
             return ask(answer.ticket, customer, now_us=now_us)
 
 
 def ask(ticket: str, customer: int, *, now_us: int | None = None) -> gate.IssuedToken | Place:
-    """Where the customer stands, or the token once called up: the same one until it is used. May run twice.
+    """The customer's place, or their token after the call-up. The token stays the same until it is used. May run twice.
 
     Raises:
-        TicketLapsed: unknown, somebody else's, used up, or not asked about for too long.
-        Ended, SoldOut, GateMissing, GateUnavailable: there is nothing left to wait for.
+        TicketLapsed: the ticket is unknown, used, not the customer's, or was not polled for too long.
+        Ended, SoldOut, GateMissing, GateUnavailable: the item cannot be bought any more.
     """
     item = item_of_token(ticket)
     if item is None:
         raise TicketLapsed
     answer = _stand(item, customer, ticket, "ask", now_us)
-    assert not isinstance(answer, _CalledUp), "only who joins with another ticket is told of the one they have"
+    assert not isinstance(answer, _CalledUp), "CALLED_UP is returned only to join"
     return answer
 
 
 @gate.guarded
 def ask_each(tickets: Mapping[int, str], customer: int) -> dict[int, gate.IssuedToken | Place | None]:
-    """Ask for a customer's tickets, by item; two trips. None where the gate is missing for a moment; what has lapsed, or has
-    nothing left to wait for, is left out. May run twice.
+    """Poll several tickets of a customer, by item, in two round trips. May run twice.
+
+    The value is None while an item's gate is missing. Lapsed tickets and items that cannot be bought any more are left out.
     """
     answers = STAND.each(gate_client(), [call(item, customer, ticket, "ask") for item, ticket in tickets.items()])
     found: dict[int, gate.IssuedToken | Place | None] = {}
@@ -196,14 +195,14 @@ def _often(silence_s: int) -> int:
 
 
 def _token_of(ticket: str) -> str:
-    """The purchase token that belongs to a ticket: nobody can tell one from the other, and a lost answer costs nothing."""
+    """Derive the purchase token from the ticket with a secret. A lost answer can thus be repeated with the same token."""
     item = ticket.partition(".")[0]
     secret = hmac.digest(settings.SECRET_KEY.encode(), f"purchase token of {ticket}".encode(), sha256)
     return f"{item}.{urlsafe_b64encode(secret[:24]).decode()}"
 
 
 def call(item: int, customer: int, ticket: str, verb: str, now_us: int | None = None) -> tuple[list[str], list[str | int]]:
-    """KEYS and ARGV of ``STAND``; ``verb`` is join or ask."""
+    """KEYS and ARGV of the script ``STAND``. ``verb`` is "join" or "ask"."""
     token = _token_of(ticket)
     return [*(name(item) for name in _KEYS), keys.token(item, token), keys.tokens(item, customer)], [
         customer,
@@ -239,7 +238,7 @@ def _said(answer: list[Any], ticket: str, customer: int, now_us: int | None) -> 
 
 
 def _spread(customer: int, interval_s: int, now_us: int) -> int:
-    """Seconds, no more than the interval, until this customer's second in it: who came in one second does not ask in one."""
+    """Seconds until this customer's next poll, at most ``interval_s``. Spreads customers who joined in the same second."""
     return interval_s - (now_us // _SECOND_US - customer) % interval_s
 
 
@@ -248,19 +247,19 @@ def _seconds(span_us: int) -> int:
 
 
 def _earliest_end_s(remaining: int, pace_us: int, called: int, per_customer: int) -> int:
-    """Whole seconds before which the units cannot be gone: whoever is called up buys all they may, and more are called up."""
+    """Whole seconds during which the item cannot sell out, even if every called-up customer buys ``per_customer`` units."""
     still_to_call = -(-(remaining - called * per_customer) // per_customer)
     return max(0, still_to_call * pace_us - _CATCH_UP_US) // _SECOND_US
 
 
 def _seconds_at_budget(waiting: int) -> int:
-    """How far apart a ticket's polls are when the whole line sends as many as it may."""
+    """Polling interval in seconds at which the whole line uses its poll budget."""
     return -(-waiting // settings.WAITING_ROOM_POLLS_PER_S)
 
 
 @gate.guarded
 def turns(item: int) -> list[Turn]:
-    """Who was called up, in the order of the calls; the last 100,000."""
+    """The last 100,000 call-ups, oldest first."""
     found: list[Turn] = []
     for first in range(0, _MOST_TURNS, _PAGE):
         for line in (page := gate_client().lrange(keys.turns(item), first, first + _PAGE - 1)):
@@ -273,12 +272,12 @@ def turns(item: int) -> list[Turn]:
 
 @gate.guarded
 def counts(item: int) -> tuple[int, int]:
-    """How many joined, and how many of them lost their place because they did not ask."""
+    """Number of customers who joined, and of those who lost their place because they stopped polling."""
     joined, lapsed = gate_client().hmget(keys.meta(item), "line_joined", "line_lapsed")
     return int(joined or 0), int(lapsed or 0)
 
 
 @gate.guarded
 def called(item: int) -> int:
-    """How many turns there were, those included that ``turns`` has forgotten."""
+    """Total number of call-ups, including those that ``turns`` no longer has."""
     return int(gate_client().hget(keys.meta(item), "line_called") or 0)

@@ -178,7 +178,7 @@ def test_an_order_that_is_refused(both, sale, bearer, customer):
     wrong = f"{sale.pk}.{'x' * 32}"
     assert both(lambda: (("POST", "/api/v1/orders/", _order_of(sale, customer, token=wrong)), bearer)).line.startswith("403")
     too_many = both(lambda: (("POST", "/api/v1/orders/", _order_of(sale, customer, quantity=51)), bearer))
-    assert json.loads(too_many.body)["errors"] == {"quantity": ["Over what one customer may buy."]}
+    assert json.loads(too_many.body)["errors"] == {"quantity": ["Exceeds the limit per customer."]}
     changed = both(lambda: (("POST", "/api/v1/orders/", _order_of(sale, customer, unit_price="9.99")), bearer))
     assert json.loads(changed.body)["code"] == "price_changed"
 

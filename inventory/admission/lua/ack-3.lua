@@ -1,8 +1,8 @@
--- Forgets orders that the ledger has recorded. One trip, O(orders). May run twice.
+-- Removes orders that PostgreSQL has recorded. One round trip, O(orders). May run twice.
 -- KEYS  1 meta  2 admitted  3 queued
 -- ARGV  triples of entry id, customer, order id (customer '' for an entry that could not be read)
--- Returns 1 when unclaimed orders wait and the caller must wake the dispatcher, else 0: none wait, or a wake-up is on its way for
--- when the next batch may start.
+-- Returns 1 if unclaimed orders wait and the caller must wake the dispatcher; 0 if none wait or a wake-up for the next batch
+-- is already queued.
 for i = 1, #ARGV, 3 do
   redis.call('XACK', KEYS[2], 'ledger', ARGV[i])
   redis.call('XDEL', KEYS[2], ARGV[i])
@@ -13,6 +13,6 @@ if pending.err or redis.call('XLEN', KEYS[2]) <= pending[1] then return 0 end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local joining = tonumber(redis.call('HGET', KEYS[1], 'joining_until') or '0')
-if joining > now and joining <= now + 1000000 then return 0 end -- further off it is of a clock that was set back
+if joining > now and joining <= now + 1000000 then return 0 end -- a time further away means that the clock was set back
 redis.call('HSET', KEYS[1], 'awake_until', string.format('%.0f', now + 1000000))
 return 1

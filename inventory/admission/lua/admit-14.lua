@@ -1,14 +1,14 @@
--- Gives or denies units: all checks, then all effects. One trip, O(1) but for O(log called up) in a waiting room.
+-- Admits an order or refuses it: all checks, then all writes. One round trip, O(1); O(log called up) with a waiting room.
 -- KEYS  1 meta  2 stock  3 token  4 spent  5 receipt  6 buyers  7 held  8 queued  9 admitted  10 rate  11 called  12 tickets  13 tokens  14 unpaid
 -- ARGV  1 customer  2 sku  3 units  4 order id  5 digest  6 source  7 seq  8 payment method
 --       9 receipt ttl s  10 spent ttl s  11 item  12 the item's rate as the limiter writes a token bucket, '' for none
---       13 token  14 the price that the customer was shown, without trailing zeros, '' for none  15 orders left unpaid from which on none is admitted
+--       13 token  14 the price that the customer was shown, without trailing zeros, '' for none  15 limit of orders left unpaid
 -- Returns {code, order id, microseconds to retry after or price, wake, shadowed}; codes: 0 ADMITTED  1 REPLAYED  2 MISMATCH  3 SEQ_TAKEN  4 GATE_MISSING  5 NOT_OPEN
 --       6 PAUSED  7 ENDED  8 TOKEN_INVALID  9 TOKEN_USED  10 QUANTITY_OVER  11 LIMIT_PER_CUSTOMER  12 BUSY  13 SOLD_OUT  14 RATE_LIMITED  18 PRICE_CHANGED  19 TOO_MANY_UNPAID
 local customer, units = ARGV[1], tonumber(ARGV[3])
 local receipt = redis.call('GET', KEYS[5])
 if receipt then
-  local owner, digest, order = receipt:match('^(%d+) (%x+) (%S+)') -- a newer release may have added to it
+  local owner, digest, order = receipt:match('^(%d+) (%x+) (%S+)') -- a newer release may append fields
   if owner ~= customer then return {3} end
   if digest ~= ARGV[5] then return {2} end
   return {1, order, 0, 0}
@@ -34,7 +34,7 @@ if ARGV[12] ~= '' then
   shadowed = reading[1] == 0
   if shadowed and limit[2] == 1 then return {14, reading[4]} end
 end
-if redis.call('XLEN', KEYS[9]) >= tonumber(meta[7]) or redis.call('HEXISTS', KEYS[7], ARGV[4]) == 1 then return {12} end -- or the id is in use
+if redis.call('XLEN', KEYS[9]) >= tonumber(meta[7]) or redis.call('HEXISTS', KEYS[7], ARGV[4]) == 1 then return {12} end -- or the order id is already in use
 if tonumber(redis.call('GET', KEYS[2]) or '0') < units then return {redis.call('EXISTS', KEYS[2]) == 1 and 13 or 4} end
 if not is_whole(KEYS[1], KEYS[2], KEYS[7], KEYS[6], KEYS[8], KEYS[9]) then return {4} end
 local present = present_terms(KEYS[1])

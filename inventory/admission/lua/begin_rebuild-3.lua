@@ -1,8 +1,8 @@
--- Stops admission and effects while the gate is rebuilt. O(1). May run twice.
+-- Stops admission and gate updates during a rebuild. O(1). May run twice.
 -- KEYS  1 meta  2 queued  3 admitted
--- ARGV  1 fence
--- Returns 0 DONE, 1 GATE_MISSING when it has begun and there was no gate or its stream is lost, 3 FENCED when a later holder of
---       the lock has been here
+-- ARGV  1 fencing token
+-- Returns 0 DONE, 1 GATE_MISSING if the rebuild has begun but there was no gate or no stream, 3 FENCED if a later holder of
+--       the lock was here
 if tonumber(redis.call('HGET', KEYS[1], 'fence') or '0') > tonumber(ARGV[1]) then return 3 end
 redis.call('HSET', KEYS[1], 'fence', ARGV[1], 'rebuilding', ARGV[1])
 if redis.call('HEXISTS', KEYS[1], 'state') == 0 then

@@ -1,7 +1,7 @@
--- Part of a script: lets the line move. Bounded: at most 32 lapsed, 32 turns over, 128 come near and 64 taken from the line a time.
--- Whoever has not asked for times.lapse us is away: passed over, or their turn passes on, and the next in line takes it. They keep
--- their place until they have not asked for times.keep us. Only silence of those counts whose number is near.
-local _MOST_TURNS = 100000 -- that the report looks at
+-- Part of a script: advances the line. Handles at most 32 lapsed places, 32 ended turns, 128 newly near and 64 call-ups per run.
+-- A customer who has not polled for times.lapse us is passed over, or their turn goes to the next customer. They keep their
+-- place until they have not polled for times.keep us. This applies only to customers whose number is near.
+local _MOST_TURNS = 100000 -- kept for the report
 
 -- Numbers are near that the pace calls up within times.keep. Whoever comes near is away until they are heard.
 local function come_near(keys, now, pace, times)
@@ -31,7 +31,7 @@ local function call_up(keys, now, stock, pace, times)
   end
   local known = redis.call('HMGET', keys.meta, 'line_slot', 'line_served')
   local slot, served = tonumber(known[1] or '0'), tonumber(known[2] or '0')
-  -- A line that is empty or has nothing to wait for saves no turns up; one that is asked about late may catch up a second.
+  -- An empty line saves up no turns. A line that is polled late may catch up one second.
   if redis.call('EXISTS', keys.line) == 0 or stock <= 0 then slot = math.max(slot, now) end
   slot = math.max(slot, now - 1000000)
   local free = math.min(32, math.max(2 * stock, 10) - redis.call('ZCARD', keys.called))
@@ -54,7 +54,7 @@ local function call_up(keys, now, stock, pace, times)
   return free > 0 and stock > 0 and slot <= now and taken < 64
 end
 
--- The token of somebody who is called up: from when they come for it, it lasts as long as a turn.
+-- The token of a called-up customer. It expires one turn after it is fetched.
 local function take_turn(keys, customer, now, turn_s, token)
   local until_us = tonumber(redis.call('ZSCORE', keys.called, customer))
   if redis.call('ZSCORE', keys.seen, customer) then

@@ -1,9 +1,9 @@
--- Takes waiting orders from the stream, unless enough are on their way already, or others shall join them first. O(orders taken).
+-- Claims waiting orders from the stream, unless enough are in flight or the batch should still grow. O(orders claimed).
 -- KEYS  1 meta  2 admitted
 -- ARGV  1 consumer  2 most orders to take  3 orders that may be between claim and acknowledgement
---       4 microseconds from the start of one batch to the next, 0 for none  5 orders that are a batch without waiting for others
--- Returns the entries as XREADGROUP does, or nothing, which ends the pending wake-up; or the microseconds until the next batch may
--- start: the caller, and nobody else, sends the wake-up for then. While a batch is under way its acknowledgement sends it.
+--       4 minimum microseconds between batch starts, 0 for none  5 number of orders that start a batch at once
+-- Returns the entries as XREADGROUP does; nothing, which ends the pending wake-up; or the microseconds until the next batch may
+-- start. Then only the caller sends the wake-up. While a batch is in flight, its acknowledgement sends the wake-up.
 local started, joining = unpack(redis.call('HMGET', KEYS[1], 'batch_started', 'joining_until'))
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -16,7 +16,7 @@ redis.pcall('XGROUP', 'CREATE', KEYS[2], 'ledger', '0')
 local pending = redis.call('XPENDING', KEYS[2], 'ledger')
 local in_flight = pending[1]
 for _, consumer in ipairs(pending[4] or {}) do
-  if consumer[1] == 'unread' then in_flight = in_flight - tonumber(consumer[2]) end -- they wait for another release
+  if consumer[1] == 'unread' then in_flight = in_flight - tonumber(consumer[2]) end -- these wait for another release
 end
 if in_flight >= tonumber(ARGV[3]) then return {} end
 local linger, since = tonumber(ARGV[4] or '0'), now - tonumber(started or '0')
@@ -26,7 +26,7 @@ if since >= 0 and waiting > 0 and waiting < tonumber(ARGV[5] or '0') then
     local ends = string.format('%.0f', now + linger - since)
     redis.call('HSET', KEYS[1], 'joining_until', ends, 'awake_until', string.format('%.0f', ends + 1000000))
     return linger - since
-  elseif in_flight > 0 and since < 10 * linger then -- no longer: the acknowledgement may never come
+  elseif in_flight > 0 and since < 10 * linger then -- bounded, because the acknowledgement may never come
     redis.call('HSET', KEYS[1], 'awake_until', string.format('%.0f', now + 10 * linger - since))
     return {}
   end

@@ -1,7 +1,7 @@
--- Brings new terms to an open gate; a change of the units allocated moves the stock by the difference. O(1). May run twice.
+-- Updates the terms of an open gate. A change of the allocated units changes the stock by the difference. O(1). May run twice.
 -- KEYS  1 meta  2 stock
--- ARGV  1 version  2 allocated  3 version seen  4 units seen to be allocated  5.. field, value pairs of the terms
--- Returns 0 DONE, 1 GATE_MISSING (or its stock), 2 REBUILDING, 3 FENCED when the gate is not as it was seen
+-- ARGV  1 version  2 allocated  3 expected version  4 expected allocated units  5.. field, value pairs of the terms
+-- Returns 0 DONE, 1 GATE_MISSING (or its stock), 2 REBUILDING, 3 FENCED if the gate is not as expected
 local meta = redis.call('HMGET', KEYS[1], 'allocated', 'version', 'rebuilding')
 if not meta[1] or redis.call('EXISTS', KEYS[2]) == 0 then return 1 end
 if meta[3] then return 2 end

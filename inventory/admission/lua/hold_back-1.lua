@@ -1,7 +1,7 @@
--- Notes which items the pace keeps waiting, in the order in which they were last served. One trip, O(items x log(held back)).
+-- Records which items wait for the dispatcher's pace, in the order they were last served. One round trip, O(items x log(held back)).
 -- KEYS  1 held back
--- ARGV  pairs of item, what became of it: 'served' and more waits, 'refused', or 'done'
--- An item that is refused keeps its place. The key lasts a minute: an item that is not in it is only served last.
+-- ARGV  pairs of item and result: 'served' (more orders wait), 'refused' or 'done'
+-- A refused item keeps its place. The key expires after a minute; an item that is not in it is only served last.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 for i = 1, #ARGV, 2 do

@@ -1,7 +1,7 @@
--- Which terms a gate has, if nothing of it is missing. O(1).
+-- The version of a complete gate's terms. O(1).
 -- KEYS  1 meta  2 stock  3 held  4 buyers  5 queued  6 admitted
--- ARGV  the fields that meta must have
--- Returns {version, units allocated}; nothing when a key or a field is missing, or the gate is being rebuilt
+-- ARGV  required fields of meta
+-- Returns {version, units allocated}; nothing if a key or field is missing or the gate is being rebuilt
 local meta = redis.call('HMGET', KEYS[1], 'rebuilding', 'version', 'allocated', unpack(ARGV))
 if meta[1] then return {} end
 for i = 2, #ARGV + 3 do

@@ -1,6 +1,6 @@
--- Issues a purchase token, which pins the terms of the moment. One trip, O(1); O(tokens a customer may have) when they have them.
+-- Issues a purchase token, which fixes the current terms. One round trip, O(1); O(tokens) at the customer's token limit.
 -- KEYS  1 meta  2 stock  3 token  4 the customer's tokens
--- ARGV  1 customer  2 ttl in seconds  3 token  4 most tokens of this item that a customer may have
+-- ARGV  1 customer  2 ttl in seconds  3 token  4 limit of tokens per customer and item
 -- Returns {0 ADMITTED, expiry in microseconds}, {14 RATE_LIMITED, microseconds to retry after}
 --       or {4 GATE_MISSING | 5 NOT_OPEN | 6 PAUSED | 7 ENDED | 13 SOLD_OUT}
 local meta = redis.call('HMGET', KEYS[1], 'state', 'opens_at', 'closes_at', 'rebuilding')

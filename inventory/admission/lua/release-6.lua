@@ -1,6 +1,6 @@
--- Gives held units back, and what is left of their orders in the queue; whoever deletes the hold acts. One trip, O(orders). May run twice.
+-- Releases holds and removes their orders from the queue. Only the call that deletes the hold acts. One round trip, O(orders). May run twice.
 -- KEYS  1 meta  2 stock  3 held  4 buyers  5 queued  6 unpaid
--- ARGV  1 1 to count each against its customer as left unpaid, else 0  2.. order ids
+-- ARGV  1 "1" to count each order as left unpaid, else "0"  2.. order ids
 -- Returns 0 DONE, 1 GATE_MISSING, 2 REBUILDING
 if redis.call('HEXISTS', KEYS[1], 'allocated') == 0 or redis.call('EXISTS', KEYS[2]) == 0 then return 1 end
 if redis.call('HEXISTS', KEYS[1], 'rebuilding') == 1 then return 2 end

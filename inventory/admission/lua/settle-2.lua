@@ -1,4 +1,4 @@
--- Turns holds into sales; whoever deletes the hold counts it. One trip, O(orders). May run twice.
+-- Turns holds into sales. Only the call that deletes the hold counts it. One round trip, O(orders). May run twice.
 -- KEYS  1 meta  2 held
 -- ARGV  order ids
 -- Returns 0 DONE, 1 GATE_MISSING, 2 REBUILDING

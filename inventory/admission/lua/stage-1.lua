@@ -1,7 +1,7 @@
--- Adds to a hash that is being staged for a rebuilt gate. O(fields). May run twice.
+-- Adds fields to a hash that is staged for a rebuilt gate. O(fields). May run twice.
 -- KEYS  1 staged held or staged buyers
--- ARGV  1 JSON array of field, value, field, value...  2 life of the staged hash in seconds
--- Returns how many fields came
+-- ARGV  1 JSON array of field, value, field, value...  2 TTL of the staged hash in seconds
+-- Returns the number of fields added
 local values = cjson.decode(ARGV[1])
 for first = 1, #values, 4000 do
   redis.call('HSET', KEYS[1], unpack(values, first, math.min(first + 3999, #values)))

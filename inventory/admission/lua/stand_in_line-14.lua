@@ -1,9 +1,9 @@
--- The waiting room: a place in the item's line, and the purchase token of whoever is called up. One trip, O(log line).
+-- The waiting room: joins the line or polls a ticket; returns the purchase token after the call-up. One round trip, O(log line).
 -- KEYS  1 meta  2 stock  3 held  4 buyers  5 queued  6 admitted  7 line  8 seen  9 called  10 kept  11 tickets  12 turns  13 token  14 tokens
--- ARGV  1 customer  2 ticket: a new one to join with, or the one that is asked about  3 'join' or 'ask'
---       4 how long a turn lasts, s  5 lapse us  6 how long a place is kept, us  7 now in us, '' for the server's clock  8 token
--- Returns {0 ADMITTED, expiry us}  {15 WAITING, ahead, units left, pace us, ticket, all who wait, called up, units per customer, number}
---       {17 CALLED_UP, ticket: an earlier one, to be asked about}  {16 TICKET_LAPSED}
+-- ARGV  1 customer  2 ticket: a new one to join with, or the one to poll  3 'join' or 'ask'
+--       4 length of a turn in s  5 lapse us  6 time a place is kept, us  7 now in us, '' for Redis's clock  8 token
+-- Returns {0 ADMITTED, expiry us}  {15 WAITING, ahead, units left, pace us, ticket, customers waiting, called up, units per customer, number}
+--       {17 CALLED_UP, ticket: an earlier one, to poll instead}  {16 TICKET_LAPSED}
 --       {4 GATE_MISSING}  {5 NOT_OPEN}  {6 PAUSED}  {7 ENDED}  {11 LIMIT_PER_CUSTOMER}  {13 SOLD_OUT}
 local customer, is_ask = ARGV[1], ARGV[3] == 'ask'
 local meta = redis.call('HMGET', KEYS[1], 'state', 'opens_at', 'closes_at', 'rebuilding', 'pace', 'per_customer')
@@ -39,7 +39,7 @@ local until_us = tonumber(redis.call('ZSCORE', keys.called, customer) or '0')
 local has_place = until_us > now or redis.call('ZSCORE', keys.line, customer)
 if own and not has_place and redis.call('ZSCORE', keys.seen, customer) then -- the line was lost
   arrive(keys, customer)
-elseif own and not has_place then -- their turn is over
+elseif own and not has_place then -- the turn is over
   leave(keys, customer)
   own = nil
   if is_ask then return {16} end

@@ -1,7 +1,7 @@
--- Part of a script: under which terms an item is sold, and the tokens that pin them.
+-- Part of a script: the terms of an item, and the purchase tokens that fix them.
 -- A customer's tokens of an item are a hash: token -> "expiry in us, version of the terms or 0, price, currency".
 
--- The present terms; their version is nil when the gate was changed last by somebody who does not number terms.
+-- The current terms. Their version is nil if a release without terms versions changed the gate last.
 -- In meta, 'terms' is "version of the gate, version of the terms".
 local function present_terms(key)
   local meta = redis.call('HMGET', key, 'price', 'currency', 'terms', 'version')
@@ -9,7 +9,7 @@ local function present_terms(key)
   return {version = of == meta[4] and number or nil, price = meta[1], currency = meta[2]}
 end
 
--- What an order under this token costs: version (nil if unknown), price, currency; the present terms where none are pinned.
+-- The terms of an order with this token: version (nil if unknown), price, currency. The current terms if the token fixes none.
 local function terms_of(tokens, token, present)
   local pinned = redis.call('HGET', tokens, token)
   if not pinned then return present.version, present.price, present.currency end
@@ -18,7 +18,7 @@ local function terms_of(tokens, token, present)
   return version, price, currency
 end
 
--- Microseconds until the customer may have one token more, 0 for at once. Looks at their tokens only when they have the most.
+-- Microseconds until the customer may get another token, 0 for now. Reads the tokens only if the customer is at the limit.
 local function wait_for_place(tokens, most, now)
   if redis.call('HLEN', tokens) < most then return 0 end
   local all, live, first = redis.call('HGETALL', tokens), 0, nil
@@ -33,14 +33,14 @@ local function wait_for_place(tokens, most, now)
   return live < most and 0 or first - now
 end
 
--- The hash lasts as long as the last of its tokens, a second more for the rounding.
+-- The hash expires with its last token, plus a second for rounding.
 local function pin(tokens, token, ttl, now, present)
   local expiry = string.format('%.0f', now + ttl * 1000000)
   redis.call('HSET', tokens, token, expiry .. ' ' .. (present.version or '0') .. ' ' .. present.price .. ' ' .. present.currency)
   if redis.call('TTL', tokens) <= tonumber(ttl) then redis.call('EXPIRE', tokens, ttl + 1) end
 end
 
--- A decimal number without trailing zeros, so that equal numbers are equal texts.
+-- A decimal number without trailing zeros, so that equal numbers are equal strings.
 local function plain(number)
   if not number:find('.', 1, true) then return number end
   return (number:gsub('0+$', ''):gsub('%.$', ''))

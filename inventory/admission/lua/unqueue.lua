@@ -1,5 +1,5 @@
--- Part of a script: an order is not shown to its customer as queued any more. O(orders of the customer).
--- A line is an order's by its id: source, seq and the rest of it are the customer's words.
+-- Part of a script: removes an order from its customer's queued orders. O(orders of the customer).
+-- Lines are matched by order id only, because the customer chooses source, seq and the other fields.
 local function unqueue(key, customer, order)
   local lines = redis.call('HGET', key, customer)
   if not lines then return end

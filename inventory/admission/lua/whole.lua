@@ -1,7 +1,7 @@
--- Part of a script: whether the gate has all its keys, so far as it shows. O(1).
--- Stock is always there. Redis deletes a hash with its last field: held and buyers may be missing only while no units are out.
--- An empty stream stays: orders that are queued have come by it. Of meta, 'unheld' and 'unbought' are the units for which held
--- and buyers had nothing when the gate was opened; 0 by a ledger that is right.
+-- Part of a script: whether the gate has all its keys, as far as that can be seen. O(1).
+-- The stock key always exists. Redis deletes an empty hash, so held and buyers may be missing only while no units are out.
+-- An empty stream still exists. meta 'unheld' and 'unbought' are the units for which held and buyers had no entry when the gate
+-- was opened; 0 if PostgreSQL is consistent.
 local function is_whole(meta, stock, held, buyers, queued, admitted)
   local left = tonumber(redis.call('GET', stock) or '')
   if not left then return false end

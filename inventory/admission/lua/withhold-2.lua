@@ -1,4 +1,4 @@
--- Takes units out of sale before the ledger lowers its allocation; configure puts them back if it never does. O(1).
+-- Takes units off sale before PostgreSQL lowers the allocation. configure puts them back if that never happens. O(1).
 -- KEYS  1 meta  2 stock
 -- ARGV  1 units
 -- Returns 0 DONE, 1 GATE_MISSING, 2 REBUILDING, 4 TOO_FEW
