@@ -1,4 +1,5 @@
 import datetime
+
 import django.core.validators
 from django.db import migrations, models
 
@@ -67,8 +68,8 @@ class Migration(migrations.Migration):
             name="sale_times_within_reach",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    ("closes_at__lte", datetime.datetime(2100, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)),
-                    ("opens_at__gte", datetime.datetime(2000, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)),
+                    ("closes_at__lte", datetime.datetime(2100, 1, 1, 0, 0, tzinfo=datetime.UTC)),
+                    ("opens_at__gte", datetime.datetime(2000, 1, 1, 0, 0, tzinfo=datetime.UTC)),
                 ),
                 name="sale_times_within_reach",
                 violation_error_message="The times of a sale must be in the years 2000 to 2099 (UTC).",
