@@ -76,6 +76,7 @@ def test_fair_weather_carries_everything_both_ways(proxy):
         assert echoed(client, b"x" * 300_000) == b"x" * 300_000
 
 
+@pytest.mark.timed
 def test_a_slow_link_is_late_by_its_latency_both_ways(network, proxy):
     with connected(proxy) as client:
         echoed(client)

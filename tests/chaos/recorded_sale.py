@@ -1,4 +1,4 @@
-"""Tells a sale in which all went well: what its clients saw and what the books hold, in step. Nothing here runs."""
+"""Builds the record of a sale in which all went well: what its clients saw and what the books hold, in step. Nothing runs."""
 
 from collections import Counter
 from decimal import Decimal
@@ -28,8 +28,8 @@ _LIVES: dict[Ending, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
 }
 
 
-class Story:
-    """Orders are told one after the other; ``books`` closes the tale."""
+class RecordedSale:
+    """Orders are added one after the other; ``close`` completes ``books``."""
 
     def __init__(self, units: int = 20, per_customer: int = 2) -> None:
         self.history = History()
@@ -157,7 +157,7 @@ class Story:
             "history": [{"status": event.status} for event in self.books.events if event.order == order.id],
         }
 
-    def close(self) -> "Story":
+    def close(self) -> "RecordedSale":
         """Count the stock and the gate as they must be now."""
         orders = self.books.orders
         held = {order.id: (order.customer, order.units) for order in orders if order.status in HOLDING}

@@ -4,32 +4,32 @@ from uuid import UUID
 
 from tests.chaos.evidence import LOST, POISONED
 from tests.chaos.history import Operation
+from tests.chaos.recorded_sale import ENDINGS, RecordedSale
 from tests.chaos.rows import Charge, Event, Intake, Letter, Loss, Message, Movement, Order, Payment
-from tests.chaos.story import ENDINGS, Story
 
 _POISON = "00000000-0000-0000-0000-00000000dead"
 
 
-class Tale(Story):
+class CleanSale(RecordedSale):
     """``cast``: the orders, by their endings; ``silent`` is one that nobody looks at. ``rejected``: it cannot be a row."""
 
     def __init__(self) -> None:
         super().__init__(units=30)
-        lost = self._tell_of_a_lost_disk()
+        lost = self._add_a_lost_disk()
         self.cast = {str(ending): self.buy(customer, ending) for customer, ending in enumerate(ENDINGS, 1)}
         self.cast["silent"] = self.buy(20, "paid", 2, watched=False)
         self.cast["lost"] = lost
-        self.cast["spoilt"] = self._tell_of_a_spoilt_order()
-        self._tell_of_a_customer_who_is_gone()
-        self._tell_of_repetitions()
-        self._tell_of_lost_answers()
-        self._tell_of_poison()
+        self.cast["spoilt"] = self._add_a_spoilt_order()
+        self._add_a_customer_who_is_gone()
+        self._add_repetitions()
+        self._add_lost_answers()
+        self._add_poison()
         self.books.messages = [Message("dispatch", "tasks.sweep"), Message("unacked", "tasks.cancel_unpaid", due_at=1e9)]
         self.books.messages.append(Message("unacked", "tasks.create_orders", returns_at=1e9))
         self.close()
         self.books.healed_at, self.books.settled_at = 900.0, self.books.taken_at
 
-    def _tell_of_repetitions(self) -> None:
+    def _add_repetitions(self) -> None:
         order = self.cast["paid"]
         first = self.asked(order)
         self.told("order", 1, first.request, 202, first.answer)
@@ -38,7 +38,7 @@ class Tale(Story):
         self.told("order", 2, first.request, 409, {"code": "seq_taken"})
         self.told("read", 2, {"order": order.id}, 404, {"code": "not_found"})
 
-    def _tell_of_lost_answers(self) -> None:
+    def _add_lost_answers(self) -> None:
         self.buy(21, "paid", status=None)
         self.told("order", 22, self.body(), None, None)
         self.told("order", 23, self.body(), 409, {"code": "sold_out"})
@@ -46,12 +46,12 @@ class Tale(Story):
         self.told("order", 24, refused, 503, {"code": "busy"})
         self.buy(24, "paid", **refused | {"method": refused.pop("payment_method")})
 
-    def _tell_of_poison(self) -> None:
+    def _add_poison(self) -> None:
         self.told("order", 25, self.body(seq="poison"), 202, {"id": _POISON})
         self.books.letters = [Letter(1, "tasks.deduct_inventory", f"[[['1-1', {{'id': '{_POISON}'}}]]]", "planted")]
         self.books.poison = frozenset({_POISON, self.cast["spoilt"].id})
 
-    def _tell_of_a_lost_disk(self) -> Order:
+    def _add_a_lost_disk(self) -> Order:
         request = self.body(2)
         order = self._row(str(UUID(int=next(self._numbers))), 26, request, "")
         self._event(order, "queued")
@@ -65,7 +65,7 @@ class Tale(Story):
         self.buy(26, "paid", seq=request["seq"])
         return order
 
-    def _tell_of_a_customer_who_is_gone(self) -> None:
+    def _add_a_customer_who_is_gone(self) -> None:
         self.books.gone = frozenset({28})
         request = self.body()
         self.rejected = Intake(
@@ -89,7 +89,7 @@ class Tale(Story):
         self.books.movements += [Movement(self.item.id, kind, 1, self.rejected.id) for kind in ("reserve", "release")]
         self.told("read", 28, order, 200, {"status": "rejected", "reason": POISONED})
 
-    def _tell_of_a_spoilt_order(self) -> Order:
+    def _add_a_spoilt_order(self) -> Order:
         order = self._row(str(UUID(int=next(self._numbers))), 29, self.body(), "")
         self._event(order, "queued")
         self.told("order", 29, self.body(seq=order.seq), 202, {"id": order.id})
