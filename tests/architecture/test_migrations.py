@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 OURS = {"flashsale", "inventory", "orders", "payments", "tasks"}
-MIGRATIONS = [path for app in OURS for path in (ROOT / app).rglob("migrations/[0-9]*.py")]
+MIGRATIONS = sorted(path for app in OURS for path in (ROOT / app).rglob("migrations/[0-9]*.py"))
 
 
 @pytest.mark.parametrize("path", MIGRATIONS, ids=lambda path: f"{path.parent.parent.name}-{path.stem}")
