@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STACK := $(BIN)/python -m flashsale.stack
+# Each of these processes runs the tests of one file at a time on servers of its own.
+TEST_PROCESSES ?= 3
+PARALLEL = -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 # For what reads the settings and connects to nothing.
 NOWHERE := DJANGO_SETTINGS_MODULE=flashsale.settings.dev DATABASE_URL=postgresql://localhost/none REDIS_URL=redis:// CELERY_BROKER_URL=redis://
 # Every package pinned with the hashes of its files, for each platform and Python from 3.11.
@@ -11,13 +14,31 @@ DOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: docs lock audit-dependencies bench-door up test check lint rehearse bench bench-limits bench-service shapes audit clean bench-sign-in bench-rebuild bench-expiries simulate chaos soak bench-gateway bench-waiting-room canary explain
+.PHONY: docs lock audit-dependencies bench-door up test test-fast coverage chromium check lint rehearse bench bench-limits bench-service shapes audit clean bench-sign-in bench-rebuild bench-expiries simulate chaos soak bench-gateway bench-waiting-room canary explain
 
 up: .venv/.runtime
 	@$(STACK) up
 
-test: .venv/.development
-	$(BIN)/python -m pytest -q
+# The tests whose claim is a duration run after the others, one at a time.
+test: .venv/.development chromium
+	$(BIN)/python -m pytest -q -m "not timed" $(PARALLEL) $(ARGS); parallel=$$?; \
+	$(BIN)/python -m pytest -q -m timed $(ARGS) && exit $$parallel
+
+# Unit and architecture tests, and the integration tests that need no process but the servers.
+test-fast: .venv/.development
+	$(BIN)/python -m pytest -q -m "not timed and not slow" $(PARALLEL) $(ARGS) tests/integration tests/architecture tests/unit
+
+# The browser tests are skipped where it is not there; `.ci/run` fails without it.
+chromium:
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
+	  apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || echo "chromium cannot be installed here; the browser tests are skipped"
+
+# Which lines and branches the tests reach, in every process that they start. No gate: code runs slower, so bounds may be missed.
+coverage: .venv/.development chromium
+	$(BIN)/coverage erase
+	-$(BIN)/coverage run -m pytest -q $(PARALLEL) $(ARGS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --skip-covered --sort=cover
 
 check: lint test
 
@@ -99,7 +120,7 @@ audit: .venv/.runtime
 
 clean:
 	-test ! -x $(BIN)/python || $(STACK) clean
-	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv var .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.runtime: requirements-local.txt

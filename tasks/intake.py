@@ -23,12 +23,11 @@ from flashsale.ratelimit.rules import Rule
 from inventory import selectors as inventory
 from inventory.admission import gate
 from inventory.admission.admitted import AdmittedOrder
-from inventory.admission.wake_up import wake
 from inventory.errors import GateMissing, GateUnavailable, IdempotencyMismatch, SeqTaken, TokenInvalid, TokenUsed
 from orders import selectors, services
 from orders.errors import OrderInDoubt, OrderNotFound
 from orders.states import OrderStatus
-from tasks import order_ids
+from tasks import order_ids, pipeline
 
 _STATUS_PATIENCE_S = 1.0  # for what a repeated request is told beside its order
 
@@ -68,7 +67,7 @@ def place_order(customer: int, request: OrderRequest) -> gate.Admission:
         raise
     ADMISSIONS.labels("replayed" if admission.replayed else "admitted").inc()
     if admission.wake:
-        wake(item_of_order(admission.order_id))
+        pipeline.wake(item_of_order(admission.order_id))
     return admission
 
 

@@ -29,6 +29,14 @@ from tests.tables import empty_tables
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
+_STARTING = {"workers", "_web", "sweeper"}  # fixtures that start processes of the system
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if not _STARTING.isdisjoint(item.fixturenames):
+            item.add_marker("slow")
 
 
 def keep_asleep(item):
@@ -149,6 +157,10 @@ class Process:
 
     def stop(self):
         """End it at once with all it has started; how long it would take to end in order is for the tests of that."""
+        if self.popen.poll() is None and "COVERAGE_PROCESS_CONFIG" in os.environ:  # one that is killed reports no lines
+            self.popen.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.popen.wait(15)
         if self.popen.poll() is None:
             family = self.family()
             for each in family:  # from the top, so that nobody starts another again

@@ -1,4 +1,7 @@
-"""A pytest plugin that starts servers of our own before Django reads its settings."""
+"""A pytest plugin that starts servers of our own before Django reads its settings.
+
+With ``pytest -n N`` each of the N processes that run tests has servers of its own, and the one that distributes tests has none.
+"""
 
 import os
 import tempfile
@@ -13,7 +16,7 @@ _home = tempfile.TemporaryDirectory(prefix="flashsale-tests-")
 Path(_home.name).chmod(0o755)
 STACK = Embedded(Path(_home.name), environment={})
 
-
+_NOWHERE = {"DATABASE_URL": "postgresql://localhost/none", "REDIS_URL": "redis://", "CELERY_BROKER_URL": "redis://"}
 _SHIPPED: dict[str, str] = {}
 
 
@@ -31,8 +34,16 @@ def _let_tests_make_databases():
     link.close()
 
 
+def _only_distributes(config):
+    """Whether this process hands tests to others, each of which loads this plugin in its turn."""
+    return bool(getattr(config.known_args_namespace, "numprocesses", None)) and "PYTEST_XDIST_WORKER" not in os.environ
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_load_initial_conftests():
+def pytest_load_initial_conftests(early_config):
+    if _only_distributes(early_config):
+        os.environ |= _NOWHERE | {"PYTEST_PLUGINS": __name__}  # `-p` comes too late there
+        return (yield)
     _SHIPPED.update(STACK.__enter__())
     _let_tests_make_databases()
     # The tests may do everything at the Redis servers; the processes that they start are as confined as those of `make up`.

@@ -40,6 +40,7 @@ def timed(act, *args):
     return found, time.monotonic() - began
 
 
+@pytest.mark.timed
 def test_a_frozen_broker_delays_no_order_and_no_request_of_a_customer(live_url, workers, sweeper, stack):
     sale = open_sale("frozen broker", customers=22, units=50)
     *buyers, payer, canceller = sale.customers

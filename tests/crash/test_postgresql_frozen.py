@@ -61,6 +61,7 @@ def impatient_worker(no_workers):
         yield process
 
 
+@pytest.mark.timed
 def test_a_frozen_postgresql_stops_no_admission_and_holds_nobody_for_ever(live_url, impatient_worker, sweeper, stack):
     sale = open_sale("frozen", customers=14, units=50)
     _, (status, body, _) = buy(live_url, sale, sale.customers[0])
@@ -123,6 +124,7 @@ def silent_server(heard):
         yield server.getsockname()[1]
 
 
+@pytest.mark.timed
 def test_a_connection_that_gets_no_answer_ends_in_time(silent_server):
     before = time.monotonic()
     with patience(0.3), pytest.raises(NoAnswer):
@@ -131,6 +133,7 @@ def test_a_connection_that_gets_no_answer_ends_in_time(silent_server):
     assert 0.3 <= time.monotonic() - before < 1.5
 
 
+@pytest.mark.timed
 def test_a_statement_that_gets_no_answer_ends_in_time_and_so_does_its_connection(heard):
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
@@ -155,6 +158,7 @@ def test_nobody_gets_more_patience_than_he_has(heard):
     connection.close()
 
 
+@pytest.mark.timed
 def test_a_browsers_customers_order_and_see_their_pages_while_postgresql_stands_still(live_url, stack, django_user_model):
     sale = open_sale("frozen-browser", customers=1, units=5)
     django_user_model.objects.create_user("ada", password="enigma-1815")

@@ -35,6 +35,7 @@ def _worker(name, queues, concurrency):
     return Process(name, "celery", "-A", "flashsale", "worker", *options, "-I", "tests.crash.slow_provider")
 
 
+@pytest.mark.timed
 def test_a_slow_provider_delays_no_dispatch_and_no_cancellation(no_workers, tmp_path, customer):
     sale = open_sale("slow provider", customers=6, units=6)
     requests = [payments.PaymentRequest(uuid4(), customer.pk, Decimal("1.00"), "EUR", "pm_ok") for _ in range(DUE)]

@@ -162,6 +162,7 @@ def test_the_schema_says_what_a_body_may_hold_and_what_a_webhook_needs(program):
     assert [(each["name"], each["required"]) for each in hook if each["in"] == "header"] == [("Sandbox-Signature", True)]
 
 
+@pytest.mark.timed
 def test_the_schema_is_built_once_and_costs_nothing_afterwards(program):
     client = Browser(program.url)
     first = client.send("GET", "/api/schema/")

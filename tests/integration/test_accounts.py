@@ -132,6 +132,7 @@ SIGN_INS = {
 
 
 @pytest.mark.parametrize("way", SIGN_INS)
+@pytest.mark.slow
 def test_no_seat_is_503_busy_on_every_way_in(bot, client, way):
     with seats.taken():
         answers = [SIGN_INS[way](client, "bot")]  # waits for its turn in vain

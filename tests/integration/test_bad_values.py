@@ -101,6 +101,7 @@ def test_a_slug_that_is_no_address_is_refused(slug):
     assert counts() == ([0, 0, 0, 0], 0)
 
 
+@pytest.mark.slow
 def test_a_refused_command_ends_with_one_sentence_and_exit_code_1():
     done = subprocess.run(
         [sys.executable, "manage.py", *SALE, "--closes-at", "9999-12-31T23:59:59-05:00"],

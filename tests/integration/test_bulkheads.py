@@ -20,7 +20,7 @@ from flashsale.stack.servers import free_port
 from tests.conftest import BIN, ROOT, Process, eventually, running
 from tests.integration.test_gateway import Gateway, another_gateway
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 _LINES = parse_procfile((ROOT / "Procfile").read_text(encoding="utf-8")).processes
 _CROWD = 16
 
@@ -109,6 +109,7 @@ _STRANGERS = (
 )
 
 
+@pytest.mark.timed
 def test_strangers_who_wait_for_a_frozen_postgresql_hold_no_thread_of_customers(shop, stack, make_item, customers):
     make_item(units=50, slug="frozen")
     people = [bearer(customer) for customer in customers(17)]

@@ -23,7 +23,7 @@ from inventory.models import SaleItem
 from tests.conftest import BIN, Process, eventually, running
 from tests.integration.test_gateway import GRANIAN, Gateway, _listens
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 CUSTOMERS = 1000
 
 

@@ -39,6 +39,7 @@ def test_slugs_that_somebody_makes_up_read_no_catalog(make_item, settings):
     assert all('"slug" IN' in query["sql"] for query in asked)
 
 
+@pytest.mark.timed
 def test_a_new_sale_is_known_at_once_and_under_a_flood_of_made_up_slugs_within_a_second(make_item, settings):
     make_item(slug="old", sku="a")
     assert catalog.sale("old")

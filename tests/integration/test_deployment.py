@@ -95,6 +95,7 @@ def test_secrets_are_made_once_and_nobody_else_enters_their_folder(tmp_path):
     assert {path.name: path.read_text() for path in folder.iterdir()} == made
 
 
+@pytest.mark.slow
 def test_the_valkey_of_compose_knows_its_users_alone(tmp_path):
     subprocess.run(["sh", ROOT / "deploy/make-secrets.sh", tmp_path / "secrets"], check=True)
     (tmp_path / "bin").mkdir()

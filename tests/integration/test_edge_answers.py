@@ -25,7 +25,7 @@ from tasks import gate_sync
 from tests.conftest import Process, eventually, running
 from tests.integration.test_gateway import Gateway
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 _numbers = itertools.count()
 _TIME = re.compile(rb'"server_time":"[0-9T:.-]+Z"')
 _STALE_S = 2.0  # after this no answer of a publisher that is gone may be given
@@ -81,17 +81,28 @@ def _edge(django_db_setup, django_db_blocker, tmp_path_factory):
         yield edge
 
 
+@pytest.fixture(scope="module")
+def kept_publishers(_edge, django_db_blocker):
+    """The publisher that tests share, as a list of one; a test that ends it leaves the list empty."""
+    publishers = []
+    yield publishers
+    for process in publishers:
+        process.stop()
+
+
 @pytest.fixture
-def publisher(clean_redis, _edge):
-    # What the publisher of the test before has said is over.
-    eventually(lambda: not by_edge(_edge.ask("GET", "/api/v1/sales/")), within=10)
-    with running(_edge.start_publisher()) as process:
-        yield process
+def publisher(clean_redis, _edge, kept_publishers):
+    if not kept_publishers:
+        # What the publisher of the test before has said is over.
+        eventually(lambda: not by_edge(_edge.ask("GET", "/api/v1/sales/")), within=10)
+        kept_publishers.append(_edge.start_publisher())
+    return kept_publishers[0]
 
 
 @pytest.fixture
 def edge(_edge, publisher):
-    eventually(lambda: by_edge(_edge.ask("GET", "/api/v1/sales/")), within=30, what=publisher.log)
+    """The gateway once it says that there is no sale: what was published for the test before is over."""
+    eventually(lambda: by_edge(answer := _edge.ask("GET", "/api/v1/sales/")) and b"edge-" not in answer[2], within=30)
     return _edge
 
 
@@ -147,6 +158,7 @@ def test_a_sales_page_has_the_apis_bytes_but_for_the_time(edge, make_sale):
         assert given[1]["cache-control"] == expected[1]["cache-control"] == "public, max-age=1"
 
 
+@pytest.mark.timed
 def test_a_unit_that_comes_back_can_be_had_at_once(edge, make_sale, customer):
     item = make_sale(units=1)
     set_stock(item, 0)
@@ -179,18 +191,20 @@ def test_an_order_is_never_answered_by_the_gateway(edge, make_sale, customer):
 
 
 @pytest.mark.parametrize("sign", [signal.SIGSTOP, signal.SIGKILL, signal.SIGTERM])
-def test_the_answers_of_a_publisher_that_is_gone_or_stopped_end(edge, publisher, make_sale, customer, sign):
+@pytest.mark.timed
+def test_the_answers_of_a_publisher_that_is_gone_or_stopped_end(edge, publisher, kept_publishers, make_sale, customer, sign):
     item = make_sale(units=1)
     set_stock(item, 0)
     refused_at_the_edge(edge, item, customer, "sold_out")
 
-    publisher.popen.send_signal(sign)
-    stopped_at = time.monotonic()
-    set_stock(item, 1)
+    kept_publishers.clear()
+    with running(publisher):
+        publisher.popen.send_signal(sign)
+        stopped_at = time.monotonic()
+        set_stock(item, 1)
 
-    eventually(lambda: edge.ask("POST", tokens(item), customer)[0] == 201, within=10)
-    assert time.monotonic() - stopped_at < _STALE_S + 1.0  # and what a crowded machine adds
-    publisher.popen.send_signal(signal.SIGCONT)
+        eventually(lambda: edge.ask("POST", tokens(item), customer)[0] == 201, within=10)
+        assert time.monotonic() - stopped_at < _STALE_S + 1.0  # and what a crowded machine adds
 
 
 def test_a_frozen_gate_ends_the_answers(edge, stack, make_sale, customer):

@@ -135,6 +135,7 @@ def test_effects_that_another_process_is_at_are_left_to_it(overdue):
     assert gate_effects.apply() == 60
 
 
+@pytest.mark.slow
 def test_a_sweep_that_waits_does_not_delay_the_units(overdue):
     """The sweep of gates waits for a locked table, 5 s; the sweep of unpaid orders goes on beside it."""
     Order.objects.update(expires_at=now() + timedelta(hours=1))

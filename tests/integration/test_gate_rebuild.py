@@ -72,6 +72,7 @@ def each(threads, verb):
         getattr(thread, verb)()
 
 
+@pytest.mark.slow
 def test_many_gates_are_rebuilt_at_once_and_each_equals_the_ledger(make_many):
     make_many(items=120, each=24)
     gate_sync.refresh_gates()
@@ -86,6 +87,7 @@ def test_many_gates_are_rebuilt_at_once_and_each_equals_the_ledger(make_many):
     assert (lines.count("first gate of the item"), lines.count("gate missing, incomplete, or left half rebuilt")) == (120, 120)
 
 
+@pytest.mark.slow
 def test_an_item_with_many_holds_comes_in_pieces_and_whole(make_many):
     [item] = make_many(items=1, each=48_000)
 
@@ -200,6 +202,7 @@ def test_a_holder_from_before_the_loss_is_refused_after_it(make_many):
     assert rebuild.open_gates([rebuild.NewGate(terms, old.fences[f"rebuild:{item}"], 999, 0)]) == {item: EffectCode.FENCED}
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_items_and_none_is_done_by_both(make_many):
     items = make_many(items=60, each=6)
     start = threading.Barrier(2)

@@ -27,7 +27,7 @@ from inventory.admission import gate
 from tests.conftest import BIN, Process, eventually, running
 from tests.integration.test_ratelimit_service import health
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 BURST = 40
 REQUEST_WAIT_S = 2.0
 GRANIAN = ("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--workers", "1", "--blocking-threads", "8", "--no-ws")

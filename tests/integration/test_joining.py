@@ -107,6 +107,7 @@ def test_without_a_linger_every_order_is_a_batch(item, customer, order, first):
     assert len(claim(item, linger_us=0)[0]) == 1
 
 
+@pytest.mark.slow
 def test_the_dispatcher_wakes_itself_for_those_who_wait(item, customer, order, settings, monkeypatch):
     settings.DISPATCH_LINGER_MS = 1000
     woken = []
@@ -127,6 +128,7 @@ def test_the_dispatcher_wakes_itself_for_those_who_wait(item, customer, order, s
     assert woken == [("tasks.dispatch", item.pk)]
 
 
+@pytest.mark.timed
 def test_two_hundred_orders_a_second_are_a_batch_every_25_ms_at_most(workers, make_item, customers, order):
     item = make_item(units=200, per_customer=200)
     buyers = customers(2)

@@ -180,6 +180,7 @@ def buying(make_item, customer, order, settings):
     return begin
 
 
+@pytest.mark.slow
 def test_in_whatever_order_things_happen_the_provider_holds_what_paid_orders_cost(buying):
     @given(
         st.sampled_from(["pm_ok", "pm_unknown", "pm_slow", "pm_declined", "pm_unavailable"]),

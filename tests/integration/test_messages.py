@@ -53,6 +53,7 @@ def test_a_message_goes_to_its_queue_with_version_units_and_time():
     assert abs(headers["published"] / 1e6 - time.time()) < 10
 
 
+@pytest.mark.timed
 def test_a_hundred_threads_wait_for_a_mute_broker_no_longer_than_one(mute_broker):
     start = threading.Barrier(100)
 
@@ -71,6 +72,7 @@ def test_a_hundred_threads_wait_for_a_mute_broker_no_longer_than_one(mute_broker
         messages.waiting_in("dispatch")
 
 
+@pytest.mark.slow
 def test_a_broker_that_refuses_is_found_out_at_once_and_used_again_when_it_is_back(monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(current_app.conf, "broker_write_url", "redis://127.0.0.1:1")

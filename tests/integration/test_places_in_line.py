@@ -104,6 +104,8 @@ def test_no_turn_is_spent_on_those_who_have_gone(line, settings):
     assert [turn.customer for turn in waiting_room.turns(room.item)[before:]] == [1000]
 
 
+@pytest.mark.slow
+@pytest.mark.timed
 def test_a_position_never_rises_and_a_turn_comes_no_later_than_estimated(line):
     chance = random.Random(7)
     room = line(rate=10, units=10_000)
@@ -181,6 +183,7 @@ def test_the_report_counts_a_purchase_for_the_turn_it_was_made_in(line, customer
     assert (found.bought, found.success) == (2, 1.0)
 
 
+@pytest.mark.slow
 def test_the_report_of_fifty_thousand_turns_takes_no_more_than_seconds(line, customers, capsys):
     count, bought = 50_000, 2_000
     buyers = customers(bought)

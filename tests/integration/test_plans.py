@@ -16,6 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ORDERS = 20_000
 
 
+@pytest.mark.slow
 def test_no_statement_of_the_hot_way_or_of_a_sweep_reads_a_large_table_whole():
     shop = plans.fill(ORDERS)
     big = plans.big_tables()

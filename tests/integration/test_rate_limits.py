@@ -168,6 +168,7 @@ def test_rules_that_redis_has_lost_are_published_again(make_rule):
     assert limits_client().get(RULES_KEY)
 
 
+@pytest.mark.slow
 def test_a_rule_that_nobody_can_read_is_left_out_and_the_others_stay():
     good = plain(name="good").as_values()
     rules = RuleSet(
@@ -522,6 +523,7 @@ def test_a_request_over_a_queue_rule_waits_for_its_turn(api, make_rule):
     assert time.monotonic() - began >= 0.15
 
 
+@pytest.mark.slow
 def test_those_who_wait_never_take_all_threads(customer, make_rule):
     make_rule(algorithm="leaky_bucket", rate=1, burst=0, max_wait_ms=2000, on_limit="queue")
     statuses = []
@@ -544,6 +546,7 @@ def test_those_who_wait_never_take_all_threads(customer, make_rule):
     assert statuses.count(200) in (2, 3)  # one at once, and whoever found one of the two seats
 
 
+@pytest.mark.slow
 def test_a_queue_rule_under_overload_still_lets_its_rate_pass(customer, make_rule):
     make_rule(algorithm="leaky_bucket", rate=10, burst=0, max_wait_ms=500, on_limit="queue")
     client_of(customer).get("/api/v1/orders/")

@@ -16,7 +16,7 @@ from flashsale.ratelimit.service.client import RateLimitClient
 from flashsale.stack.servers import free_port
 from tests.conftest import Process, eventually, running
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 OK, OVER = rls_pb2.RateLimitResponse.OK, rls_pb2.RateLimitResponse.OVER_LIMIT
 
 

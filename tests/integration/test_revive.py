@@ -108,6 +108,7 @@ def test_a_killed_server_is_back_on_its_data(stack_of_its_own):
     assert stack_of_its_own.end().endswith("failure: \n")
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_be_started_ends_the_stack_with_its_last_words(stack_of_its_own):
     incremental = next((stack_of_its_own.folder / "gate" / "appendonlydir").glob("*.incr.aof"))
     with incremental.open("r+b") as file:

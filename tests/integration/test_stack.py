@@ -39,6 +39,7 @@ def test_a_launcher_killed_outright_leaves_no_process_behind(launcher):
     assert not kept.is_running()
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_while_its_launcher_lives_is_started_again(launcher, tmp_path):
     starts = Path(tmp_path / "starts")
     keeper = keep("sh", "-c", f"echo started >> {starts}", launcher=launcher)

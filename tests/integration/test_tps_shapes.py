@@ -53,6 +53,8 @@ def real():
 
 
 @pytest.mark.parametrize(("shape", "name"), CASES, ids=IDS)
+@pytest.mark.slow
+@pytest.mark.timed
 def test_real_processes_on_the_servers_clock_make_the_same_shape(real, shape, name):
     outcome = real[shape.name, name]
 

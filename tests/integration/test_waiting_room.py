@@ -226,6 +226,7 @@ def test_no_more_are_called_up_than_there_is_hope_for(line):
     assert len(waiting_room.turns(room.item)) == 20  # twice the units
 
 
+@pytest.mark.slow
 def test_whoever_has_bought_holds_nobody_up_so_the_line_sells_out_at_its_pace(line, customers, order):
     units, rate = 60, 10
     room = line(rate=rate, units=units)
@@ -308,6 +309,7 @@ def test_whoever_buys_elsewhere_while_they_wait_gives_their_place_up(line, custo
     assert room.ask(behind, 3).position == 1
 
 
+@pytest.mark.slow
 def test_over_http_rejoining_after_a_purchase_is_never_a_lapsed_ticket(make_item, customers):
     make_item(units=5, room=1, per_customer=2)
     buyer = client_of(customers(1)[0])
@@ -328,6 +330,7 @@ def test_over_http_rejoining_after_a_purchase_is_never_a_lapsed_ticket(make_item
     assert (over.status_code, over.json()["code"]) == (409, "limit_per_customer")
 
 
+@pytest.mark.slow
 def test_over_http_a_ticket_becomes_a_token_becomes_an_order(make_item, customers):
     make_item(units=5, room=1)
     first, second, third = (client_of(buyer) for buyer in customers(3))

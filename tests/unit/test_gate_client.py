@@ -18,6 +18,7 @@ def silent():
         yield server.getsockname()[1]
 
 
+@pytest.mark.timed
 def test_a_gate_that_stands_still_is_waited_for_once(silent, settings):
     settings.REDIS_URL = f"redis://127.0.0.1:{silent}/0?protocol=2"
     settings.REDIS_TIMEOUT_S = 0.5

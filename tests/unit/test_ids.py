@@ -24,6 +24,7 @@ def test_a_purchase_token_names_its_item(item):
 
 
 @given(st.text(max_size=60))
+@pytest.mark.slow
 def test_no_text_breaks_the_token_reader(text):
     assert ids.item_of_token(text) is None
 

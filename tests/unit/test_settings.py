@@ -198,6 +198,7 @@ def test_nothing_runs_with_development_settings_unless_they_are_named(tmp_path):
     assert (done.returncode, done.stderr[:36]) == (1, "flashsale: SECRET_KEY is not set. `m")
 
 
+@pytest.mark.slow
 def test_a_command_finds_the_settings_of_a_running_stack_by_itself(tmp_path):
     values = NOWHERE | {"DJANGO_SETTINGS_MODULE": "flashsale.settings.dev", "SECRET_KEY": "of-the-stack"}
     (tmp_path / "stack.env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
