@@ -9,6 +9,7 @@ from django.db import connection
 
 from inventory import selectors
 from orders.states import TRANSITIONS, OrderStatus
+from payments.services import books_sql
 from tasks.reconcile import drift
 
 _GRACE_S = 60  # past its deadline an order has this long to reach an end state
@@ -138,18 +139,15 @@ def _stuck(items: list[int]) -> list[str]:
 
 # An event told of the payment, and the sweeps have not finished with it.
 _IS_BEING_CONFIRMED = (
-    "EXISTS (SELECT FROM payments_providerevent e WHERE e.outcome = '' AND e.kind IN ('charge.succeeded', 'charge.failed') "
-    "AND e.payload ->> 'idempotency_key' = p.idempotency_key)"
+    "EXISTS (SELECT FROM payments_providerevent e WHERE e.outcome = '' AND e.payload ->> 'idempotency_key' = p.idempotency_key)"
 )
 
 
 def _charged_twice(items: list[int]) -> list[str]:
     rows = _rows(
-        "SELECT p.order_id::text, count(*) FROM payments_payment p JOIN payments_sandboxcharge c "  # noqa: S608
-        "ON c.idempotency_key = p.idempotency_key AND c.outcome = 'captured' "
-        "LEFT JOIN payments_sandboxrefund r ON r.charge_id = c.id "
+        f"SELECT p.order_id::text, count(*) FROM payments_payment p JOIN {books_sql()} c ON c.key = p.idempotency_key "  # noqa: S608
         "LEFT JOIN payments_refund f ON f.payment_id = p.id "
-        "JOIN orders_order o ON o.id = p.order_id WHERE o.item_id = ANY(%s) AND r.id IS NULL "
+        "JOIN orders_order o ON o.id = p.order_id WHERE o.item_id = ANY(%s) AND c.refunded < c.amount "
         f"AND f.status IS DISTINCT FROM 'requested' AND NOT {_IS_BEING_CONFIRMED} GROUP BY 1 HAVING count(*) > 1",
         items,
     )
@@ -159,15 +157,14 @@ def _charged_twice(items: list[int]) -> list[str]:
 def _money(items: list[int]) -> list[str]:
     """Paid orders have their money; for the others it was never taken or is given back (or is about to be)."""
     rows = _rows(
-        "SELECT o.id::text, o.status, o.unit_price * o.quantity, coalesce(sum(c.amount), 0), coalesce(sum(r.amount), 0) "  # noqa: S608
+        "SELECT o.id::text, o.status, o.unit_price * o.quantity, coalesce(sum(c.amount), 0), coalesce(sum(c.refunded), 0) "  # noqa: S608
         "FROM orders_order o LEFT JOIN payments_payment p ON p.order_id = o.id "
-        "LEFT JOIN payments_sandboxcharge c ON c.idempotency_key = p.idempotency_key AND c.outcome = 'captured' "
-        "LEFT JOIN payments_sandboxrefund r ON r.charge_id = c.id WHERE o.item_id = ANY(%s) "
+        f"LEFT JOIN {books_sql()} c ON c.key = p.idempotency_key WHERE o.item_id = ANY(%s) "
         "AND o.status IN ('paid', 'refunded', 'cancelled', 'rejected') "
         "AND NOT EXISTS (SELECT 1 FROM payments_payment q LEFT JOIN payments_refund f ON f.payment_id = q.id "
         " WHERE q.order_id = o.id AND (q.status IN ('created', 'processing', 'unknown') OR f.status = 'requested' "
         f" OR (q.status = 'succeeded' AND q.applied_at IS NULL) OR {_IS_BEING_CONFIRMED.replace('p.', 'q.')})) GROUP BY o.id "
-        "HAVING coalesce(sum(c.amount), 0) - coalesce(sum(r.amount), 0) "
+        "HAVING coalesce(sum(c.amount), 0) - coalesce(sum(c.refunded), 0) "
         " <> CASE WHEN o.status = 'paid' THEN o.unit_price * o.quantity ELSE 0 END",
         items,
     )
@@ -190,9 +187,8 @@ def _unexplained(items: list[int]) -> list[str]:
         "WHERE o.item_id = ANY(%s) AND o.status <> 'paid' AND p.amount > 0 AND f.id IS NULL",
         "SELECT format('payment %%s of order %%s has failed, and the provider holds %%s', p.id, o.id, c.amount) "  # noqa: S608
         "FROM orders_order o JOIN payments_payment p ON p.order_id = o.id AND p.status = 'failed' "
-        "JOIN payments_sandboxcharge c ON c.idempotency_key = p.idempotency_key AND c.outcome = 'captured' "
-        "LEFT JOIN payments_sandboxrefund r ON r.charge_id = c.id "
-        f"WHERE o.item_id = ANY(%s) AND r.id IS NULL AND NOT {_IS_BEING_CONFIRMED}",
+        f"JOIN {books_sql()} c ON c.key = p.idempotency_key "
+        f"WHERE o.item_id = ANY(%s) AND c.refunded < c.amount AND NOT {_IS_BEING_CONFIRMED}",
         "SELECT format('refund %%s of order %%s has failed: %%s', f.id, o.id, f.failure_code) FROM orders_order o "
         "JOIN payments_payment p ON p.order_id = o.id JOIN payments_refund f ON f.payment_id = p.id "
         "WHERE o.item_id = ANY(%s) AND f.status = 'failed'",
@@ -203,10 +199,9 @@ def _unexplained(items: list[int]) -> list[str]:
 def _of_no_order() -> list[str]:
     """Money that the provider holds under a key that leads to no order at all; it belongs to no sale."""
     rows = _rows(
-        "SELECT c.ref, c.amount, c.currency, c.idempotency_key FROM payments_sandboxcharge c "
-        "LEFT JOIN payments_sandboxrefund r ON r.charge_id = c.id "
-        "LEFT JOIN payments_payment p ON p.idempotency_key = c.idempotency_key "
-        "LEFT JOIN orders_order o ON o.id = p.order_id WHERE c.outcome = 'captured' AND r.id IS NULL AND o.id IS NULL"
+        f"SELECT c.ref, c.amount, c.currency, c.key FROM {books_sql()} c "  # noqa: S608
+        "LEFT JOIN payments_payment p ON p.idempotency_key = c.key "
+        "LEFT JOIN orders_order o ON o.id = p.order_id WHERE c.refunded < c.amount AND o.id IS NULL"
     )
     return [f"charge {ref} of {amount} {currency}: no order for its key {key}" for ref, amount, currency, key in rows]
 

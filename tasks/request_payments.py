@@ -66,11 +66,12 @@ def charge_and_apply(payment_ids: Iterable[UUID], fresh: Iterable[UUID] = ()) ->
     while left and (remaining_s := ends - time.monotonic()) > 0:
         size = most_in_a_turn(len(left), within_s=remaining_s)
         some, left = left[:size], left[size:]
-        began = time.monotonic()
-        answers = payments.ask([pk for pk in some if pk not in is_fresh], [pk for pk in some if pk in is_fresh])
-        if answers:
-            _Speed.per_payment_s = (time.monotonic() - began) / len(answers)
-        apply(answers)
+        began, applying_s = time.monotonic(), 0.0
+        for answers in payments.ask([pk for pk in some if pk not in is_fresh], [pk for pk in some if pk in is_fresh]):
+            heard = time.monotonic()
+            apply(answers)
+            applying_s += time.monotonic() - heard
+        _Speed.per_payment_s = (time.monotonic() - began - applying_s) / len(some)
     if unasked := is_fresh.intersection(left):
         payments.put_back(unasked)
     return left

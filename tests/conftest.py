@@ -24,6 +24,7 @@ from flashsale.stack.keep import LAUNCHER_PID
 from flashsale.stack.servers import free_port
 from inventory.admission import gate
 from inventory.admission import keys as gate_keys
+from payments.providers import signature
 from tests.servers import STACK, shipped_addresses
 from tests.tables import empty_tables
 
@@ -61,6 +62,19 @@ def eventually(condition, *, within=15.0, what=""):
             return value
         assert time.monotonic() < deadline, f"not within {within} s: {what or condition}"
         time.sleep(0.02)
+
+
+def asked(payment_ids, fresh=()):
+    """The provider's answers about these payments, recorded by nobody."""
+    from payments import services as payments
+
+    return [answer for answers in payments.ask(payment_ids, fresh) for answer in answers]
+
+
+def sandbox_signature(body, moment=None):
+    """The header of a sandbox event."""
+    secret = settings.PROVIDER_OPTIONS["sandbox"]["WEBHOOK_SECRET"]
+    return signature.sign(body, int(time.time()) if moment is None else moment, secret)
 
 
 @pytest.fixture

@@ -1,30 +1,81 @@
-"""A circuit breaker (Nygard, "Release It!"): stops asking what does not answer, and asks again with one probe."""
+"""A circuit breaker (Nygard, "Release It!"): stops asking what does not answer, and asks again with a few probes."""
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
+
+State = Literal["closed", "open", "half-open"]
+_PARTS = 10  # of a window
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerLimits:
+    """When a breaker opens, and for how long. A ratio of 0 is not looked at, nor are 0 failures.
+
+    Args:
+        failures: in a row, whatever else happened.
+        error_ratio: of the calls of a window, from 0 to 1, that failed.
+        slow_ratio: of the calls of a window, from 0 to 1, that took ``slow_s`` seconds or longer.
+        window_s: seconds that the ratios look back.
+        min_calls: in a window, fewer of which say nothing.
+        open_s: seconds from opening to the first probe.
+        probes: calls that are let through half-open; when all of them are good it closes, one bad one opens it again.
+    """
+
+    failures: int = 3
+    error_ratio: float = 0.0
+    slow_ratio: float = 0.0
+    slow_s: float = 1.0
+    window_s: float = 30.0
+    min_calls: int = 20
+    open_s: float = 1.0
+    probes: int = 1
+
+
+@dataclass(slots=True)
+class _Part:
+    """The calls of a tenth of a window."""
+
+    begins: float
+    calls: int = 0
+    errors: int = 0
+    slow: int = 0
 
 
 class CircuitBreaker:
-    """Closed: everybody asks. Open: nobody does. Half-open: one probe does, and decides. Thread-safe."""
+    """Closed: everybody asks. Open: nobody does. Half-open: so many probes do, and decide. Thread-safe."""
 
-    def __init__(self, *, failures: int = 3, open_s: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        failures: int = 3,
+        open_s: float = 1.0,
+        limits: BreakerLimits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        on_change: Callable[[State], None] = lambda state: None,
+    ) -> None:
         """
         Args:
-            failures: in a row, which open it.
-            open_s: seconds from opening to the probe.
+            failures, open_s: for a breaker that goes by failures in a row alone.
+            limits: all of it instead; may be replaced at any time.
+            on_change: called with each new state, by the thread that made it so.
         """
-        self._threshold = failures
-        self._open_s = open_s
+        self.limits = limits or BreakerLimits(failures=failures, open_s=open_s)
         self._clock = clock
+        self._on_change = on_change
         self._lock = threading.Lock()
         # Written under the lock alone; whoever reads without it reads each of them once.
         self._failures = 0
         self._probe_at: float | None = None
+        self._probes = self._good_probes = 0
+        self._probing_until = 0.0
+        self._parts: deque[_Part] = deque()
 
     @property
-    def state(self) -> Literal["closed", "open", "half-open"]:
+    def state(self) -> State:
         """As it stands now."""
         probe_at = self._probe_at
         if probe_at is None:
@@ -37,27 +88,80 @@ class CircuitBreaker:
         return 0.0 if probe_at is None else max(0.0, probe_at - self._clock())
 
     def may_ask(self) -> bool:
-        """Whether this caller may ask; the one that is let through half-open is the probe and must report back."""
+        """Whether this caller may ask; one that is let through half-open is a probe and must report back."""
         if self.state == "closed":
             return True
         with self._lock:
             if self._probe_at is None:  # closed meanwhile: nobody probes, so nobody opens it
                 return True
-            if self._clock() < self._probe_at:
+            moment = self._clock()
+            if moment < self._probe_at:
                 return False
-            # A probe that never reports back, because its thread died, is followed by another.
-            self._probe_at = self._clock() + self._open_s
+            if moment >= self._probing_until:  # the first, or those before never reported back, because their threads died
+                self._probes = self._good_probes = 0
+                self._probing_until = moment + self.limits.open_s
+            self._probes += 1
+            if self._probes == 1:
+                self._on_change("half-open")
+            if self._probes >= self.limits.probes:
+                self._probe_at = self._probing_until
             return True
 
-    def succeeded(self) -> None:
-        """The caller got an answer."""
-        if self._failures or self._probe_at is not None:
-            with self._lock:
-                self._failures, self._probe_at = 0, None
+    def succeeded(self, took_s: float = 0.0) -> None:
+        """The caller got an answer, after so many seconds."""
+        limits = self.limits
+        is_slow = bool(limits.slow_ratio) and took_s >= limits.slow_s
+        if not (self._failures or self._probe_at is not None or limits.error_ratio or limits.slow_ratio):
+            return
+        with self._lock:
+            self._failures = 0
+            if self._probe_at is None:
+                self._note(is_error=False, is_slow=is_slow)
+            elif is_slow:
+                self._open()
+            else:
+                self._good_probes += 1
+                if self._good_probes >= limits.probes:
+                    self._close()
 
     def failed(self) -> None:
         """The caller got none."""
         with self._lock:
             self._failures += 1
-            if self._probe_at is not None or self._failures >= self._threshold:
-                self._probe_at = self._clock() + self._open_s
+            if self._probe_at is not None or 0 < self.limits.failures <= self._failures:
+                self._open()
+            else:
+                self._note(is_error=True, is_slow=False)
+
+    def _note(self, *, is_error: bool, is_slow: bool) -> None:
+        limits, moment = self.limits, self._clock()
+        if not (limits.error_ratio or limits.slow_ratio):
+            return
+        if not self._parts or moment - self._parts[-1].begins >= limits.window_s / _PARTS:
+            self._parts.append(_Part(moment))
+        while self._parts[0].begins <= moment - limits.window_s:
+            self._parts.popleft()
+        part = self._parts[-1]
+        part.calls, part.errors, part.slow = part.calls + 1, part.errors + is_error, part.slow + is_slow
+        calls = sum(each.calls for each in self._parts)
+        if calls < limits.min_calls:
+            return
+        errors, slow = sum(each.errors for each in self._parts), sum(each.slow for each in self._parts)
+        is_over = limits.error_ratio and errors >= limits.error_ratio * calls
+        if is_over or (limits.slow_ratio and slow >= limits.slow_ratio * calls):
+            self._open()
+
+    def _open(self) -> None:
+        was_open = self._probe_at is not None and not self._probes
+        self._probe_at = self._clock() + self.limits.open_s
+        self._probing_until = 0.0
+        self._probes = 0
+        self._parts.clear()
+        if not was_open:
+            self._on_change("open")
+
+    def _close(self) -> None:
+        self._probe_at = None
+        self._failures = self._probes = 0
+        self._parts.clear()
+        self._on_change("closed")

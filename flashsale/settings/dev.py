@@ -9,7 +9,7 @@ from flashsale.settings.rest import rest_settings  # noqa: E402
 
 DEBUG = False
 SECRET_KEY = env.text("SECRET_KEY", "development-only-secret-key-of-more-than-fifty-characters")
-SANDBOX_WEBHOOK_SECRET = env.text("SANDBOX_WEBHOOK_SECRET", "development-webhook-secret")
+PROVIDER_OPTIONS[PAYMENT_PROVIDERS[-1]].setdefault("WEBHOOK_SECRET", "development-webhook-secret")  # noqa: F405
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1],testserver")
 CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS")
 globals().update(rest_settings(SECRET_KEY))

@@ -1,7 +1,7 @@
 """Typed readers of the environment. Nothing outside ``flashsale.settings`` reads it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,13 @@ _IN_FILES = (
     "RATELIMIT_REDIS_URL",
     "SECRET_KEY",
     "JWT_SIGNING_KEY",
-    "SANDBOX_WEBHOOK_SECRET",
     "FLOWER_BASIC_AUTH",
 )
 
 
-def _read_files() -> None:
+def _read_files(names: Iterable[str]) -> None:
     """Take secrets from the files that the environment names; a variable that is set itself comes first."""
-    for name in _IN_FILES:
+    for name in names:
         path = os.environ.get(f"{name}_FILE")
         if not path or os.environ.get(name):
             continue
@@ -51,7 +50,7 @@ def _read_files() -> None:
             raise MissingSetting(f"{name}_FILE={path} cannot be read: {error}") from error
 
 
-_read_files()
+_read_files(_IN_FILES)
 
 
 def load_stack_env() -> None:
@@ -160,6 +159,28 @@ def secret(name: str, *, length: int, default: str | None = None) -> str:
     if value.lower().startswith(_KNOWN_SECRETS):
         raise InvalidSetting(f"{name} is a development value that everybody can read; make one of your own")
     return value
+
+
+def secrets(name: str, *, length: int) -> str:
+    """Several secrets with commas between, each as :func:`secret` wants it.
+
+    Raises:
+        MissingSetting: not set, empty, or one too easy to guess.
+    """
+    value = secret(name, length=length)
+    if any(len(part.strip()) < length or part.strip().lower().startswith(_KNOWN_SECRETS) for part in value.split(",")):
+        raise InvalidSetting(f"{name}: each of its secrets must be your own and have at least {length} characters")
+    return value
+
+
+def options(prefix: str) -> dict[str, str]:
+    """The variables whose names begin so, without that; ``<name>_FILE`` may hold the path of a file with the value.
+
+    Raises:
+        MissingSetting: a file cannot be read.
+    """
+    _read_files([name.removesuffix("_FILE") for name in os.environ if name.startswith(prefix) and name.endswith("_FILE")])
+    return {name.removeprefix(prefix): value for name, value in os.environ.items() if name.startswith(prefix) and value}
 
 
 def credentials(name: str, *, length: int) -> str:

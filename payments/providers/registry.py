@@ -1,15 +1,31 @@
-"""Providers by name."""
+"""Providers by name: ``payments/providers/<name>.py`` has a class ``Service``, which gets the ``<NAME>_*`` settings."""
 
-from functools import cache
+from collections.abc import Mapping
+from functools import lru_cache
 
+from django.conf import settings
+from django.utils.module_loading import import_string
+
+from flashsale.core.errors import NotFound
 from payments.providers.base import Provider
-from payments.providers.sandbox import Sandbox
 
 
-@cache
+class NoSuchProvider(NotFound):
+    """There is no such provider."""
+
+
 def provider(name: str) -> Provider:
     """
     Raises:
-        KeyError: no provider of that name.
+        NoSuchProvider: the setting ``PAYMENT_PROVIDERS`` does not name it.
     """
-    return {"sandbox": Sandbox}[name]()
+    if name not in settings.PAYMENT_PROVIDERS:
+        raise NoSuchProvider
+    options: Mapping[str, str] = settings.PROVIDER_OPTIONS.get(name, {})
+    return _provider(name, tuple(sorted(options.items())))
+
+
+@lru_cache(maxsize=16)
+def _provider(name: str, options: tuple[tuple[str, str], ...]) -> Provider:
+    service: Provider = import_string(f"payments.providers.{name}.Service")(dict(options))
+    return service

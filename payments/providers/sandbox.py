@@ -3,23 +3,33 @@
 The one adapter that has tables of our database: they stand for the provider's own.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Sum
+from django.db.models.functions import Coalesce
 
 from flashsale.core import bulk
 from flashsale.core.clock import now
 from flashsale.core.errors import Invalid
 from flashsale.core.ids import new_uuid
 from payments.models import SandboxCharge, SandboxRefund
-from payments.providers.base import ChargeRequest, ChargeResult, NoSuchCharge, Outcome
+from payments.providers import signature
+from payments.providers.base import Action, Booked, ChargeRequest, ChargeResult, Event, NoSuchCharge, Outcome
 
 _HEALS_AT = 3  # pm_unavailable is captured when asked for the third time
 _SLOW = timedelta(seconds=2)
 _DECIDED = {"pm_declined": "declined", "pm_unavailable": "unavailable"}
+
+
+_METHODS = frozenset({"pm_ok", "pm_declined", "pm_unavailable", "pm_unknown", "pm_slow"})
+_TOLD = {"charge.succeeded": Outcome.SUCCEEDED, "charge.failed": Outcome.DECLINED}
+_LONGEST = 64
 
 
 class Sandbox:
@@ -28,9 +38,21 @@ class Sandbox:
     Whoever holds the webhooks' secret plays the provider: an event decides a charge, as ``hear`` says.
     """
 
-    methods = frozenset({"pm_ok", "pm_declined", "pm_unavailable", "pm_unknown", "pm_slow"})
+    signature_header = "Sandbox-Signature"
+    books_sql = (
+        "SELECT c.idempotency_key AS key, c.ref, c.amount, c.currency, "
+        " coalesce((SELECT sum(r.amount) FROM payments_sandboxrefund r WHERE r.charge_id = c.id), 0) AS refunded "
+        "FROM payments_sandboxcharge c WHERE c.outcome = 'captured'"
+    )
 
-    def charge(self, requests: Sequence[ChargeRequest]) -> list[ChargeResult]:
+    def __init__(self, options: Mapping[str, str]) -> None:
+        self._secrets = options.get("WEBHOOK_SECRET", "")
+
+    def takes(self, method: str) -> bool:
+        """One of the five."""
+        return method in _METHODS
+
+    def charge(self, requests: Sequence[ChargeRequest]) -> Iterable[list[ChargeResult]]:
         """
         Raises:
             Invalid: a key came before with another amount.
@@ -39,10 +61,11 @@ class Sandbox:
         with transaction.atomic():
             book = self._enter(list(wanted.values()))
             repeated = [key for key in wanted if key not in book]
-            answers = [self._answer(charge, first=True) for charge in book.values()]
+            answers = [self._answer(charge, wanted[key], first=True) for key, charge in book.items()]
             if repeated:
-                answers += [self._answer(charge, first=False) for charge in self._ask_again(repeated, wanted)]
-        return answers
+                charges = self._ask_again(repeated, wanted)
+                answers += [self._answer(charge, wanted[charge.idempotency_key], first=False) for charge in charges]
+        return [answers]
 
     def _enter(self, requests: Sequence[ChargeRequest], outcome: str = "") -> dict[str, SandboxCharge]:
         moment = now()
@@ -71,7 +94,7 @@ class Sandbox:
             raise Invalid("The idempotency key was used with another amount.")
         return found
 
-    def _answer(self, charge: SandboxCharge, *, first: bool) -> ChargeResult:
+    def _answer(self, charge: SandboxCharge, request: ChargeRequest, *, first: bool) -> ChargeResult:
         outcome = {
             "captured": Outcome.SUCCEEDED,
             "declined": Outcome.DECLINED,
@@ -81,11 +104,38 @@ class Sandbox:
             outcome = Outcome.PENDING
         if first and charge.method == "pm_unknown":
             outcome = Outcome.UNKNOWN
-        return ChargeResult(charge.idempotency_key, outcome, charge.ref)
+        return ChargeResult(request, outcome, charge.ref)
 
-    def look_up(self, keys: Sequence[str]) -> list[ChargeResult]:
+    def look_up(self, requests: Sequence[ChargeRequest]) -> list[ChargeResult]:
         """Nothing of a charge that the books do not have."""
-        return [self._answer(charge, first=False) for charge in SandboxCharge.objects.filter(idempotency_key__in=list(keys))]
+        wanted = {request.key: request for request in requests}
+        charges = SandboxCharge.objects.filter(idempotency_key__in=list(wanted))
+        return [self._answer(charge, wanted[charge.idempotency_key], first=False) for charge in charges]
+
+    def action(self, charge: ChargeRequest) -> Action | None:
+        """Nothing: no method of the sandbox asks the customer."""
+        return None
+
+    def read_event(self, body: bytes, headers: Mapping[str, str]) -> Event:
+        """
+        Raises:
+            SignatureInvalid: wrong, older than ``WEBHOOK_TOLERANCE_S``, or there is no secret to check it by.
+            Invalid: not an event.
+        """
+        header = headers.get(self.signature_header, "")
+        signature.check(body, header, secrets=self._secrets, tolerance_s=settings.WEBHOOK_TOLERANCE_S)
+        try:
+            event = json.loads(body)
+            event_id, kind = event["id"], event["type"]
+            key = event["data"]["idempotency_key"] if kind in _TOLD else _key_of(event)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise Invalid("This is not an event.") from error
+        values = event_id, kind, key
+        if not all(isinstance(value, str) and len(value) <= _LONGEST and value.isprintable() for value in values):
+            raise Invalid("This is not an event.")
+        if not (event_id and kind and (key or kind not in _TOLD)):
+            raise Invalid("This is not an event.")
+        return Event(event_id, kind, _TOLD.get(kind), key)
 
     def hear(self, told: Sequence[tuple[ChargeRequest, Outcome]]) -> None:
         """A charge that was not captured is captured from a success on, and declined from a failure on; a capture stays one."""
@@ -97,16 +147,31 @@ class Sandbox:
             if outcome is Outcome.SUCCEEDED:
                 charge.filter(decided_at__gt=now()).update(decided_at=now())
 
-    def refund(self, charge_key: str, refund_key: str, amount: Decimal) -> str:
+    def refund(self, charge: ChargeRequest, refund_key: str, amount: Decimal) -> str:
         """
         Raises:
             NoSuchCharge: there is no such captured charge.
         """
-        charge = SandboxCharge.objects.filter(idempotency_key=charge_key, outcome="captured").first()
-        if charge is None:
+        found = SandboxCharge.objects.filter(idempotency_key=charge.key, outcome="captured").first()
+        if found is None:
             raise NoSuchCharge
         refund, _ = SandboxRefund.objects.get_or_create(
             idempotency_key=refund_key,
-            defaults={"ref": f"re_{new_uuid().hex}", "charge": charge, "amount": amount},
+            defaults={"ref": f"re_{new_uuid().hex}", "charge": found, "amount": amount},
         )
         return refund.ref
+
+    def captured(self, since: datetime) -> Iterator[Booked]:
+        """Oldest first."""
+        charges = SandboxCharge.objects.filter(outcome="captured", created_at__gte=since).order_by("pk")
+        for one in charges.annotate(back=Coalesce(Sum("refund__amount"), Decimal(0))).iterator():
+            yield Booked(one.idempotency_key, one.ref, one.amount, one.back, one.currency, one.created_at)
+
+
+def _key_of(event: Mapping[str, Any]) -> str:
+    data = event.get("data")
+    key = data.get("idempotency_key") if isinstance(data, dict) else None
+    return key if isinstance(key, str) and len(key) <= _LONGEST and key.isprintable() else ""
+
+
+Service = Sandbox

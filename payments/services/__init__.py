@@ -1,6 +1,7 @@
 """Payments: rows first, then the provider, never inside a transaction, then what it said."""
 
 from payments.services.attempts import over_bound, try_payment
+from payments.services.books import books_sql
 from payments.services.charges import (
     OPEN,
     Answer,
@@ -19,7 +20,7 @@ from payments.services.charges import (
     record,
     untold_answers,
 )
-from payments.services.events import Confirmed, SignatureInvalid, close_events, confirm_events, receive_event, sign
+from payments.services.events import Confirmed, close_events, confirm_events, receive_event, signature_header
 from payments.services.refunds import process_refunds, request_refund, send_again
 
 __all__ = [
@@ -29,9 +30,9 @@ __all__ = [
     "Confirmed",
     "Opened",
     "PaymentRequest",
-    "SignatureInvalid",
     "Status",
     "ask",
+    "books_sql",
     "captured_of",
     "close_events",
     "confirm_events",
@@ -47,7 +48,7 @@ __all__ = [
     "record",
     "request_refund",
     "send_again",
-    "sign",
+    "signature_header",
     "try_payment",
     "untold_answers",
 ]

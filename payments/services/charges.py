@@ -4,7 +4,7 @@ The provider's books are the truth. What a row says is what we know of them so f
 a success stays one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -65,11 +65,12 @@ class Answer:
     key: str
     status: str
     ref: str
+    code: str = ""
 
 
 def known_method(method: str) -> bool:
     """Whether the provider takes this method."""
-    return method in provider(settings.PAYMENT_PROVIDER).methods
+    return provider(settings.PAYMENT_PROVIDER).takes(method)
 
 
 def open_payments(requests: Sequence[PaymentRequest], origin: Payment.Origin, *, asking: bool = False) -> list[UUID]:
@@ -111,7 +112,7 @@ def open_payments(requests: Sequence[PaymentRequest], origin: Payment.Origin, *,
     return [payment_id for (payment_id,) in bulk.insert(Payment, rows)]
 
 
-def ask(payment_ids: Iterable[UUID], fresh: Iterable[UUID] = ()) -> list[Answer]:
+def ask(payment_ids: Iterable[UUID], fresh: Iterable[UUID] = ()) -> Iterator[list[Answer]]:
     """Ask the provider about those of these open payments whose question is due; ``record`` what it says. May run twice.
 
     The rows say ``processing`` before the provider is called, and the same key is sent whenever it is asked again: a
@@ -120,15 +121,18 @@ def ask(payment_ids: Iterable[UUID], fresh: Iterable[UUID] = ()) -> list[Answer]
 
     Args:
         fresh: payments that the caller has opened as being asked about; those that a sweep has asked about since are left out.
+
+    Returns:
+        Groups of answers, as the provider gives them.
     """
     by_provider: dict[str, list[ChargeRequest]] = {}
-    orders: dict[str, UUID] = {}
     with connection.cursor() as cursor:
         cursor.execute(_PROCESSING, {"ids": [str(pk) for pk in payment_ids], "fresh": [str(pk) for pk in fresh]})
-        for name, order_id, key, amount, currency, method in cursor.fetchall():
-            by_provider.setdefault(name, []).append(ChargeRequest(key, amount, currency, method))
-            orders[key] = order_id
-    return [answer for name, requests in by_provider.items() for answer in answers_of(provider(name).charge(requests), orders)]
+        for name, *values in cursor.fetchall():
+            by_provider.setdefault(name, []).append(ChargeRequest(*values))
+    for name, requests in by_provider.items():
+        for results in provider(name).charge(requests):
+            yield answers_of(results)
 
 
 def put_back(fresh: Iterable[UUID]) -> None:
@@ -137,10 +141,15 @@ def put_back(fresh: Iterable[UUID]) -> None:
     mine.update(status=Status.CREATED, attempts=0, next_attempt_at=now() + FIRST_PAUSE, updated_at=Now())
 
 
-def answers_of(results: Iterable[ChargeResult], orders: dict[str, UUID]) -> list[Answer]:
-    """What these results say of the payments of these orders (idempotency key -> order); nothing where nothing is known."""
+def charge_request(payment: Payment) -> ChargeRequest:
+    """A payment as its provider is asked about it."""
+    return ChargeRequest(*(getattr(payment, name) for name in _REQUEST_FIELDS))
+
+
+def answers_of(results: Iterable[ChargeResult]) -> list[Answer]:
+    """What these results say of their payments; nothing where nothing is known."""
     return [
-        Answer(orders[result.key], result.key, _STATUSES[result.outcome], result.ref)
+        Answer(result.request.order_id, result.request.key, _STATUSES[result.outcome], result.ref, result.code)
         for result in results
         if result.outcome in _STATUSES
     ]
@@ -151,6 +160,8 @@ _STATUSES = {
     Outcome.DECLINED: Status.FAILED,
     Outcome.UNKNOWN: Status.UNKNOWN,
 }
+_REQUEST_FIELDS = ("idempotency_key", "amount", "currency", "method", "order_id", "created_at", "provider_ref")
+_REQUEST_COLUMNS = f"provider, {', '.join(_REQUEST_FIELDS)}"
 # The next question comes after 1, 2, 4 ... seconds.
 PAUSE = f"make_interval(secs => least({_LONGEST_PAUSE_S}, 2 ^ least(attempts, 12)))"
 _PROCESSING = f"""
@@ -161,25 +172,27 @@ WITH due AS (
     UPDATE payments_payment p SET status = 'processing', attempts = attempts + 1, updated_at = now(),
         next_attempt_at = now() + {PAUSE}
     FROM due WHERE p.id = due.id
-    RETURNING provider, order_id, idempotency_key, amount, currency, method
+    RETURNING {_REQUEST_COLUMNS}
 )
 SELECT * FROM asked UNION ALL
-SELECT provider, order_id, idempotency_key, amount, currency, method FROM payments_payment
+SELECT {_REQUEST_COLUMNS} FROM payments_payment
 WHERE id = ANY(%(fresh)s::uuid[]) AND status = 'processing' AND attempts = 1
 """  # noqa: S608 - a constant of ours
 # An open payment takes any answer. A failed one takes a success: the provider has the money. A success is never undone.
 # An equal answer is taken by one of which the order has not learnt.
 _RECORD = """
 WITH said AS (
-    SELECT * FROM unnest(%(keys)s::text[], %(statuses)s::text[], %(refs)s::text[]) AS said(key, status, ref)
+    SELECT * FROM unnest(%(keys)s::text[], %(statuses)s::text[], %(refs)s::text[], %(codes)s::text[])
+        AS said(key, status, ref, code)
 ), mine AS (
-    SELECT p.id, said.status, said.ref FROM payments_payment p JOIN said ON p.idempotency_key = said.key
+    SELECT p.id, said.status, said.ref, said.code FROM payments_payment p JOIN said ON p.idempotency_key = said.key
     WHERE p.status IN ('created', 'processing', 'unknown') OR (p.status = 'failed' AND said.status = 'succeeded')
         OR (p.status = said.status AND p.applied_at IS NULL)
     ORDER BY p.id FOR UPDATE OF p
 )
 UPDATE payments_payment p SET status = mine.status, provider_ref = coalesce(nullif(mine.ref, ''), p.provider_ref),
-    failure_code = CASE mine.status WHEN 'failed' THEN 'declined' ELSE '' END, updated_at = now(),
+    failure_code = CASE mine.status WHEN 'failed' THEN coalesce(nullif(mine.code, ''), 'declined') ELSE '' END,
+    updated_at = now(),
     applied_at = CASE WHEN %(applied)s AND mine.status IN ('succeeded', 'failed') THEN now() END
 FROM mine WHERE p.id = mine.id
 RETURNING p.id, p.order_id, p.amount, p.status
@@ -199,6 +212,7 @@ def record(answers: Iterable[Answer], *, applied: bool) -> list[Captured]:
         "keys": list(said),
         "statuses": [str(answer.status) for answer in said.values()],
         "refs": [answer.ref for answer in said.values()],
+        "codes": [answer.code for answer in said.values()],
     }
     with connection.cursor() as cursor:
         cursor.execute(_RECORD, values)
@@ -208,15 +222,10 @@ def record(answers: Iterable[Answer], *, applied: bool) -> list[Captured]:
 
 def look_up(order_id: UUID) -> list[Answer]:
     """What the provider's books have of an order's payments that we take for failed. Charges nothing; not in a transaction."""
-    failed = Payment.objects.filter(order_id=order_id, status=Status.FAILED)
-    by_provider: dict[str, list[str]] = {}
-    for name, key in failed.values_list("provider", "idempotency_key"):
-        by_provider.setdefault(name, []).append(key)
-    return [
-        answer
-        for name, keys in by_provider.items()
-        for answer in answers_of(provider(name).look_up(keys), dict.fromkeys(keys, order_id))
-    ]
+    by_provider: dict[str, list[ChargeRequest]] = {}
+    for payment in Payment.objects.filter(order_id=order_id, status=Status.FAILED):
+        by_provider.setdefault(payment.provider, []).append(charge_request(payment))
+    return [answer for name, requests in by_provider.items() for answer in answers_of(provider(name).look_up(requests))]
 
 
 def untold_answers(payment_ids: Iterable[UUID]) -> list[Answer]:

@@ -14,7 +14,7 @@ from flashsale.core.ids import new_uuid
 from payments.models import Refund
 from payments.providers.base import NoSuchCharge
 from payments.providers.registry import provider
-from payments.services.charges import PAUSE, Captured
+from payments.services.charges import PAUSE, Captured, charge_request
 
 logger = logging.getLogger(__name__)
 _MOST_ATTEMPTS = 50  # some four hours
@@ -54,9 +54,8 @@ def process_refunds(limit: int) -> int:
         mine = Refund.objects.filter(pk=refund.pk, status=Refund.Status.REQUESTED)
         mine.update(attempts=F("attempts") + 1, next_attempt_at=Now() + RawSQL(PAUSE, ()), updated_at=Now())  # noqa: S611
         try:
-            ref = provider(refund.payment.provider).refund(
-                refund.payment.idempotency_key, refund.idempotency_key, refund.amount
-            )
+            charge = charge_request(refund.payment)
+            ref = provider(refund.payment.provider).refund(charge, refund.idempotency_key, refund.amount)
         except (Invalid, Refused) as error:  # of this one alone: the others need not wait for the next time
             told = {"event": "refund_refused", "refund_id": str(refund.pk), "error": repr(error)}
             logger.warning("refund refused", extra=told)

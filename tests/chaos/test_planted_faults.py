@@ -141,8 +141,8 @@ def idempotency_key_forgotten(monkeypatch, sale):
 
     def careless(self, requests):
         sent = {new_uuid().hex: request for request in requests}
-        results = charge(self, [replace(request, key=key) for key, request in sent.items()])
-        return [replace(result, key=sent[result.key].key) for result in results]
+        groups = charge(self, [replace(request, key=key) for key, request in sent.items()])
+        return [[replace(result, request=sent[result.request.key]) for result in group] for group in groups]
 
     monkeypatch.setattr(Sandbox, "charge", careless)
 

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import time
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
@@ -24,7 +23,7 @@ from payments import services as payments
 from payments.models import Payment, ProviderEvent, Refund, SandboxCharge, SandboxRefund
 from tasks import gate_effects, request_payments
 from tasks.audit import audit
-from tests.conftest import keep_asleep
+from tests.conftest import asked, keep_asleep, sandbox_signature
 from tests.integration.test_pipeline import together
 from tests.integration.test_staff_guards import form_of
 
@@ -62,7 +61,7 @@ class Buying:
         request_payments.charge_and_apply(self._due())
 
     def answer_lost(self):
-        payments.ask(self._due())
+        asked(self._due())
 
     def _event(self, kind, number):
         """The provider tells of a charge, of its own accord; what it tells is in its books."""
@@ -164,7 +163,7 @@ _STEPS = (
 
 def tell(key, kind):
     body = json.dumps({"id": f"evt_{next(_events)}", "type": kind, "data": {"idempotency_key": key}}).encode()
-    return payments.receive_event(body, payments.sign(body, int(time.time())))
+    return payments.receive_event("sandbox", body, {"Sandbox-Signature": sandbox_signature(body)})
 
 
 @pytest.fixture
@@ -249,7 +248,7 @@ def test_of_two_captures_one_pays_the_order_and_the_other_goes_back(buying):
 
 def test_an_answer_that_contradicts_an_event_pays_the_order_with_a_payment_that_succeeded(buying):
     one = buying("pm_ok")
-    answers = payments.ask(one._due())
+    answers = asked(one._due())
     one.failed()
 
     request_payments.apply(answers)

@@ -13,7 +13,7 @@ from payments import services as payments
 from payments.models import Payment, ProviderEvent, Refund, SandboxCharge, SandboxRefund
 from tasks import gate_effects, request_payments
 from tasks.audit import audit
-from tests.conftest import keep_asleep
+from tests.conftest import asked, keep_asleep
 from tests.integration.test_late_truth import tell
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -89,7 +89,7 @@ def test_a_charge_of_no_order_is_named(paid):
         decided_at=paid.created_at,
     )  # fmt: skip
     request = payments.PaymentRequest(uuid4(), paid.customer_id, Decimal(8), "EUR", "pm_ok")
-    payments.record(payments.ask(payments.open_payments([request], Payment.Origin.CHAIN)), applied=True)
+    payments.record(asked(payments.open_payments([request], Payment.Origin.CHAIN)), applied=True)
 
     [breaches] = [check.breaches for check in audit().checks if check.name == "every charge is of an order"]
 

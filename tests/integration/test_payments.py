@@ -20,7 +20,7 @@ from payments import services as payments
 from payments.models import Payment, Refund, SandboxCharge, SandboxRefund
 from tasks import customer_actions, request_payments, sweeps
 from tasks.audit import audit
-from tests.conftest import eventually, keep_asleep
+from tests.conftest import asked, eventually, keep_asleep, sandbox_signature
 from tests.integration.test_pipeline import together
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -78,7 +78,7 @@ def test_the_chain_opens_a_payment_as_being_asked_about(reserved):
     assert (opened.fresh, opened.others) == ([row.pk], [])
     assert (row.status, row.attempts) == ("processing", 1)
     assert timedelta(seconds=1) < row.next_attempt_at - row.created_at <= timedelta(seconds=2.5)
-    assert payments.ask([row.pk]) == []  # it is not due for anybody else
+    assert asked([row.pk]) == []  # it is not due for anybody else
     assert SandboxCharge.objects.count() == 0
 
 
@@ -89,7 +89,7 @@ def test_of_a_chain_that_died_before_it_asked_the_sweep_asks_with_the_same_key(r
     sweeps.open_payments()
 
     assert (Order.objects.get().status, SandboxCharge.objects.get().idempotency_key) == ("paid", payment.hex)
-    assert payments.ask([], [payment]) == []  # the chain was only asleep
+    assert asked([], [payment]) == []  # the chain was only asleep
     assert SandboxCharge.objects.get().asked == 1
 
 
@@ -111,11 +111,11 @@ def test_a_payment_that_several_ask_about_at_once_is_asked_about_once(reserved):
     opened, again = services.request_payments(ids), services.request_payments(ids)
     assert (again.fresh, again.others) == ([], opened.fresh)
 
-    assert not any(together(4, lambda number: payments.ask(again.others, () if number else opened.fresh)))
+    assert not any(together(4, lambda number: asked(again.others, () if number else opened.fresh)))
     assert (Payment.objects.get().attempts, SandboxCharge.objects.get().asked) == (1, 1)
 
     Payment.objects.update(next_attempt_at=Now())
-    assert not any(together(4, lambda _: payments.ask(again.others)))
+    assert not any(together(4, lambda _: asked(again.others)))
     assert (Payment.objects.get().attempts, SandboxCharge.objects.get().asked) == (2, 2)
 
 
@@ -198,7 +198,7 @@ def event(payment, event_id="evt_1", kind="charge.succeeded"):
 def test_a_webhook_settles_its_order_once(placed, client):
     order = placed("pm_unknown")
     body = event(Payment.objects.get())
-    signature = payments.sign(body, int(time.time()))
+    signature = sandbox_signature(body)
 
     answers = [post_event(client, body, signature).status_code for _ in range(2)]
 
@@ -214,7 +214,7 @@ def test_webhooks_in_either_order_end_with_the_money_of_a_paid_order_or_none(pla
 
     for number, kind in enumerate(kinds):
         body = event(payment, f"evt_{number}", kind)
-        assert post_event(client, body, payments.sign(body, int(time.time()))).status_code == 200
+        assert post_event(client, body, sandbox_signature(body)).status_code == 200
 
     reaches(order, "paid")
     report = eventually(lambda: (r := audit()) and not r.in_flight and r)
@@ -226,12 +226,12 @@ def test_a_second_payment_between_failure_and_success_is_given_back(placed, cust
     order = placed("pm_declined")
     first = eventually(lambda: Payment.objects.filter(status="failed").exclude(applied_at=None).first())
     body = event(first, "evt_1", "charge.failed")
-    post_event(client, body, payments.sign(body, int(time.time())))
+    post_event(client, body, sandbox_signature(body))
 
     customer_actions.pay(customer.pk, order.pk, "pm_ok")
     reaches(order, "paid")
     body = event(first, "evt_2", "charge.succeeded")
-    post_event(client, body, payments.sign(body, int(time.time())))
+    post_event(client, body, sandbox_signature(body))
 
     refund = eventually(lambda: Refund.objects.filter(status="succeeded").select_related("payment").first())
     assert refund.payment == first
@@ -243,7 +243,7 @@ def test_a_second_payment_between_failure_and_success_is_given_back(placed, cust
 @pytest.mark.parametrize("age_s", [400, -400])
 def test_an_old_or_early_signature_is_refused(client, age_s):
     body = b'{"id": "e", "type": "charge.succeeded", "data": {"idempotency_key": "k"}}'
-    answer = post_event(client, body, payments.sign(body, int(time.time()) - age_s))
+    answer = post_event(client, body, sandbox_signature(body, int(time.time()) - age_s))
 
     assert (answer.status_code, answer.json()["code"]) == (400, "signature_invalid")
 
@@ -257,7 +257,7 @@ def test_a_bad_signature_is_refused(client, signature):
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"null", b'{"id": 1, "type": "x", "data": {}}', b"\xff"])
 def test_a_signed_body_that_is_no_event_is_refused(client, body):
-    answer = post_event(client, body, payments.sign(body, int(time.time())))
+    answer = post_event(client, body, sandbox_signature(body))
 
     assert answer.status_code == 400
 
@@ -265,7 +265,7 @@ def test_a_signed_body_that_is_no_event_is_refused(client, body):
 def test_an_event_of_an_unknown_charge_is_taken_and_has_no_effect(client):
     body = json.dumps({"id": uuid.uuid4().hex, "type": "charge.succeeded", "data": {"idempotency_key": "nobody"}}).encode()
 
-    assert post_event(client, body, payments.sign(body, int(time.time()))).status_code == 200
+    assert post_event(client, body, sandbox_signature(body)).status_code == 200
 
 
 @pytest.fixture
@@ -276,7 +276,7 @@ def refund(customer):
         order_id = uuid.uuid4()
         request = payments.PaymentRequest(order_id, customer.pk, Decimal(5), "EUR", "pm_ok")
         [payment] = payments.open_payments([request], Payment.Origin.CHAIN)
-        payments.record(payments.ask([payment]), applied=True)
+        payments.record(asked([payment]), applied=True)
         payments.request_refund(payments.captured_of(order_id), "planted")
         if not is_known:
             SandboxCharge.objects.filter(idempotency_key=payment.hex).delete()

@@ -26,7 +26,7 @@ from tasks.audit import audit
 from tasks.dispatch import dispatch
 from tasks.models import DeadLetter
 from tasks.rebuild import rebuild_gate
-from tests.conftest import eventually, keep_asleep, start_worker
+from tests.conftest import asked, eventually, keep_asleep, start_worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -112,7 +112,7 @@ def die_after(step, item):
     if STEPS.index(step) >= 4:
         opened = services.request_payments(ids)
     if STEPS.index(step) >= 5:
-        payments.record(payments.ask(opened.others, opened.fresh), applied=False)
+        payments.record(asked(opened.others, opened.fresh), applied=False)
 
 
 def test_a_killed_worker_loses_no_order_and_sells_no_unit_twice(transactional_db, sweeper, make_item, customers, order):

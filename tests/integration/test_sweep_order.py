@@ -19,7 +19,7 @@ from orders.services import outbox
 from payments import services as payments
 from payments.models import Payment
 from tasks import pipeline, sweeps
-from tests.conftest import eventually, keep_asleep
+from tests.conftest import asked, eventually, keep_asleep
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_workers")]
 COUNT = 5
@@ -110,7 +110,7 @@ def test_due_payments_are_asked_about_the_longest_due_first(customer):
 
     def take():
         some = payments.due_payments(2)
-        payments.ask(some)
+        asked(some)
         return some
 
     assert pairs(take) == made[::-1]

@@ -27,6 +27,7 @@ from payments import services as payments
 from payments.models import Payment, SandboxCharge
 from tasks import order_ids
 from tasks import rebuild as rebuilding
+from tests.conftest import asked
 from tests.simulation.real_clock import RealClock
 from tests.simulation.values import Admitted, Answer, Terms
 
@@ -321,7 +322,7 @@ class Real:
 
     def ask(self, names, fresh):
         ids = self.names.payments
-        return self.names.answers(payments.ask([ids[name] for name in names], [ids[name] for name in fresh]))
+        return self.names.answers(asked([ids[name] for name in names], [ids[name] for name in fresh]))
 
     def apply_answers(self, answers):
         services.apply_answers([self._said(answer) for answer in answers])

@@ -16,7 +16,7 @@ NOWHERE = {
     "REDIS_URL": "redis://localhost",
     "CELERY_BROKER_URL": "redis://localhost",
 }
-SECRETS = {"SECRET_KEY": "s" * 50, "SANDBOX_WEBHOOK_SECRET": "w" * 32}
+SECRETS = {"SECRET_KEY": "s" * 50, "SANDBOX_WEBHOOK_SECRET": "w" * 32, "ALLOW_TEST_PAYMENTS": "1"}
 # Every number that a settings file reads from the environment, and whether it may be nothing.
 _NUMBER = re.compile(r'env\.(?:integer|number|port)\(\s*"(\w+)"(?:[^()]*?low=([0-9._]+))?')
 FOUND = [
@@ -96,7 +96,8 @@ def production(monkeypatch):
 def test_production_starts_with_secrets_of_its_own(production):
     found = settings_of("production")
 
-    assert (found["SECRET_KEY"], found["SANDBOX_WEBHOOK_SECRET"]) == tuple(SECRETS.values())
+    assert found["SECRET_KEY"] == SECRETS["SECRET_KEY"]
+    assert found["PROVIDER_OPTIONS"]["sandbox"]["WEBHOOK_SECRET"] == SECRETS["SANDBOX_WEBHOOK_SECRET"]
     assert found["SIMPLE_JWT"]["SIGNING_KEY"] == SECRETS["SECRET_KEY"]
 
 
@@ -130,6 +131,36 @@ def test_production_refuses_what_development_uses(monkeypatch, production, name,
     monkeypatch.setenv(name, value)
 
     with pytest.raises(InvalidSetting, match=f"{name} is a development value"):
+        settings_of("production")
+
+
+def test_production_refuses_test_money_unless_it_is_told_to_take_it(monkeypatch, production):
+    monkeypatch.delenv("ALLOW_TEST_PAYMENTS")
+
+    with pytest.raises(MissingSetting, match="STRIPE_API_KEY is not set: orders would be paid with test money"):
+        settings_of("production")
+
+
+def test_an_api_key_makes_its_provider_serve(monkeypatch, production, tmp_path):
+    monkeypatch.delenv("ALLOW_TEST_PAYMENTS")
+    monkeypatch.delenv("SANDBOX_WEBHOOK_SECRET")
+    (tmp_path / "key").write_text("sk_live_of_a_file\n")
+    monkeypatch.setenv("STRIPE_API_KEY_FILE", str(tmp_path / "key"))
+    monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", f"whsec_{'n' * 20},whsec_{'o' * 20}")
+
+    found = settings_of("production")
+
+    assert found["PAYMENT_PROVIDER"] == "stripe"
+    assert found["PROVIDER_OPTIONS"]["stripe"]["API_KEY"] == "sk_live_of_a_file"
+    assert found["PROVIDER_OPTIONS"]["stripe"]["WEBHOOK_SECRET"].count(",") == 1
+
+
+@pytest.mark.parametrize("value", ["", "short", f"whsec_{'n' * 20},", f"whsec_{'n' * 20},short"])
+def test_a_provider_without_a_good_webhook_secret_does_not_serve_in_production(monkeypatch, production, value):
+    monkeypatch.setenv("STRIPE_API_KEY", "sk_live_x")
+    monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", value)
+
+    with pytest.raises(MissingSetting, match="STRIPE_WEBHOOK_SECRET"):
         settings_of("production")
 
 
