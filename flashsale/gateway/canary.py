@@ -1,17 +1,9 @@
 """Which part of the customers' traffic goes to the canary; kept in the gateway's routes."""
 
-import json
-import time
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from django.conf import settings
-
-from flashsale.gateway import config, envoy_admin
-
-_IN_FORCE_S = 5.0
 _MAIN_AFTER_TWO_ATTEMPTS = {
     "name": "envoy.retry_priorities.previous_priorities",
     "typed_config": {
@@ -57,36 +49,3 @@ def _route_of_canary(route: dict[str, Any], setting: Setting, retry_policy: dict
     chosen["route"]["cluster"] = "canary"
     chosen["route"]["retry_policy"] = retry_policy | {"retry_priority": _MAIN_AFTER_TWO_ATTEMPTS}
     return chosen
-
-
-def current(directory: Path) -> Setting:
-    """What is set; off where nothing was written yet."""
-    try:
-        written = json.loads(config.routes_path(directory).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return Setting()
-    return Setting.parse(written["version_info"])
-
-
-def put_in_force(directory: Path, setting: Setting) -> bool:
-    """Write the routes, and wait for the gateway to go by them; False when none does. May run twice."""
-    if not config.routes_path(directory).is_file():
-        return False
-    config.set_canary(directory, setting)
-    deadline = time.monotonic() + _IN_FORCE_S
-    while time.monotonic() < deadline:
-        version = _version_in_force()
-        if version is None:
-            return False
-        if Setting.parse(version) == setting:
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def _version_in_force() -> str | None:
-    try:
-        found = envoy_admin.ask_json(settings.GATEWAY_ADMIN, "/config_dump?resource=dynamic_route_configs").get("configs", [])
-    except (OSError, ValueError):
-        return None
-    return str(found[0].get("version_info", "")) if found else ""

@@ -19,7 +19,7 @@ from flashsale.core.errors import FlashsaleError
 from flashsale.edge import catalog
 from flashsale.edge.answer_headers import OF_API
 from flashsale.edge.error_handler import CONTENT_TYPE, problem_of
-from flashsale.gateway import config, freshness
+from flashsale.gateway import freshness, routes
 from flashsale.gateway.edge_answers import TIME, EdgeAnswer, routes_of
 from flashsale.ratelimit.in_process import rules_at
 from flashsale.ratelimit.rules import Rule
@@ -102,8 +102,8 @@ class Publisher:
     def _write(self, found: list[EdgeAnswer]) -> None:
         wanted = found, not all(map(_is_kept_by_the_local_bucket, rules_at("gateway")))
         if wanted != self._written:
-            routes = routes_of(found, settings.CORS_ALLOWED_ORIGINS)
-            config.publish_edge(self._directory, routes, asks_service=wanted[1])
+            in_front = routes_of(found, settings.CORS_ALLOWED_ORIGINS)
+            routes.publish_edge(self._directory, in_front, asks_service=wanted[1])
             self._written = wanted
 
     def run(self, stop: threading.Event, address: str) -> None:
@@ -123,4 +123,4 @@ class Publisher:
                 close_old_connections()
         finally:
             server.stop(grace=None)
-            config.publish_edge(self._directory, [])
+            routes.publish_edge(self._directory, [])

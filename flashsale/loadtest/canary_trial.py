@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from flashsale.gateway import canary
+from flashsale.gateway import canary, routes
 from flashsale.limits import services
 from flashsale.limits.models import LimitRule
 
@@ -29,7 +29,7 @@ def canary_trial(setting: canary.Setting, rate: int | None) -> Iterator[None]:
         NoGateway: nothing was changed for good.
     """
     directory = Path(settings.GATEWAY_DIR)
-    before = canary.current(directory)
+    before = routes.current_canary(directory)
     LimitRule.objects.filter(name=_NAME).delete()  # of a rehearsal that was killed
     rule = LimitRule(name=_NAME, applies_to="admission", key="item", algorithm="token_bucket", fleet="canary")
     rule.rate, rule.burst = rate or 0, rate or 0
@@ -37,11 +37,11 @@ def canary_trial(setting: canary.Setting, rate: int | None) -> Iterator[None]:
     try:
         if rate:
             services.save_rule(rule, actor=_ACTOR)
-        if not canary.put_in_force(directory, setting):
+        if not routes.put_in_force(directory, setting):
             raise NoGateway(f"no gateway took `{setting}` at {settings.GATEWAY_ADMIN}; is `make up` running?")
         yield
     finally:
-        canary.put_in_force(directory, before)
+        routes.put_in_force(directory, before)
         if rate:
             services.delete_rule(rule, actor=_ACTOR)
         signal.signal(signal.SIGTERM, on_sigterm)

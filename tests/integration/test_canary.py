@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from rest_framework_simplejwt.tokens import AccessToken
 
-from flashsale.gateway import canary
+from flashsale.gateway import canary, routes
 from flashsale.limits import services
 from flashsale.limits.models import LimitRule
 from inventory.admission import gate
@@ -90,7 +90,7 @@ def fleets(clean_redis, _fleets, settings):
 def set_percent(percent):
     from django.conf import settings
 
-    assert canary.put_in_force(Path(settings.GATEWAY_DIR), canary.Setting(percent))
+    assert routes.put_in_force(Path(settings.GATEWAY_DIR), canary.Setting(percent))
 
 
 def bearer(customer):
@@ -291,7 +291,7 @@ def test_the_command_refuses_what_is_no_percentage_or_mode_and_changes_nothing(f
     with pytest.raises(CommandError, match=r"PERCENT|percent|mode"):
         call_command("canary", *wrong)
 
-    assert str(canary.current(Path(fleets.variables["GATEWAY_DIR"]))) == "split 15"
+    assert str(routes.current_canary(Path(fleets.variables["GATEWAY_DIR"]))) == "split 15"
 
 
 def test_the_command_says_that_no_gateway_took_it(fleets, settings, tmp_path):
@@ -335,12 +335,12 @@ def test_a_rehearsal_that_is_interrupted_sets_the_canary_back(fleets, sign, ears
 
     with running(Process("rehearsal", *ears, *command, *options, **fleets.variables)) as rehearsal:
         eventually(_is_selling, within=40, what=rehearsal.log)
-        assert str(canary.current(directory)) == "split 30"
+        assert str(routes.current_canary(directory)) == "split 30"
         assert LimitRule.objects.filter(fleet="canary", rate=5).exists()
         rehearsal.popen.send_signal(sign)
         assert rehearsal.popen.wait(20) != 0
 
-    assert canary.current(directory) == canary.Setting(7)
+    assert routes.current_canary(directory) == canary.Setting(7)
     assert not LimitRule.objects.exists()
     customers = range(1, 301)
     assert len(on_canary(fleets, customers)) < 0.15 * len(customers)

@@ -13,7 +13,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 from flashsale.core.redis_client import gate_client
 from flashsale.edge import catalog
 from flashsale.edge.answer_headers import OF_API
-from flashsale.gateway import config, envoy_admin
+from flashsale.gateway import bootstrap, envoy_admin
 from flashsale.gateway.publisher import Publisher
 from flashsale.limits import services as limits
 from flashsale.limits.models import LimitRule
@@ -230,7 +230,7 @@ def test_a_publisher_that_cannot_write_vouches_for_nothing_and_goes_on(make_sale
     publisher.look()
 
     assert publisher.looked_at == 0.0
-    config.write(tmp_path / "full")
+    bootstrap.write(tmp_path / "full")
     publisher.look()
     assert publisher.looked_at > 0.0
 
@@ -238,17 +238,17 @@ def test_a_publisher_that_cannot_write_vouches_for_nothing_and_goes_on(make_sale
 def test_what_is_set_for_the_canary_stays(edge, make_sale, customer):
     from pathlib import Path
 
-    from flashsale.gateway import canary, config
+    from flashsale.gateway import canary, routes
 
     directory = Path(edge.variables["GATEWAY_DIR"])
-    config.set_canary(directory, canary.Setting(20))
+    routes.set_canary(directory, canary.Setting(20))
     item = make_sale(units=1)
     set_stock(item, 0)
 
     refused_at_the_edge(edge, item, customer, "sold_out")
 
-    assert canary.current(directory) == canary.Setting(20)
-    config.set_canary(directory, canary.Setting())
+    assert routes.current_canary(directory) == canary.Setting(20)
+    routes.set_canary(directory, canary.Setting())
 
 
 def test_new_terms_of_a_sale_reach_the_page(edge, make_sale):

@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from flashsale.gateway import canary, config
+from flashsale.gateway import canary, routes
 
 
 class Command(BaseCommand):
@@ -18,14 +18,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         directory, percent = Path(settings.GATEWAY_DIR), options["percent"]
         if percent is None:
-            self.stdout.write(str(canary.current(directory)))
+            self.stdout.write(str(routes.current_canary(directory)))
             return
         if not 0 <= percent <= 100:
             raise CommandError("PERCENT is 0 to 100")
         setting = canary.Setting(percent)
-        if not config.routes_path(directory).is_file():
+        if not routes.routes_path(directory).is_file():
             raise CommandError(f"there is no gateway in {directory}: `make up` or `manage.py gateway_config` makes its files")
-        if not canary.put_in_force(directory, setting):
+        if not routes.put_in_force(directory, setting):
             where = f"no gateway at {settings.GATEWAY_ADMIN} took it"
             raise CommandError(f"{setting} is written and not in force: {where}; one that starts will")
         self.stdout.write(f"{setting}: in force")

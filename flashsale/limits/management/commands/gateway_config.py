@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from flashsale.gateway import config
+from flashsale.gateway import bootstrap
 from flashsale.stack.gateway import envoy_binary
 
 
@@ -21,11 +21,11 @@ class Command(BaseCommand):
         if options["check"]:
             self._check()
         else:
-            self.stdout.write(str(config.write(Path(settings.GATEWAY_DIR))))
+            self.stdout.write(str(bootstrap.write(Path(settings.GATEWAY_DIR))))
 
     def _check(self) -> None:
         with TemporaryDirectory() as folder:
-            path = config.write(Path(folder))
+            path = bootstrap.write(Path(folder))
             command = [str(envoy_binary()), "--mode", "validate", "--log-level", "error", "-c", str(path)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -1,13 +1,7 @@
-"""Fills in the files of ``deploy/envoy``: what Envoy starts with, and where requests go."""
+"""Fills in ``deploy/envoy/gateway.yaml``: what Envoy starts with."""
 
-import fcntl
 import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from string import Template
-from typing import TYPE_CHECKING, Any
 
 import yaml
 from django.conf import settings
@@ -15,21 +9,13 @@ from django.core.exceptions import ImproperlyConfigured
 
 from flashsale.core.errors import Invalid, NotFound, RateLimited, Unavailable
 from flashsale.edge.error_handler import CONTENT_TYPE, body
-from flashsale.gateway.edge_answers import FILTER_OFF
+from flashsale.gateway.routes import SOURCES, filled, publish_edge, routes_path
 from inventory.errors import Busy
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _AT_ONCE_OWN, _AT_ONCE_SHARED = 8, 2
 _LONGEST_SOCKET_PATH = 107  # the kernel's
-if TYPE_CHECKING:
-    from flashsale.gateway.canary import Setting
-
 _WEB_AT_ONCE, _ORDERS_AT_ONCE = 64, 32  # requests that a web host is given at once; its eight threads never wait for one
-_SOURCES = settings.BASE_DIR / "deploy" / "envoy"
-
-
-def _filled(name: str, values: dict[str, Any]) -> str:
-    return Template((_SOURCES / name).read_text(encoding="utf-8")).substitute(values)
 
 
 def _problem(status: int, code: str, detail: str) -> str:
@@ -65,7 +51,7 @@ def gateway(directory: Path) -> str:
         directory: where Envoy finds the routes.
     """
     hosts = [host.lstrip(".") for host in settings.ALLOWED_HOSTS if host != "*"]
-    filled = _filled(
+    text = filled(
         "gateway.yaml",
         {
             "ADMIN_SOCKET": json.dumps(_socket_path(settings.GATEWAY_ADMIN)),
@@ -80,7 +66,7 @@ def gateway(directory: Path) -> str:
             "LISTEN_PORT": settings.GATEWAY_LISTEN[1],
             "WEB_ENDPOINTS": _endpoints(settings.GATEWAY_WEB),
             "CANARY_ENDPOINTS": _endpoints(settings.GATEWAY_CANARY),
-            "REQUEST_LUA": json.dumps((_SOURCES / "request.lua").read_text(encoding="utf-8")),
+            "REQUEST_LUA": json.dumps((SOURCES / "request.lua").read_text(encoding="utf-8")),
             "EDGE_HOST": settings.GATEWAY_EDGE[0],
             "EDGE_PORT": settings.GATEWAY_EDGE[1],
             "RATELIMIT_HOST": settings.GATEWAY_RATELIMIT[0],
@@ -107,19 +93,7 @@ def gateway(directory: Path) -> str:
             "PROBLEM_503": _problem(503, Unavailable.code, Unavailable().detail),
         },
     )
-    return json.dumps(yaml.safe_load(filled), indent=1)  # Envoy's reader knows no merge keys
-
-
-def routes() -> dict[str, Any]:
-    """The route configuration, as Envoy's JSON values."""
-    values = {"API_BODY_OVER": settings.MAX_BODY_BYTES + 1, "BODY_BYTES": settings.GATEWAY_BODY_BYTES}
-    found: dict[str, Any] = yaml.safe_load(_filled("routes.yaml", values))
-    return found
-
-
-def routes_path(directory: Path) -> Path:
-    """The file that the gateway watches."""
-    return directory / "routes" / "routes.json"
+    return json.dumps(yaml.safe_load(text), indent=1)  # Envoy's reader knows no merge keys
 
 
 def write(directory: Path) -> Path:
@@ -132,59 +106,3 @@ def write(directory: Path) -> Path:
     path = directory / "gateway.json"
     path.write_text(gateway(directory), encoding="utf-8")
     return path
-
-
-def publish_edge(directory: Path, edge: list[dict[str, Any]], *, asks_service: bool = True) -> None:
-    """Put these routes in front of all others, beside what is set for the canary. May run twice.
-
-    Args:
-        asks_service: every request is decided by the rate-limit service too; else the local bucket of its address is enough.
-    """
-    from flashsale.gateway import canary
-
-    with _alone(directory):
-        _replace(_edge_path(directory), json.dumps({"routes": edge, "asks_service": asks_service}))
-        _write(directory, canary.current(directory))
-
-
-def set_canary(directory: Path, setting: "Setting") -> None:
-    """Put the canary's routes in force, behind the published answers. May run twice."""
-    with _alone(directory):
-        _write(directory, setting)
-
-
-def _write(directory: Path, setting: "Setting") -> None:
-    """The version tells what is set for the canary, and one file from the next."""
-    from flashsale.gateway import canary
-
-    configuration = canary.redirected(routes(), setting)
-    edge = _edge_path(directory)
-    if edge.is_file():
-        published = json.loads(edge.read_text(encoding="utf-8"))
-        for host in configuration["virtual_hosts"]:
-            host["routes"][:0] = published["routes"]
-            if not published["asks_service"]:
-                host["typed_per_filter_config"] = {"envoy.filters.http.ratelimit": FILTER_OFF}
-    kind = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
-    version = f"{setting};{time.time_ns()}"
-    text = json.dumps({"version_info": version, "resources": [{"@type": kind, **configuration}]})
-    _replace(routes_path(directory), text)
-
-
-def _edge_path(directory: Path) -> Path:
-    return directory / "edge.json"
-
-
-def _replace(path: Path, text: str) -> None:
-    """By a rename, so that nobody reads half of it."""
-    new = path.with_suffix(".new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """The publisher and a command write the same file from parts of their own."""
-    with (directory / "routes.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
