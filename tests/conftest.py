@@ -89,6 +89,28 @@ def _tables_emptied_by_us():
         yield
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """The rules of a new installation, which are taken out of the database: a test makes those that it needs."""
+    from flashsale.limits.models import LimitRule
+
+    with django_db_blocker.unblock():
+        rules = list(LimitRule.objects.order_by("pk"))
+        LimitRule.objects.all().delete()
+    return rules
+
+
+@pytest.fixture
+def shipped_rules(transactional_db, clean_redis, django_db_setup):
+    """The rules that a new installation has, in force."""
+    from flashsale.limits import publish
+    from flashsale.limits.models import LimitRule
+
+    LimitRule.objects.bulk_create(django_db_setup)
+    publish.publish()
+    return {rule.name: rule for rule in django_db_setup}
+
+
 @pytest.fixture(autouse=True)
 def clean_redis(request):
     """Every test starts with an empty gate and empty queues, and its tables are emptied when nobody uses them any more."""
@@ -98,9 +120,7 @@ def clean_redis(request):
     request.getfixturevalue("transactional_db")
     gate_client().flushall()
     from flashsale.edge import catalog
-    from flashsale.limits.models import LimitRule
 
-    LimitRule.objects.all().delete()
     _empty_queues()
 
     catalog.forget()
