@@ -19,6 +19,8 @@ keep() {
 for name in postgres_admin_password postgres_password gate_password broker_password secret_key webhook_secret; do
     keep "$name" "$(random)"
 done
+keep stripe_api_key ""  # yours, from Stripe's dashboard; while it is empty the sandbox serves
+keep stripe_webhook_secret ""
 keep flower_basic_auth "operator:$(random)"
 
 password() {

@@ -88,7 +88,7 @@ class Event:
 class Action:
     """What the customer has to do first: an ``url`` to go to, or ``client_secret`` for the provider's script in the page."""
 
-    url: str = ""
+    url: str = field(default="", repr=False)
     client_secret: str = field(default="", repr=False)
 
 

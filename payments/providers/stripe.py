@@ -33,6 +33,7 @@ from payments.providers.breakers import breaker
 from payments.providers.calls import Calls
 
 logger = logging.getLogger(__name__)
+logging.getLogger("stripe").setLevel(logging.WARNING)  # the SDK logs every request
 T = TypeVar("T")
 API_VERSION = "2026-10-28.endive"
 _METHOD = re.compile(r"pm_[A-Za-z0-9_]+", re.ASCII)

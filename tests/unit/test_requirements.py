@@ -105,6 +105,7 @@ _PRODUCTION = {
     "CELERY_BROKER_URL": "redis://",
     "SECRET_KEY": "a-key-of-this-test-that-signs-nothing-at-all",
     "SANDBOX_WEBHOOK_SECRET": "a-secret-of-this-test",
+    "ALLOW_TEST_PAYMENTS": "1",
     "ALLOWED_HOSTS": "localhost",
     "PYTHONDONTWRITEBYTECODE": "1",
 }
