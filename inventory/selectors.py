@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import Case, F, IntegerField, Q, QuerySet, Sum, Value, When
 from django.db.models.functions import Coalesce
 
@@ -58,6 +59,18 @@ def terms(items: Iterable[int]) -> list[ItemTerms]:
 def payment_window(item: int) -> timedelta:
     """Time after which an unpaid order of this item is cancelled."""
     return SaleItem.objects.values_list("sale__payment_window", flat=True).get(pk=item)
+
+
+def payment_windows(items: Iterable[int]) -> dict[int, timedelta]:
+    """How long an order of each of these items waits for its payment."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PAYMENT_WINDOWS, [list(items)])
+        return dict(cursor.fetchall())
+
+
+_PAYMENT_WINDOWS = """
+    SELECT i.id, s.payment_window FROM inventory_saleitem i JOIN inventory_sale s ON s.id = i.sale_id WHERE i.id = ANY(%s)
+"""
 
 
 def stock_of(items: Iterable[int]) -> dict[int, Stock]:

@@ -1,10 +1,10 @@
 """Changes to sales and stock. Functions that take orders are idempotent and run in the caller's transaction."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -217,23 +217,50 @@ def reserve_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UU
         UnknownItem: the item does not exist.
         ConcurrentReservation: another transaction reserves the same orders; roll back and try again.
     """
-    rows = StockMovement.objects.filter(kind=Kind.RESERVE, reservation_id__in=list(requests))
-    before = frozenset(pk for pk in rows.values_list("reservation_id", flat=True) if pk is not None)
-    wanted = {order: units for order, units in requests.items() if order not in before}
+    with connection.cursor() as cursor:
+        cursor.execute(_RESERVE, _columns(item_id, requests))
+        fresh, recorded, is_moved = cursor.fetchone()
+    wanted = {order: requests[order] for order in fresh}
     if not wanted:
-        return before
-    total = sum(wanted.values())
-    if not _move(item_id, total):
-        row = SaleItem.objects.select_for_update(no_key=True).filter(pk=item_id).values_list("available", flat=True).first()
-        if row is None:
-            raise UnknownItem(item=item_id)
-        wanted, total = _prefix(wanted, row)
-        if total and not _move(item_id, total):
-            raise ConcurrentReservation(item=item_id)
-    inserted = _record(item_id, Kind.RESERVE, wanted)
-    if len(inserted) != len(wanted):
+        return frozenset(requests)
+    if is_moved:
+        _require_all(item_id, wanted, recorded)
+        return frozenset(requests)
+    row = SaleItem.objects.select_for_update(no_key=True).filter(pk=item_id).values_list("available", flat=True).first()
+    if row is None:
+        raise UnknownItem(item=item_id)
+    before = requests.keys() - wanted.keys()
+    wanted, total = _prefix(wanted, row)
+    if total and not _move(item_id, total):
         raise ConcurrentReservation(item=item_id)
-    return before | wanted.keys()
+    _require_all(item_id, wanted, _record(item_id, Kind.RESERVE, wanted))
+    return frozenset(before | wanted.keys())
+
+
+def _columns(item_id: int, requests: Mapping[UUID, int]) -> dict[str, Any]:
+    return {"item": item_id, "orders": [str(order) for order in requests], "units": list(requests.values())}
+
+
+def _require_all(item_id: int, wanted: Collection[UUID], recorded: Collection[UUID]) -> None:
+    if len(recorded) != len(wanted):
+        raise ConcurrentReservation(item=item_id)
+
+
+_RESERVE = """
+WITH fresh AS (
+    SELECT * FROM unnest(%(orders)s::uuid[], %(units)s::int[]) AS wanted(id, units)
+    WHERE NOT EXISTS (SELECT FROM inventory_stockmovement m WHERE m.reservation_id = wanted.id AND m.kind = 'reserve')
+), moved AS (
+    UPDATE inventory_saleitem i SET available = i.available - total.units, reserved = i.reserved + total.units
+    FROM (SELECT sum(units)::int AS units FROM fresh) total WHERE i.id = %(item)s AND i.available >= total.units
+    RETURNING i.id
+), recorded AS (
+    INSERT INTO inventory_stockmovement (item_id, kind, units, reservation_id, actor, reason)
+    SELECT %(item)s, 'reserve', units, id, '', '' FROM fresh WHERE EXISTS (SELECT FROM moved)
+    ON CONFLICT DO NOTHING RETURNING reservation_id
+)
+SELECT ARRAY(SELECT id FROM fresh), ARRAY(SELECT reservation_id FROM recorded), EXISTS (SELECT FROM moved)
+"""
 
 
 def _move(item_id: int, units: int) -> int:
@@ -273,11 +300,22 @@ def reserved_units(orders: Iterable[UUID]) -> dict[UUID, int]:
 
 def sell_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UUID]:
     """Move units from reserved to sold. Returns the orders that were changed. May run twice."""
-    done = _record(item_id, Kind.SELL, requests)
-    units = sum(done.values())
-    if units:
-        SaleItem.objects.filter(pk=item_id).update(reserved=F("reserved") - units, sold=F("sold") + units)
-    return frozenset(done)
+    with connection.cursor() as cursor:
+        cursor.execute(_SELL, _columns(item_id, requests))
+        return frozenset(pk for (pk,) in cursor.fetchall())
+
+
+_SELL = """
+WITH recorded AS (
+    INSERT INTO inventory_stockmovement (item_id, kind, units, reservation_id, actor, reason)
+    SELECT %(item)s, 'sell', units, id, '', '' FROM unnest(%(orders)s::uuid[], %(units)s::int[]) AS wanted(id, units)
+    ON CONFLICT DO NOTHING RETURNING reservation_id, units
+), moved AS (
+    UPDATE inventory_saleitem i SET reserved = i.reserved - total.units, sold = i.sold + total.units
+    FROM (SELECT sum(units)::int AS units FROM recorded) total WHERE i.id = %(item)s AND total.units > 0
+)
+SELECT reservation_id FROM recorded
+"""
 
 
 def return_units(*, item_id: int, requests: Mapping[UUID, int]) -> frozenset[UUID]:

@@ -29,6 +29,10 @@ _HOLDS = """
     WHERE item_id = ANY(%(items)s) AND reason = ''
     UNION ALL SELECT * FROM unnest(%(ids)s::uuid[], %(of_items)s::bigint[], %(customers)s::bigint[], %(units)s::int[])
 """
+_KNOWN = """
+    SELECT id FROM orders_intake WHERE id = ANY(%(ids)s::uuid[])
+    UNION ALL SELECT id FROM orders_order WHERE id = ANY(%(ids)s::uuid[])
+"""
 _UNITS_BY_LIMIT = """
     SELECT customer, version, sum(units)::bigint FROM (
         SELECT customer_id::bigint AS customer, coalesce(limit_version, 0) AS version, quantity AS units FROM orders_order
@@ -159,8 +163,9 @@ def known_ids(order_ids: Iterable[UUID]) -> set[UUID]:
     ids = list(order_ids)
     if not ids:
         return set()
-    intake = set(Intake.objects.filter(pk__in=ids).values_list("pk", flat=True))  # first: orders move from here to a row
-    return intake | set(Order.objects.filter(pk__in=ids).values_list("pk", flat=True))
+    with connection.cursor() as cursor:  # one statement, because orders move from one table to the other
+        cursor.execute(_KNOWN, {"ids": [str(pk) for pk in ids]})
+        return {pk for (pk,) in cursor.fetchall()}
 
 
 def written_off(order_ids: Iterable[UUID]) -> set[UUID]:

@@ -44,8 +44,13 @@ def apply() -> int:
         for effect in effects:
             if effect.kind == GateEffect.Kind.REBUILD and effect.item not in put_off:
                 total += _rebuild(effect, put_off)
-        if not effects:
+        if max(_rows(effects)) < _LIMIT:
             return total
+
+
+def _rows(effects: list[services.Effect]) -> tuple[int, int]:
+    """How many rows of each table these come from."""
+    return sum(len(effect.batches) for effect in effects), sum(len(effect.singles) for effect in effects)
 
 
 def _tell(effect: services.Effect, put_off: set[int]) -> bool:

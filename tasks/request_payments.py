@@ -22,8 +22,9 @@ def request_payments(order_ids: list[str]) -> None:
     """Open and charge a batch's payments; one delayed cancellation for those that stay unpaid. May run twice."""
     ids = [UUID(pk) for pk in order_ids]
     opened = services.request_payments(ids)
-    _charge_or_publish(opened.others, opened.fresh)
-    cancel_unpaid.schedule(selectors.unpaid_of(ids))
+    paid = _charge_or_publish(opened.others, opened.fresh)
+    if unpaid := set(ids).difference(paid):
+        cancel_unpaid.schedule(selectors.unpaid_of(unpaid))
 
 
 @shared_task(base=Step, name="tasks.charge_payments")
@@ -32,10 +33,16 @@ def charge_payments(payment_ids: list[str]) -> None:
     _charge_or_publish([UUID(pk) for pk in payment_ids])
 
 
-def _charge_or_publish(payment_ids: Sequence[UUID], fresh: Sequence[UUID] = ()) -> None:
-    """What there is no time for goes to the end of the queue, so that a slow provider keeps no other batch waiting for long."""
-    if left := charge_and_apply(payment_ids, fresh):
+def _charge_or_publish(payment_ids: Sequence[UUID], fresh: Sequence[UUID] = ()) -> list[UUID]:
+    """What there is no time for goes to the end of the queue, so that a slow provider keeps no other batch waiting for long.
+
+    Returns:
+        The orders that are paid now.
+    """
+    left, paid = _charge(payment_ids, fresh)
+    if left:
         messages.publish("tasks.charge_payments", [str(pk) for pk in left])
+    return paid
 
 
 class _Speed:
@@ -60,6 +67,13 @@ def charge_and_apply(payment_ids: Iterable[UUID], fresh: Iterable[UUID] = ()) ->
     Returns:
         The payments that were not asked about, because ``TURN_S`` seconds had passed.
     """
+    left, _ = _charge(payment_ids, fresh)
+    return left
+
+
+def _charge(payment_ids: Iterable[UUID], fresh: Iterable[UUID]) -> tuple[list[UUID], list[UUID]]:
+    """The payments that are left, and the orders that are paid now."""
+    paid: list[UUID] = []
     is_fresh = frozenset(fresh := list(fresh))
     left = [*fresh, *payment_ids]
     ends = time.monotonic() + TURN_S
@@ -69,19 +83,21 @@ def charge_and_apply(payment_ids: Iterable[UUID], fresh: Iterable[UUID] = ()) ->
         began, applying_s = time.monotonic(), 0.0
         for answers in payments.ask([pk for pk in some if pk not in is_fresh], [pk for pk in some if pk in is_fresh]):
             heard = time.monotonic()
-            apply(answers)
+            paid += apply(answers)
             applying_s += time.monotonic() - heard
         _Speed.per_payment_s = (time.monotonic() - began - applying_s) / len(some)
     if unasked := is_fresh.intersection(left):
         payments.put_back(unasked)
-    return left
+    return left, paid
 
 
-def apply(answers: Sequence[payments.Answer]) -> None:
-    """What a provider said reaches order, ledger and gate."""
-    if answers:
-        services.apply_answers(answers)
-        gate_effects.apply()
+def apply(answers: Sequence[payments.Answer]) -> list[UUID]:
+    """Apply the provider's answers to orders, stock and the gate. Returns the orders that are paid now."""
+    if not answers:
+        return []
+    paid = services.apply_answers(answers)
+    gate_effects.apply()
+    return paid
 
 
 def settle_events(limit: int, payment_ids: Iterable[UUID] | None = None) -> None:

@@ -13,6 +13,8 @@ def insert(
     *,
     on_conflict: str = "ON CONFLICT DO NOTHING",
     returning: Sequence[str] = ("id",),
+    only: str = "true",
+    before: str = "",
 ) -> list[tuple[Any, ...]]:
     """INSERT rows of equal shape; the rows that were really inserted come back.
 
@@ -20,6 +22,8 @@ def insert(
         rows: field name (``_id`` for foreign keys) -> value; all with the first one's fields.
         on_conflict: the clause after the rows.
         returning: the columns to give back.
+        only: a condition on ``rows``; those that do not meet it are not inserted.
+        before: a statement that ends with a semicolon, sent in the same trip.
     """
     if not rows:
         return []
@@ -33,8 +37,8 @@ def insert(
         default=str,
     )
     statement = (
-        f'INSERT INTO "{model._meta.db_table}" ({columns}) '  # noqa: S608 - names come from models
-        f"SELECT {columns} FROM jsonb_to_recordset(%s::jsonb) AS rows({types}) {on_conflict} "
+        f'{before}INSERT INTO "{model._meta.db_table}" ({columns}) '  # noqa: S608 - names come from models
+        f"SELECT {columns} FROM jsonb_to_recordset(%s::jsonb) AS rows({types}) WHERE {only} {on_conflict} "
         f"RETURNING {', '.join(returning)}"
     )
     with connection.cursor() as cursor:

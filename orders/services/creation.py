@@ -14,13 +14,16 @@ from flashsale.core import bulk
 from flashsale.core.clock import from_us, now
 from inventory import services as inventory
 from inventory.admission.admitted import AdmittedOrder, read
-from inventory.models import LARGEST_AMOUNT, SaleItem
+from inventory.models import LARGEST_AMOUNT
+from inventory.selectors import payment_windows
 from orders.models import WRITTEN_OFF, GateEffect, Intake, Order
 from orders.services import outbox, units
 from orders.services.evidence import can_never_fit
 from orders.states import OrderStatus
 
 _SEQ_TAKEN = "seq_taken"
+_ONCE = "ON CONFLICT (source, seq) DO NOTHING"
+_CHECK_NOW = "SET CONSTRAINTS ALL IMMEDIATE; "  # reports an unknown customer in the statement, not at COMMIT
 _OURS = (
     LookupError,
     TypeError,
@@ -111,12 +114,12 @@ def _create(ids: Sequence[UUID]) -> list[UUID]:
 
 def make_rows(taken: Sequence[tuple[AdmittedOrder, str]], actor: str = "") -> None:
     """Insert rows and history for (order, rejection reason) pairs. An order whose (source, seq) is taken is rejected."""
-    windows = dict(SaleItem.objects.filter(pk__in={order.item for order, _ in taken}).values_list("pk", "sale__payment_window"))
+    windows = payment_windows({order.item for order, _ in taken})
     moment = now()
     rows = {order.id: _row(order, reason, moment + windows[order.item]) for order, reason in taken}
     for order, _ in taken:
         rows[order.id]["steps"] = _steps(order, rows[order.id], moment, actor)
-    made = {pk for (pk,) in bulk.insert(Order, list(rows.values()), on_conflict="ON CONFLICT (source, seq) DO NOTHING")}
+    made = {pk for (pk,) in bulk.insert(Order, list(rows.values()), on_conflict=_ONCE, before=_CHECK_NOW)}
     clashed = [order for order, _ in taken if order.id not in made]
     for order in clashed:
         rows[order.id] |= {"seq": f"{order.seq}~{order.id}", "status": OrderStatus.REJECTED, "reason": _SEQ_TAKEN}
@@ -127,8 +130,6 @@ def make_rows(taken: Sequence[tuple[AdmittedOrder, str]], actor: str = "") -> No
     # The gate admitted more units than exist. Rebuild it from PostgreSQL.
     refused = [order for order, reason in taken if reason and reason not in WRITTEN_OFF]
     outbox.tell(GateEffect.Kind.REBUILD, [(order.item, order.id) for order in refused])
-    with connection.cursor() as cursor:  # report an unknown customer here, not at COMMIT
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 def _row(order: AdmittedOrder, reason: str, expires_at: object) -> dict[str, object]:

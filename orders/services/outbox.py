@@ -5,10 +5,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from django.db import connection
+
 from flashsale.core import bulk
 from orders.models import EffectBatch, GateEffect
 
 _LARGEST = 500  # maximum number of orders per row
+
+_LOCK = """
+WITH singles AS (
+    SELECT id, item_id, kind, order_id FROM orders_gateeffect
+    WHERE kind = ANY(%(kinds)s) AND item_id <> ALL(%(left_out)s::bigint[]) ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), batches AS (
+    SELECT id, item_id, kind, order_ids FROM orders_effectbatch
+    WHERE kind = ANY(%(kinds)s) AND item_id <> ALL(%(left_out)s::bigint[]) ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+SELECT false AS is_batch, id, item_id, kind, ARRAY[order_id] FROM singles
+UNION ALL SELECT true, id, item_id, kind, order_ids FROM batches ORDER BY is_batch, id
+"""
 
 
 @dataclass(slots=True)
@@ -48,27 +62,21 @@ def lock_effects(limit: int, but_not_of: Iterable[int] = ()) -> list[Effect]:
         but_not_of: ids of items to skip.
     """
     found: dict[tuple[int, str], Effect] = {}
-    which = {"kind__in": GateEffect.Kind.values}
-    left_out = list(but_not_of)
-    singles = GateEffect.objects.filter(**which).exclude(item_id__in=left_out).select_for_update(skip_locked=True)
-    for pk, item, kind, order in singles.order_by("pk").values_list("pk", "item_id", "kind", "order_id")[:limit]:
-        effect = found.setdefault((item, kind), Effect(item, kind))
-        effect.orders.append(order)
-        effect.singles.append(pk)
-    batches = EffectBatch.objects.filter(**which).exclude(item_id__in=left_out).select_for_update(skip_locked=True)
-    for pk, item, kind, orders in batches.order_by("pk").values_list("pk", "item_id", "kind", "order_ids")[:limit]:
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK, {"kinds": list(GateEffect.Kind.values), "left_out": list(but_not_of), "limit": limit})
+        rows = cursor.fetchall()
+    for is_batch, pk, item, kind, orders in rows:
         effect = found.setdefault((item, kind), Effect(item, kind))
         effect.orders += orders
-        effect.batches.append(pk)
+        (effect.batches if is_batch else effect.singles).append(pk)
     return list(found.values())
 
 
 def forget_effects(effects: Iterable[Effect]) -> None:
     """Delete updates that the gate has applied."""
     told = list(effects)
-    for model, ids in (
-        (EffectBatch, [pk for effect in told for pk in effect.batches]),
-        (GateEffect, [pk for effect in told for pk in effect.singles]),
-    ):
-        if ids:
-            model._default_manager.filter(pk__in=ids).delete()
+    with connection.cursor() as cursor:
+        if batches := [pk for effect in told for pk in effect.batches]:
+            cursor.execute("DELETE FROM orders_effectbatch WHERE id = ANY(%s)", [batches])
+        if singles := [pk for effect in told for pk in effect.singles]:
+            cursor.execute("DELETE FROM orders_gateeffect WHERE id = ANY(%s)", [singles])

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from flashsale.core.clock import now
 from flashsale.core.errors import Invalid
@@ -27,10 +27,10 @@ def request_payments(order_ids: Iterable[UUID]) -> payments.Opened:
     with transaction.atomic():
         ready = advance(ids, OrderStatus.PENDING_PAYMENT)
         paying = [order for order in ready if order.total and payments.known_method(order.payment_method)]
-        over = payments.over_bound({order.customer for order in paying})
-        requests = [_payment(order, order.payment_method) for order in paying if order.customer not in over]
-        fresh = payments.open_payments(requests, Payment.Origin.CHAIN, asking=True)
+        fresh = payments.open_by_chain([_payment(order, order.payment_method) for order in paying])
         _settle_free([order.id for order in ready if not order.total])
+    if len(fresh) == len(ids):
+        return payments.Opened(fresh, [])
     still_open = Payment.objects.filter(order_id__in=ids, status__in=payments.OPEN).exclude(pk__in=fresh)
     return payments.Opened(fresh, list(still_open.values_list("pk", flat=True)))
 
@@ -45,14 +45,18 @@ def _settle_free(order_ids: Iterable[UUID]) -> None:
 
 
 @transaction.atomic
-def apply_answers(answers: Sequence[payments.Answer]) -> None:
+def apply_answers(answers: Sequence[payments.Answer]) -> list[UUID]:
     """Record the provider's answers and update the orders. May run twice, and in any order.
 
     Payments are updated first: only a payment that is captured for the first time here can mark an order as paid. A payment for
     an order that no longer waits for one is refunded, and so is a second payment for the same order. A failed payment leaves
     the order waiting.
+
+    Returns:
+        The orders that are paid now.
     """
-    list(Order.objects.select_for_update().filter(pk__in={a.order_id for a in answers}).order_by("pk").values_list("pk"))
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK, [[str(answer.order_id) for answer in answers]])
     captured = payments.record(answers, applied=True)
     paid = advance({capture.order_id for capture in captured}, OrderStatus.PAID)
     units.sell((order.item, order.id, order.quantity) for order in paid)
@@ -62,6 +66,10 @@ def apply_answers(answers: Sequence[payments.Answer]) -> None:
             waiting.discard(capture.order_id)
         elif not _is_the_only_one(capture):
             payments.request_refund([capture], "order_not_waiting")
+    return [order.id for order in paid]
+
+
+_LOCK = "SELECT FROM orders_order WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE"
 
 
 def _is_the_only_one(capture: payments.Captured) -> bool:

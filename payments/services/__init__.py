@@ -1,6 +1,6 @@
 """Payments: rows first, then the provider, never inside a transaction, then what it said."""
 
-from payments.services.attempts import over_bound, try_payment
+from payments.services.attempts import open_by_chain, try_payment
 from payments.services.books import books_sql
 from payments.services.charges import (
     OPEN,
@@ -40,8 +40,8 @@ __all__ = [
     "due_payments",
     "known_method",
     "look_up",
+    "open_by_chain",
     "open_payments",
-    "over_bound",
     "process_refunds",
     "put_back",
     "receive_event",

@@ -1,12 +1,12 @@
 """How often a card may be tried: per order, and per customer over all orders. Decided without the provider."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 
 from flashsale.core.clock import now
 from payments.errors import PaymentAttemptsExhausted, TooManyPayments
@@ -47,10 +47,13 @@ def _refuse_too_many(customer_id: int) -> None:
         raise TooManyPayments(retry_after=max(1.0, (counting[0] + _SPAN - now()).total_seconds()))
 
 
-def over_bound(customers: Iterable[int]) -> set[int]:
-    """Those of these customers for whom nothing is tried at present."""
-    counted = unsuccessful(customers).order_by().values("customer_id").annotate(tried=Count("pk"))
-    return set(counted.filter(tried__gte=settings.FAILED_PAYMENTS_PER_HOUR).values_list("customer_id", flat=True))
+def open_by_chain(requests: Sequence[PaymentRequest]) -> list[UUID]:
+    """Open a payment, being asked about, for each of these orders whose customer is not over the bound; the new ones' ids."""
+    within = f"""(
+        SELECT count(*) FROM payments_payment p WHERE p.customer_id = rows.customer_id AND p.status <> 'succeeded'
+        AND p.created_at > now() - interval '{_SPAN.total_seconds():.0f} s'
+    ) < {settings.FAILED_PAYMENTS_PER_HOUR}"""  # noqa: S608 - numbers of ours
+    return open_payments(requests, Payment.Origin.CHAIN, asking=True, only=within)
 
 
 def unsuccessful(customers: Iterable[int]) -> "QuerySet[Payment]":

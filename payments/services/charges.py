@@ -73,7 +73,9 @@ def known_method(method: str) -> bool:
     return provider(settings.PAYMENT_PROVIDER).takes(method)
 
 
-def open_payments(requests: Sequence[PaymentRequest], origin: Payment.Origin, *, asking: bool = False) -> list[UUID]:
+def open_payments(
+    requests: Sequence[PaymentRequest], origin: Payment.Origin, *, asking: bool = False, only: str = "true"
+) -> list[UUID]:
     """A payment for each order that has none open and none that succeeded; the ids of the new ones.
 
     The caller holds the rows of the orders. One that succeeds at this moment, after it had failed, is not seen: both are then
@@ -83,13 +85,9 @@ def open_payments(requests: Sequence[PaymentRequest], origin: Payment.Origin, *,
         asking: the caller asks about them as soon as this is committed, as ``fresh``: the rows say so already. Of one that
             dies before, a sweep asks after two seconds.
     """
-    orders = [request.order_id for request in requests]
-    paid = set(Payment.objects.filter(order_id__in=orders, status=Status.SUCCEEDED).values_list("order_id", flat=True))
     rows = []
     asked_again_at = now() + (_ASKING_PAUSE if asking else FIRST_PAUSE)
     for request in requests:
-        if request.order_id in paid:
-            continue
         payment_id = new_uuid()
         rows.append(
             {
@@ -109,7 +107,10 @@ def open_payments(requests: Sequence[PaymentRequest], origin: Payment.Origin, *,
                 "next_attempt_at": asked_again_at,
             }
         )
-    return [payment_id for (payment_id,) in bulk.insert(Payment, rows)]
+    return [payment_id for (payment_id,) in bulk.insert(Payment, rows, only=f"{_UNPAID} AND ({only})")]
+
+
+_UNPAID = "NOT EXISTS (SELECT FROM payments_payment p WHERE p.order_id = rows.order_id AND p.status = 'succeeded')"
 
 
 def ask(payment_ids: Iterable[UUID], fresh: Iterable[UUID] = ()) -> Iterator[list[Answer]]:

@@ -141,7 +141,7 @@ def test_statements_trips_and_row_versions_of_a_batch_of_fifty(no_workers, batch
         "inventory_saleitem": 2,
     }
     assert written.total() == 10 * ORDERS + 4
-    assert dict(costs.statements) == {"dispatch": 1, "deduct": 7, "create": 4, "request": 19}
+    assert dict(costs.statements) == {"dispatch": 1, "deduct": 4, "create": 3, "request": 11}
     assert dict(costs.trips) == {"dispatch": 3, "deduct": 1, "request": 1}
 
 

@@ -205,7 +205,6 @@ def calls(shop):
         "sweep: payments due": partial(payments.due_payments, 1000),
         "sweep: payments decided": partial(payments.decided_payments, 1000),
         "sweep: events": partial(payments.confirm_events, 100),
-        "over the bound of attempts": partial(payments.over_bound, [customer]),
         "sweep: refunds": partial(payments.process_refunds, 1000),
         "sweep: effects": partial(outbox.lock_effects, 100),
         "sweep: effects but of an item": partial(outbox.lock_effects, 100, [item]),
