@@ -64,6 +64,9 @@ canary: .venv/.runtime
 bench: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.bench_pipeline $(ARGS)
 
+bench-cost: .venv/.development
+	$(STACK) servers -- $(BIN)/python -m tests.load.bench_cost $(ARGS)
+
 bench-limits: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.bench_limits --json docs/results/limits.json $(ARGS)
 

@@ -74,26 +74,22 @@ class Steps:
 
     def effects(self):
         put_off = False
-        while True:
-            waiting = yield ("pending_effects",)
-            found = [] if put_off else waiting
-            told = []
-            for kind, effects in found:
-                if kind == "rebuild":
-                    continue
-                if (yield (f"gate_{kind}", [order for _, order in effects])) == "done":
-                    told += [number for number, _ in effects]
-                else:
+        told = []
+        found = yield ("pending_effects",)
+        for kind, effects in found:
+            if kind == "rebuild":
+                continue
+            if (yield (f"gate_{kind}", [order for _, order in effects])) == "done":
+                told += [number for number, _ in effects]
+            else:
+                put_off = True
+        yield ("forget_effects", told)
+        for kind, effects in found:
+            if kind == "rebuild" and not put_off:
+                if (yield from self.rebuild()) is None:
                     put_off = True
-            yield ("forget_effects", told)
-            for kind, effects in found:
-                if kind == "rebuild" and not put_off:
-                    if (yield from self.rebuild()) is None:
-                        put_off = True
-                    else:
-                        yield ("forget_effects", [number for number, _ in effects])
-            if not found:
-                return
+                else:
+                    yield ("forget_effects", [number for number, _ in effects])
 
     def _owner(self) -> str:
         self.owners += 1

@@ -199,4 +199,4 @@ def test_effects_are_applied_and_forgotten_in_the_simulations_order(world, recor
     real = list(recorded)
 
     assert real == played(with_an_effect(sale_with_two_orders()), Steps(batch=2, fine=False).effects())
-    assert real == ["pending_effects", "gate_release", "forget_effects", "pending_effects", "forget_effects"]
+    assert real == ["pending_effects", "gate_release", "forget_effects"]
