@@ -84,6 +84,7 @@ def open_payments(
     Args:
         asking: the caller asks about them as soon as this is committed, as ``fresh``: the rows say so already. Of one that
             dies before, a sweep asks after two seconds.
+        only: a condition of SQL on ``rows``; no payment is opened where it is false.
     """
     rows = []
     asked_again_at = now() + (_ASKING_PAUSE if asking else FIRST_PAUSE)
