@@ -17,7 +17,7 @@ from inventory.admission.gate import Entry
 from inventory.errors import GateUnavailable
 from orders import services
 from orders.errors import TermsUnknown
-from tasks import dead_letters, poison, unread
+from tasks import dead_letters, pipeline, poison, unread
 from tasks.retry import Step
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,6 @@ _TERMS_PATIENCE = timedelta(minutes=1)
 @shared_task(base=Step, name="tasks.deduct_inventory")
 def deduct_inventory(item: int, batch: list[list[Any]]) -> list[str]:
     """Reserve a batch's units, then acknowledge the stream; hands the order ids on. May run twice."""
-    from tasks import pipeline
-
     read_ones = [(entry_id, payload, read(payload)) for entry_id, payload in batch]
     taken, more = take_over(item, [(entry_id, order) for entry_id, _, order in read_ones if order is not None])
     if not_read := [(entry_id, payload) for entry_id, payload, order in read_ones if order is None]:

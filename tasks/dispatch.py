@@ -10,7 +10,7 @@ from django.conf import settings
 
 from flashsale.ratelimit.limit import SECOND_US
 from inventory.admission import gate
-from tasks import pace, poison, unread
+from tasks import pace, pipeline, poison, unread
 from tasks.connections import can_reach_ledger
 from tasks.retry import Step
 
@@ -30,8 +30,6 @@ def dispatch(item: int | None = None) -> None:
     a batch of its item waits for others to join it, unless they are a whole batch. With PostgreSQL away nothing is claimed: an
     order in the stream is surely queued, and its customer can be told so. May run twice and at once.
     """
-    from tasks import pipeline
-
     if not can_reach_ledger():
         if item is not None:
             gate.hold_back({item: "refused"})  # or the wake-up would not know whom to serve
@@ -46,8 +44,6 @@ def dispatch(item: int | None = None) -> None:
 
 def _go_round(item: int | None) -> bool:
     """Serve each item that waits once; False when the next round would find nothing to do."""
-    from tasks import pipeline
-
     rooms, held_back = _rooms(item)
     wanted = {each: room for each, room in rooms.items() if room > 0}
     if not wanted:
@@ -99,8 +95,6 @@ def share_out(orders: int, wanted: Mapping[int, int]) -> dict[int, int]:
 
 def _claim(item: int, limit: int, *, full: int) -> int:
     """Claim up to so many orders and start their chain; how many were taken. Fewer than ``full`` wait for others."""
-    from tasks import pipeline
-
     linger_us = settings.DISPATCH_LINGER_MS * 1000
     claim = gate.claim(item, consumer=CONSUMER, limit=limit, in_flight=_most_in_flight(), linger_us=linger_us, full=full)
     if claim.join_us:

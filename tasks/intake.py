@@ -23,11 +23,12 @@ from flashsale.ratelimit.rules import Rule
 from inventory import selectors as inventory
 from inventory.admission import gate
 from inventory.admission.admitted import AdmittedOrder
+from inventory.admission.wake_up import wake
 from inventory.errors import GateMissing, GateUnavailable, IdempotencyMismatch, SeqTaken, TokenInvalid, TokenUsed
 from orders import selectors, services
 from orders.errors import OrderInDoubt, OrderNotFound
 from orders.states import OrderStatus
-from tasks import order_ids, pipeline
+from tasks import order_ids
 
 _STATUS_PATIENCE_S = 1.0  # for what a repeated request is told beside its order
 
@@ -67,7 +68,7 @@ def place_order(customer: int, request: OrderRequest) -> gate.Admission:
         raise
     ADMISSIONS.labels("replayed" if admission.replayed else "admitted").inc()
     if admission.wake:
-        pipeline.wake(item_of_order(admission.order_id))
+        wake(item_of_order(admission.order_id))
     return admission
 
 

@@ -1,6 +1,6 @@
-"""The way of a batch: dispatch -> deduct_inventory -> create_orders -> request_payments, and cancel_unpaid at the deadline.
+"""Starts the chain of a batch and wakes the dispatcher. Sends tasks by name, so it imports none.
 
-Importing this module registers every task.
+The way of a batch: dispatch -> deduct_inventory -> create_orders -> request_payments, and cancel_unpaid at the deadline.
 """
 
 import logging
@@ -9,34 +9,20 @@ import threading
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
-from celery import chain
+from celery import chain, signature
 
 from flashsale.core import messages
 from flashsale.core.metrics import BATCH_ORDERS
 from inventory.admission import gate
 from inventory.admission.gate import Entry
+from inventory.admission.wake_up import wake
 from inventory.errors import GateUnavailable
-from tasks import (
-    cancel_unpaid,
-    connections,
-    create_orders,
-    deduct_inventory,
-    gate_effects,
-    heartbeat,
-    request_payments,
-    sweeps,
-)
 
-__all__ = ["cancel_unpaid", "connections", "gate_effects", "heartbeat", "start_chain", "sweeps", "wake", "wake_soon"]
+__all__ = ["start_chain", "wake", "wake_again", "wake_later", "wake_soon"]
 
 logger = logging.getLogger(__name__)
 _MOST_WAKE_UPS = 100
 _LONGEST_SLEEP_S = 1.0  # a changed rule is noticed within it
-
-
-def wake(item: int | None) -> None:
-    """Tell the dispatcher that orders of this item wait, or of those that the pace has held back. Never raises."""
-    messages.publish("tasks.dispatch", item)
 
 
 def wake_again(items: Collection[int]) -> None:
@@ -89,9 +75,9 @@ def start_chain(item: int, entries: Sequence[Entry]) -> None:
     BATCH_ORDERS.observe(len(entries))
     batch = [[entry_id, order.as_payload()] for entry_id, order in entries]
     steps = chain(
-        deduct_inventory.deduct_inventory.s(item, batch),
-        create_orders.create_orders.s(),
-        request_payments.request_payments.s(),
+        signature("tasks.deduct_inventory", args=(item, batch), headers=messages.stamped((item, batch))),
+        signature("tasks.create_orders"),
+        signature("tasks.request_payments"),
     )
     with suppress(messages.MessageNotSent):
         messages.send_chain(steps)

@@ -28,6 +28,7 @@ from tasks import (
     gate_sync,
     heartbeat,
     pace,
+    pipeline,
     poison,
     request_payments,
     unread,
@@ -43,8 +44,6 @@ _REFUNDS = 5  # between two looks at the clock
 
 def waiting_orders() -> None:
     """A wake-up was lost: orders wait and nobody has claimed them. A chain was lost: a claim stands still."""
-    from tasks import pipeline
-
     items = inventory.watched_items()
     may_steal = pace.has_room("inventory")
     waiting = gate.waiting(items)

@@ -102,10 +102,10 @@ POINTS: dict[str, Point] = {
         "order", "inventory.admission.gate:admit", "after", {"streamed": 1, "held": 1, "messages": 0}, of_item=True
     ),
     "web process: before the wake-up": Point(
-        "order", "tasks.pipeline:wake", "before", {"streamed": 1, "held": 1, "messages": 0}, of_item=True
+        "order", "tasks.intake:wake", "before", {"streamed": 1, "held": 1, "messages": 0}, of_item=True
     ),
     "web process: wake-up sent, not answered": Point(
-        "order", "tasks.pipeline:wake", "after", {"streamed": 1, "held": 1, "messages": 1}, of_item=True
+        "order", "tasks.intake:wake", "after", {"streamed": 1, "held": 1, "messages": 1}, of_item=True
     ),
     "web process: customer's cancellation committed, not answered": Point(
         "cancel", "orders.services:cancel", "after", {"orders": 1, "effects": 1, "held": 1, "messages": 0}

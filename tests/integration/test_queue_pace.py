@@ -19,9 +19,8 @@ from flashsale.ratelimit.in_process import limiter, limits_client, rules_at, rul
 from inventory.admission import gate, keys
 from orders import services
 from orders.models import Order, OrderEvent
-from tasks import dispatch, pipeline, taking
+from tasks import create_orders, dispatch, pipeline, request_payments, taking
 from tasks.models import DeadLetter
-from tasks.pipeline import create_orders, request_payments
 from tests.conftest import Process, eventually, running, start_worker, start_workers
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.timed]

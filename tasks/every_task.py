@@ -1,0 +1,25 @@
+"""Importing this module registers every task, and what a worker does when it starts."""
+
+from tasks import (
+    cancel_unpaid,
+    connections,
+    create_orders,
+    deduct_inventory,
+    dispatch,
+    gate_effects,
+    heartbeat,
+    request_payments,
+    sweeps,
+)
+
+__all__ = [
+    "cancel_unpaid",
+    "connections",
+    "create_orders",
+    "deduct_inventory",
+    "dispatch",
+    "gate_effects",
+    "heartbeat",
+    "request_payments",
+    "sweeps",
+]
