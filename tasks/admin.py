@@ -1,7 +1,7 @@
-"""What every admin here shares; dead letters; the accounts of staff and customers.
+"""Base classes of all admins; the admin of dead letters; the accounts of staff and customers.
 
-An action is a POST, and leaves a line in the row's history. One that changes stock or money asks before it acts, and happens
-once for each form. Whoever may change a row, or has the permission that its admin names, may run its actions.
+An action is a POST request and is logged in the row's history. An action that changes stock or money asks for confirmation and
+runs once per form. Running an action needs the ``change`` permission or the permission that the admin names.
 """
 
 import json
@@ -40,12 +40,12 @@ from flashsale.edge.selection import CheckedSelection
 from tasks import dead_letters, gate_effects, poison
 from tasks.models import DeadLetter, GateMend
 
-_MOST_ROWS = 100  # of one mass action: as many as a person reads before saying yes
-_CONFIRMED = ("post", "yes")  # what Django's own question before it deletes sends
+_MOST_ROWS = 100  # limit of a bulk action: as many rows as a person can review
+_CONFIRMED = ("post", "yes")  # the field that Django's delete confirmation sends
 
 
 class _Question(BaseDialogForm):
-    """The dialog of a button: what the row is, and a key, so that the form counts once."""
+    """The confirmation dialog of a button. Its form key makes a repeated submit harmless."""
 
     form_before_template = "backoffice/affected.html"
 
@@ -54,18 +54,18 @@ class _Question(BaseDialogForm):
         self.fields[once.FIELD] = CharField(required=False, widget=HiddenInput, initial=once.new_key)
 
     def get_before_template_context(self, request: HttpRequest, object_id: int | str | None = None) -> dict[str, Any]:
-        """The row as its admin describes it."""
+        """Add the admin's description of the row."""
         asked: StaffAdmin = request.asked  # type: ignore[attr-defined]
         row = asked.get_object(request, str(object_id))
         return {"rows": [asked.describe(row)] if row else []}
 
 
 def asking(question: str, *, beyond: int = 0) -> Callable[[Callable[..., None]], Callable[..., HttpResponse | None]]:
-    """An action of the list that shows what it is about and asks, and acts on the answer, once.
+    """Make an action of the list ask for confirmation, and run once per form.
 
     Args:
-        question: what will happen.
-        beyond: so many rows need no question.
+        question: text that says what will happen.
+        beyond: run without confirmation for up to this many rows.
     """
 
     def decorate(act: Callable[..., None]) -> Callable[..., HttpResponse | None]:
@@ -76,7 +76,7 @@ def asking(question: str, *, beyond: int = 0) -> Callable[[Callable[..., None]],
             count = queryset.count()
             if count > _MOST_ROWS:
                 self.message_user(
-                    request, f"At most {_MOST_ROWS} at a time; {count} were ticked. Nothing was done.", messages.ERROR
+                    request, f"Select at most {_MOST_ROWS} rows; {count} were selected. Nothing was changed.", messages.ERROR
                 )
                 return None
             if count > beyond and not is_confirmed:
@@ -90,7 +90,7 @@ def asking(question: str, *, beyond: int = 0) -> Callable[[Callable[..., None]],
 
 
 def button(name: str, *, title: str, question: str, icon: str, permission: str = "operate") -> Any:
-    """The action ``name`` of the list as a button on a row's own page, which asks before it acts."""
+    """Offer the list action ``name`` as a button on the row's page. The button asks for confirmation."""
 
     def press(self: "StaffAdmin", request: HttpRequest, _form: object, object_id: str) -> HttpResponse:
         row = self.get_object(request, object_id)
@@ -115,11 +115,11 @@ def button(name: str, *, title: str, question: str, icon: str, permission: str =
 
 
 class StaffAdmin(VersionGuard, CheckedSelection, ModelAdmin):
-    """Search by id, actions by permission, history by one call."""
+    """Base admin: search by id, actions by permission, and a helper that logs to the history."""
 
-    show_full_result_count = False  # counts the whole table a second time
+    show_full_result_count = False  # avoids a second count of the whole table
     list_filter_submit = True
-    uuid_fields: tuple[str, ...] = ()  # searched when the term is a UUID
+    uuid_fields: tuple[str, ...] = ()  # searched if the search term is a UUID
 
     def has_operate_permission(self, request: HttpRequest, _object_id: str | None = None) -> bool:
         return self.may(request, "operate") or self.may(request, "change")
@@ -129,27 +129,27 @@ class StaffAdmin(VersionGuard, CheckedSelection, ModelAdmin):
         return bool(request.user.has_perm(f"{self.opts.app_label}.{verb}_{self.opts.model_name}"))
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
-        """A time says of which zone it is."""
+        """Show the time zone in the label of time fields."""
         field = super().formfield_for_dbfield(db_field, request, **options)
         if field is not None and isinstance(db_field, DateTimeField):
             field.label = f"{capfirst(db_field.verbose_name)} ({settings.TIME_ZONE})"
         return field
 
     def message_user(self, request: HttpRequest, message: Any, level: Any = messages.INFO, *more: Any, **options: Any) -> None:
-        """Tell the user, and whoever sends the same form again."""
+        """Show the message, and store it for a repeated submit of the same form."""
         super().message_user(request, message, level, *more, **options)
         once.remember(request, int(level), str(message))
 
     def describe(self, row: Any) -> str:
-        """A row, in the question before an action."""
+        """The row's description in the confirmation of an action."""
         return str(row)
 
     def totals(self, queryset: QuerySet[Any]) -> list[str]:
-        """What the rows come to, in the question before an action."""
-        return [f"{queryset.count()} in all"]
+        """The totals of the rows in the confirmation of an action."""
+        return [f"{queryset.count()} selected"]
 
     def question(self, request: HttpRequest, queryset: QuerySet[Any], name: str, text: str) -> HttpResponse:
-        """The page that asks before an action of the list acts."""
+        """The confirmation page of a list action."""
         rows = list(queryset.order_by("pk"))
         context = self.admin_site.each_context(request) | {
             "title": f"{capfirst(name.replace('_', ' '))}?",
@@ -167,16 +167,16 @@ class StaffAdmin(VersionGuard, CheckedSelection, ModelAdmin):
         return TemplateResponse(request, "backoffice/question.html", context)
 
     def note(self, request: HttpRequest, row: Model, text: str) -> None:
-        """Write what was done into the history of the row."""
+        """Add an entry to the row's history."""
         self.log_change(request, row, text)
 
     def gone(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """The answer when there is no such row."""
+        """Redirect with a message if the row does not exist."""
         answer: HttpResponse = self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
         return answer
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[Any, Any, Any, Any]:
-        """Says what protects the rows, before it says what else the user may not delete."""
+        """Report protected rows first, then missing permissions."""
         shown, counts, lacking, protected = super().get_deleted_objects(objs, request)
         return shown, counts, set() if protected else lacking, protected
 
@@ -192,7 +192,7 @@ class StaffAdmin(VersionGuard, CheckedSelection, ModelAdmin):
 
 
 class ReadOnly:
-    """Rows that nobody writes by hand. Goes before the admin class."""
+    """Mixin for rows that cannot be edited. Goes before the admin class."""
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
@@ -205,7 +205,7 @@ class ReadOnly:
 
 
 def linked(label: str, address: Callable[[Any], str], *, text: str) -> Any:
-    """A column that leads to another page of the admin."""
+    """A column that links to another admin page."""
 
     @admin.display(description=label)
     def column(row: Any) -> str:
@@ -215,7 +215,7 @@ def linked(label: str, address: Callable[[Any], str], *, text: str) -> Any:
 
 
 def amount(field: str, label: str, *, currency: Callable[[Any], str] = lambda row: row.currency) -> Any:
-    """A column that shows an amount with its currency's decimals; empty where there is none."""
+    """A column that shows an amount with the decimals of its currency, or nothing if there is no amount."""
 
     @admin.display(description=label, ordering=field)
     def column(row: Any) -> str:
@@ -237,19 +237,19 @@ class DeadLetterAdmin(ReadOnly, StaffAdmin):
     search_fields = ("task", "error_code", "error", "args")
     actions = ("run_again", "reject")
     press_run_again = button(
-        "run_again", title="Run again", question="The step is published anew and the letter closed.", icon="replay"
+        "run_again", title="Run again", question="The step is published again and the dead letter is closed.", icon="replay"
     )
     press_reject = button(
         "reject",
         title="Reject order",
-        question="The order is rejected for good, its units go back on sale, and the letter is closed. For a line that nobody "
-        "can read: the orders whose units the gate holds and that nothing else knows.",
+        question="The order is rejected, its units go back on sale, and the dead letter is closed. This cannot be undone. "
+        "For an unreadable stream entry: rejects holds that have no order.",
         icon="block",
     )
     actions_detail = ("press_run_again", "press_reject")
 
     def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
-        """What cannot be done about this letter has no button."""
+        """Hide the buttons of actions that are not possible for this letter."""
         letter = self.get_object(request, str(object_id))
         useless = {"press_run_again"} if letter and letter.is_unreadable else set()
         if letter and letter.resolved_at:
@@ -258,23 +258,25 @@ class DeadLetterAdmin(ReadOnly, StaffAdmin):
         return [each for each in offered if not any(each.action_name.endswith(name) for name in useless)]
 
     def describe(self, letter: DeadLetter) -> str:
-        """The step, what it was about, and what went wrong."""
+        """The step, its arguments and the error."""
         return f"Letter {letter.pk}: {letter.task} {json.dumps(letter.args)[:200]} ({letter.error_code})"
 
     @admin.action(description="Run again", permissions=["operate"])
-    @asking("The steps are published anew and the letters closed.", beyond=_MOST_ROWS)
+    @asking("The steps are published again and the dead letters are closed.", beyond=_MOST_ROWS)
     def run_again(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
         for letter in queryset.order_by("pk"):
             self._run_again(request, letter)
 
     def _run_again(self, request: HttpRequest, letter: DeadLetter) -> None:
         if letter.resolved_at:
-            self.message_user(request, f"{letter} is closed; nothing was published.", messages.WARNING)
+            self.message_user(request, f"{letter} is already closed. Nothing was published.", messages.WARNING)
             return
         try:
             dead_letters.run_again(letter, request.user.get_username())
         except OperationalError as error:
-            self.message_user(request, f"{letter} was not published, the broker cannot be reached: {error}", messages.ERROR)
+            self.message_user(
+                request, f"{letter} was not published because the broker cannot be reached: {error}", messages.ERROR
+            )
             return
         except FlashsaleError as error:
             self.message_user(request, f"{letter}: {error.detail}", messages.ERROR)
@@ -283,7 +285,7 @@ class DeadLetterAdmin(ReadOnly, StaffAdmin):
         self.message_user(request, f"{letter} was published again.", messages.SUCCESS)
 
     @admin.action(description="Reject order", permissions=["operate"])
-    @asking("The orders of these letters are rejected for good, their units go back on sale, and the letters are closed.")
+    @asking("The orders are rejected, their units go back on sale, and the dead letters are closed. This cannot be undone.")
     def reject(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> None:
         for letter in queryset.order_by("pk"):
             self._reject(request, letter)
@@ -294,21 +296,21 @@ class DeadLetterAdmin(ReadOnly, StaffAdmin):
 
     def _reject(self, request: HttpRequest, letter: DeadLetter) -> None:
         if letter.resolved_at:
-            self.message_user(request, f"{letter} is closed; nothing was rejected.", messages.WARNING)
+            self.message_user(request, f"{letter} is already closed. Nothing was rejected.", messages.WARNING)
             return
         try:
             rejected = poison.reject(letter, request.user.get_username())
         except FlashsaleError as error:
             self.message_user(request, f"{letter}: {error.detail}", messages.ERROR)
             return
-        done = f"Rejected: {', '.join(map(str, rejected))}." if rejected else "Nothing was left to reject."
+        done = f"Rejected: {', '.join(map(str, rejected))}." if rejected else "There was nothing to reject."
         self.note(request, letter, done)
         self.message_user(request, f"{letter} is closed. {done}", messages.SUCCESS)
 
 
 @admin.register(GateMend)
 class GateMendAdmin(ReadOnly, StaffAdmin):
-    """The history of mends."""
+    """The history of gate repairs."""
 
     list_display = ("id", "created_at", "item_id", "cause", "actor", "before", "after", "in_flight", "took_ms")
     list_filter = (("created_at", RangeDateTimeFilter),)

@@ -4,7 +4,7 @@ from flashsale.celery import app
 
 
 class TasksConfig(AppConfig):
-    """Every process that has the tasks has the Celery application that sends them."""
+    """Loads the Celery application, so that every process with this app can send tasks."""
 
     name = "tasks"
     celery = app

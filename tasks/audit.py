@@ -1,4 +1,4 @@
-"""Checks every promise on what is in PostgreSQL and Redis now."""
+"""Check every invariant on the current data in PostgreSQL and Redis."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,12 +12,12 @@ from orders.states import TRANSITIONS, OrderStatus
 from payments.services import books_sql
 from tasks.reconcile import drift
 
-_GRACE_S = 60  # past its deadline an order has this long to reach an end state
+_GRACE_S = 60  # time an order has to reach an end state after its deadline
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One promise and where it is broken."""
+    """An invariant and its violations."""
 
     name: str
     breaches: list[str]
@@ -25,7 +25,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All checks, and how many orders are on their way (which no check counts as a breach)."""
+    """All checks, and the number of orders in flight, which are never a violation."""
 
     checks: list[Check]
     items: int
@@ -34,11 +34,11 @@ class Report:
 
     @property
     def is_clean(self) -> bool:
-        """No breach at all."""
+        """Whether there are no violations."""
         return not any(check.breaches for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The report as JSON values."""
         return asdict(self) | {"clean": self.is_clean}
 
 
@@ -97,7 +97,7 @@ def _twice(items: list[int]) -> list[str]:
 
 
 def _over_limit(items: list[int]) -> list[str]:
-    """Up to each version of the limit a customer has no more units than it allows: a lower one is none for older orders."""
+    """For each version of the limit: the customer's units up to that version must not exceed it. See ``orders.terms``."""
     rows = _rows(
         "SELECT r.item_id, r.customer_id, r.total, coalesce(t.per_customer, m.highest) FROM (SELECT item_id, customer_id, "
         " coalesce(limit_version, 0) AS version, sum(sum(quantity)) OVER (PARTITION BY item_id, customer_id "
@@ -112,7 +112,7 @@ def _over_limit(items: list[int]) -> list[str]:
 
 
 def _wrong_prices(items: list[int]) -> list[str]:
-    """Orders that the ledger had before it wrote terms down, or had from a process that named no version, may be of any."""
+    """Orders without a terms version, or from before terms were recorded, may have any price of their item."""
     rows = _rows(
         "SELECT o.id::text, o.unit_price, o.currency FROM orders_order o WHERE o.item_id = ANY(%s) AND o.status <> 'rejected' "
         "AND (o.terms_version IS NOT NULL "
@@ -137,7 +137,7 @@ def _stuck(items: list[int]) -> list[str]:
     return [f"order {pk} is still {status}" for pk, status in rows]
 
 
-# An event told of the payment, and the sweeps have not finished with it.
+# A provider event of the payment is still being processed by the sweeps.
 _IS_BEING_CONFIRMED = (
     "EXISTS (SELECT FROM payments_providerevent e WHERE e.outcome = '' AND e.payload ->> 'idempotency_key' = p.idempotency_key)"
 )
@@ -155,7 +155,7 @@ def _charged_twice(items: list[int]) -> list[str]:
 
 
 def _money(items: list[int]) -> list[str]:
-    """Paid orders have their money; for the others it was never taken or is given back (or is about to be)."""
+    """Paid orders have exactly their total captured. Other orders have nothing captured, or it is refunded (or about to be)."""
     rows = _rows(
         "SELECT o.id::text, o.status, o.unit_price * o.quantity, coalesce(sum(c.amount), 0), coalesce(sum(c.refunded), 0) "  # noqa: S608
         "FROM orders_order o LEFT JOIN payments_payment p ON p.order_id = o.id "
@@ -172,7 +172,7 @@ def _money(items: list[int]) -> list[str]:
 
 
 def _unexplained(items: list[int]) -> list[str]:
-    """Rows that do not explain each other: order, payment, refund, and what the provider holds."""
+    """Inconsistencies between orders, payments, refunds and the provider's books."""
     statements = (
         "SELECT format('order %%s is paid, and no payment of it has succeeded', o.id) FROM orders_order o "
         "WHERE o.item_id = ANY(%s) AND o.status = 'paid' AND o.unit_price > 0 AND NOT EXISTS (SELECT FROM payments_payment p "
@@ -197,7 +197,7 @@ def _unexplained(items: list[int]) -> list[str]:
 
 
 def _of_no_order() -> list[str]:
-    """Money that the provider holds under a key that leads to no order at all; it belongs to no sale."""
+    """Charges at the provider that belong to no order. They cannot be assigned to a sale."""
     rows = _rows(
         f"SELECT c.ref, c.amount, c.currency, c.key FROM {books_sql()} c "  # noqa: S608
         "LEFT JOIN payments_payment p ON p.idempotency_key = c.key "
@@ -223,35 +223,35 @@ def _histories(items: list[int]) -> list[str]:
 
 _CHECKS: tuple[tuple[str, Callable[[list[int]], list[str]]], ...] = (
     ("no oversell; allocated = available + reserved + sold", _oversold),
-    ("columns are the sums of the ledger", lambda items: selectors.ledger_breaches(items)),
-    ("reserved and sold units are those of the orders", _orders_match_ledger),
+    ("stock columns equal the sums of the stock movements", lambda items: selectors.ledger_breaches(items)),
+    ("reserved and sold units match the orders", _orders_match_ledger),
     ("one order per (source, seq)", _twice),
     ("no customer over the limit", _over_limit),
-    ("every order at a price of its item", _wrong_prices),
-    ("every order in an end state or younger than its deadline", _stuck),
+    ("every order has a price of its item", _wrong_prices),
+    ("no order is overdue", _stuck),
     ("one successful charge at most per order", _charged_twice),
     ("paid = captured - refunded", _money),
-    ("orders, payments and refunds explain each other", _unexplained),
+    ("orders, payments and refunds are consistent", _unexplained),
     ("only legal transitions", _histories),
 )
 
 
 def audit(slug: str | None = None) -> Report:
-    """Check one sale, or all."""
+    """Check one sale, or all sales."""
     items = selectors.items_of_sale(slug)
     watched = set(selectors.watched_items())
     totals, differences, in_flight = _gate([item for item in items if item in watched])
     checks = [Check(name, check(items)) for name, check in _CHECKS]
     if slug is None:
-        checks.append(Check("every charge is of an order", _of_no_order()))
+        checks.append(Check("every charge belongs to an order", _of_no_order()))
     checks.append(Check("gate: stock + held + sold = allocated", totals))
-    checks.append(Check("gate equals ledger", differences))
+    checks.append(Check("gate matches PostgreSQL", differences))
     count = _rows("SELECT count(*) FROM orders_order WHERE item_id = ANY(%s)", items)[0][0]
     return Report(checks, len(items), count, in_flight)
 
 
 def statuses(slug: str) -> Counter[str]:
-    """How many orders of a sale are in each state."""
+    """Number of orders of a sale by state."""
     rows = _rows(
         "SELECT o.status, count(*) FROM orders_order o JOIN inventory_saleitem i ON i.id = o.item_id "
         "JOIN inventory_sale s ON s.id = i.sale_id WHERE s.slug = %s GROUP BY 1",

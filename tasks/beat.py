@@ -1,4 +1,4 @@
-"""Beat's scheduler: a broker that is away or stands still costs it a moment, never its life."""
+"""Celery beat scheduler that survives a broker that is down or frozen."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from flashsale.core import messages
 
 
 class BoundedScheduler(PersistentScheduler):
-    """Celery's scheduler, that publishes as every process here does: within ``messages.WAIT_S``, on a connection it can renew.
+    """Publishes within ``messages.WAIT_S`` on a connection that can be renewed.
 
-    A message that cannot be sent is not sent later: the schedule's next one is due within a second.
+    A message that cannot be sent is dropped; the schedule sends the next one within a second.
     """
 
-    producer: Any = None  # Celery's would wait for the broker
+    producer: Any = None  # Celery's own producer would block on the broker
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **_: Any) -> None:
-        """Publish what is due. Never raises."""
+        """Publish a due entry. Never raises."""
         entry = self.reserve(entry) if advance else entry
         messages.publish(entry.task, *entry.args, **entry.options)

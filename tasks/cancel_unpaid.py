@@ -1,4 +1,4 @@
-"""Step 5: what was not paid in time goes back on sale."""
+"""Step 5: cancel overdue orders and put their units back on sale."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -33,19 +33,19 @@ def cancel_unpaid(task: Step, order_ids: list[str], due_at: str) -> None:
 
 
 def drain() -> None:
-    """Cancel everything overdue, some hundred orders at a time, each time with their units back on sale before the next.
+    """Cancel all overdue orders, a few hundred per transaction, and put their units back on sale after each.
 
-    May run twice and at once: each takes what no other is at. An order that somebody had locked is left to the next sweep.
+    May run twice and concurrently: locked orders are left to the next sweep.
     """
     while services.cancel_unpaid(_LIMIT):
         gate_effects.apply()
 
 
 def schedule(unpaid: Sequence[tuple[UUID, datetime]]) -> None:
-    """One delayed message for these orders, due at the latest of their deadlines.
+    """Send one delayed message for these orders, due at their latest deadline.
 
-    A worker holds it at most ``ETA_MAX_HOLD_S``, which keeps it under the broker's visibility timeout. A message that cannot
-    be sent is made good by the sweep.
+    A worker holds the message for at most ``ETA_MAX_HOLD_S``, which is less than the broker's visibility timeout. If the
+    message cannot be sent, the sweep cancels the orders.
     """
     if not unpaid:
         return

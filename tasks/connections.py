@@ -1,4 +1,4 @@
-"""A worker's servers: refuses a gate that forgets, keeps the database connection between tasks, drops one that is no good."""
+"""Connections of a worker: refuse a Redis that may lose data, keep the database connection between tasks, drop dead ones."""
 
 import sys
 from typing import Any
@@ -13,7 +13,7 @@ from flashsale.core.durability import GateNotDurable, require_durable_gate
 
 @worker_init.connect
 def refuse_a_gate_that_forgets(**_: Any) -> None:
-    """Celery goes on after an exception in here; not after ``SystemExit``."""
+    """Stop the worker. Celery ignores other exceptions in a signal handler, but not ``SystemExit``."""
     try:
         require_durable_gate()
     except GateNotDurable as error:
@@ -22,18 +22,18 @@ def refuse_a_gate_that_forgets(**_: Any) -> None:
 
 @task_prerun.connect
 def drop_dead_connections(**_: Any) -> None:
-    """Celery closes connections only every ``CELERY_DB_REUSE_MAX`` tasks; one that PostgreSQL's restart cut would stay dead."""
+    """Drop connections that a PostgreSQL restart has cut. Celery only closes them every ``CELERY_DB_REUSE_MAX`` tasks."""
     close_old_connections()
 
 
 def can_reach_ledger() -> bool:
-    """Whether PostgreSQL takes what is written now: one small statement, on a new connection where the old one is no good."""
+    """Whether PostgreSQL accepts writes now. Runs one small statement; opens a new connection if the old one is dead."""
     with patience(settings.DATABASE_CONNECT_S):
         return _is_writable() or _is_writable()
 
 
 def _is_writable() -> bool:
-    """A connection that a restart cut, or one to a server that was read-only when it was made, is not kept."""
+    """Whether the connection accepts writes. Closes it if it is dead or the server is read-only."""
     try:
         if connection.is_writable():  # type: ignore[attr-defined]
             return True

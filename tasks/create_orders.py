@@ -1,4 +1,4 @@
-"""Step 3: orders become rows."""
+"""Step 3: create the order rows."""
 
 from uuid import UUID
 
@@ -11,18 +11,18 @@ from tasks import dead_letters, poison, unread
 from tasks.retry import Step
 
 _FOREIGN_KEY_VIOLATION = "23503"
-_LONGEST_PAUSE_S = 600  # until somebody restores a customer
-_PAUSE_S = 30  # until a process of another release may take what fails in this one
+_LONGEST_PAUSE_S = 600  # upper bound of the retry delay, for example until staff restore a customer
+_PAUSE_S = 30  # retry delay that lets a process of another release try
 
 
 @shared_task(base=Step, name="tasks.create_orders")
 def create_orders(order_ids: list[str]) -> list[str]:
-    """Make rows of a batch's orders; hands their ids on. May run twice."""
+    """Create the rows of a batch's orders. Returns their ids for the next step. May run twice."""
     return [str(pk) for pk in create([UUID(pk) for pk in order_ids])]
 
 
 def create(order_ids: list[UUID]) -> list[UUID]:
-    """The orders that are rows now; the others are rejected, wait in the dead letters, or are left to another release."""
+    """Create rows and return the ids that have one. The others are rejected, in dead letters, or left to another release."""
     made = services.create(order_ids)
     for pk in made.healed:
         dead_letters.close_of("tasks.create_orders", [[str(pk)]], actor="tasks.create_orders")
@@ -37,7 +37,7 @@ def create(order_ids: list[UUID]) -> list[UUID]:
 
 
 def _set_aside(pk: UUID, error: Exception) -> None:
-    """Into the dead letters, but for an order that staff have rejected since it failed: who does that holds its letter."""
+    """Write a dead letter, unless staff have rejected the order since it failed."""
     is_for_people = getattr(error.__cause__, "pgcode", None) == _FOREIGN_KEY_VIOLATION
     with transaction.atomic():
         is_written = dead_letters.bury("tasks.create_orders", [[str(pk)]], error, attempts=1)

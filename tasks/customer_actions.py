@@ -1,4 +1,4 @@
-"""What a customer does to an order: the ledger decides, the queue carries on."""
+"""Customer actions on an order: change it in PostgreSQL, then enqueue the follow-up."""
 
 from uuid import UUID
 
@@ -9,10 +9,10 @@ from tasks import intake
 
 
 def pay(customer: int, order_id: UUID, method: str) -> dict[str, object]:
-    """Ask for the money of an order. May run twice.
+    """Pay for an order. May run twice.
 
     Raises:
-        OrderNotFound, NotPayable, Invalid: nothing happened.
+        OrderNotFound, NotPayable, Invalid: nothing was changed.
     """
     try:
         payment = services.pay(order_id, customer, method)
@@ -25,10 +25,10 @@ def pay(customer: int, order_id: UUID, method: str) -> dict[str, object]:
 
 
 def cancel(customer: int, order_id: UUID) -> dict[str, object]:
-    """Cancel an order that is not paid. May run twice.
+    """Cancel an unpaid order. May run twice.
 
     Raises:
-        OrderNotFound, NotCancellable: nothing happened.
+        OrderNotFound, NotCancellable: nothing was changed.
     """
     try:
         services.cancel(order_id, customer)

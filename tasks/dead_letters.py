@@ -1,4 +1,4 @@
-"""What gave up is written down for people, and can be run again."""
+"""Dead letters: failed steps that staff can run again or reject."""
 
 import json
 import logging
@@ -27,13 +27,13 @@ class CannotRunAgain(Refused):
 
 
 def bury(task: str, args: list[Any], error: Exception, *, attempts: int, ended_by: str = "") -> bool:
-    """Keep a step that gave up; the same step again only counts up. Never raises.
+    """Write a dead letter for a failed step. The same step only increments the attempts of its open letter. Never raises.
 
     Args:
-        ended_by: who has ended what it holds already; the letter is closed then, and only told.
+        ended_by: who has already handled the step. The letter is then closed and only informs.
 
     Returns:
-        whether the letter is written. Until it is, nobody may forget the only other record of what it holds.
+        Whether the letter is written. If not, keep the other record of the step, such as its stream entry.
     """
     queue = settings.CELERY_TASK_ROUTES[task]["queue"]
     try:
@@ -46,7 +46,7 @@ def bury(task: str, args: list[Any], error: Exception, *, attempts: int, ended_b
                 [
                     task,
                     queue,
-                    json.dumps(args, default=str).replace("\\u0000", "\\ufffd"),  # PostgreSQL holds no NUL
+                    json.dumps(args, default=str).replace("\\u0000", "\\ufffd"),  # PostgreSQL cannot store NUL
                     getattr(error, "code", type(error).__name__)[:64],
                     repr(error)[:4000].replace("\x00", "\ufffd"),
                     attempts,
@@ -56,20 +56,22 @@ def bury(task: str, args: list[Any], error: Exception, *, attempts: int, ended_b
                 ],
             )
     except Error as failure:
-        logger.error("dead letter lost", extra={"event": "dead_letter_lost", "task": task, "error": repr(failure)})
+        logger.error(
+            "dead letter could not be written", extra={"event": "dead_letter_lost", "task": task, "error": repr(failure)}
+        )
         return False
     return True
 
 
 def run_again(letter: DeadLetter, actor: str) -> None:
-    """Do the step anew and close the letter; one that fails again comes back, or stays. May run twice.
+    """Run the step again and close the letter. If it fails again, the letter stays open or a new one is written. May run twice.
 
-    A letter of the deduction is the only record of its order, so the ledger takes that over before the letter is closed, in
-    one transaction; of every other step a row or the stream knows, and its message may be lost.
+    A letter of the deduction step is the only record of its orders, so they are moved to PostgreSQL and the letter is closed
+    in one transaction. All other steps also have a row or stream entry, so their message may be lost.
 
     Raises:
-        CannotRunAgain: nobody can read what is in it, or it fails again; the letter stays as it is.
-        kombu.exceptions.OperationalError: not sent, and the letter is open.
+        CannotRunAgain: this release cannot read the message, or the step fails again. The letter is unchanged.
+        kombu.exceptions.OperationalError: the message was not sent. The letter stays open.
     """
     if letter.is_unreadable:
         raise CannotRunAgain
@@ -83,7 +85,7 @@ def run_again(letter: DeadLetter, actor: str) -> None:
 def _deduct(letter: DeadLetter, actor: str) -> None:
     try:
         item, batch = letter.args
-    except ValueError as error:  # of a message that this release cannot read
+    except ValueError as error:  # this release cannot read the message
         raise CannotRunAgain("This release cannot read the message.") from error
     entries = [(entry_id, order) for entry_id, payload in batch if (order := read(payload)) is not None]
     if len(entries) < len(batch):
@@ -95,19 +97,19 @@ def _deduct(letter: DeadLetter, actor: str) -> None:
                     raise TermsUnknown
                 close(letter, actor)
     except (IntegrityError, DataError, Refused) as error:
-        raise CannotRunAgain(f"It fails again: {error}") from error
-    with suppress(GateUnavailable):  # it only goes on saying that it is queued, until its end
+        raise CannotRunAgain(f"The step failed again: {error}") from error
+    with suppress(GateUnavailable):  # harmless: the order is shown as queued until it ends
         gate.ack(item, entries)
 
 
 def close_of(task: str, args: list[Any], *, actor: str) -> None:
-    """Close the open letter of this step, if there is one. May run twice."""
+    """Close the open letter of this step, if any. May run twice."""
     open_ones = DeadLetter.objects.filter(fingerprint=_fingerprint(task, args), resolved_at=None)
     open_ones.update(resolved_at=Now(), resolved_by=actor)
 
 
 def close(letter: DeadLetter, actor: str) -> None:
-    """Nothing is left to be done about it. May run twice; the first one is kept."""
+    """Mark the letter as resolved. May run twice; the first actor is kept."""
     DeadLetter.objects.filter(pk=letter.pk, resolved_at=None).update(resolved_at=Now(), resolved_by=actor)
 
 

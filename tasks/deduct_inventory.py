@@ -1,4 +1,4 @@
-"""Step 2: the ledger takes the orders over from the stream."""
+"""Step 2: reserve the units in PostgreSQL and move the orders from the stream to the intake."""
 
 import logging
 from collections.abc import Sequence
@@ -21,14 +21,20 @@ from tasks import dead_letters, pipeline, poison, unread
 from tasks.retry import Step
 
 logger = logging.getLogger(__name__)
-_OURS = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)  # says nothing against an order
-_MOST_LEFT = 10  # orders of a batch that are tried alone in vain, before the rest is left to another process as well
+_OURS = (
+    LookupError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    AttributeError,
+)  # errors of our own code: no evidence against an order
+_MOST_LEFT = 10  # failed attempts with single orders before the rest of the batch is left to another process
 _TERMS_PATIENCE = timedelta(minutes=1)
 
 
 @shared_task(base=Step, name="tasks.deduct_inventory")
 def deduct_inventory(item: int, batch: list[list[Any]]) -> list[str]:
-    """Reserve a batch's units, then acknowledge the stream; hands the order ids on. May run twice."""
+    """Reserve a batch's units, then acknowledge the stream. Returns the order ids for the next step. May run twice."""
     read_ones = [(entry_id, payload, read(payload)) for entry_id, payload in batch]
     taken, more = take_over(item, [(entry_id, order) for entry_id, _, order in read_ones if order is not None])
     if not_read := [(entry_id, payload) for entry_id, payload, order in read_ones if order is None]:
@@ -42,7 +48,7 @@ def take_over(item: int, entries: Sequence[Entry]) -> tuple[list[UUID], bool]:
     """Reserve the units of claimed entries, then acknowledge the stream. May run twice.
 
     Returns:
-        The orders that the ledger has decided on, and whether more wait in the stream of which nobody was told.
+        The decided orders, and whether the caller must wake the dispatcher for more orders in the stream.
     """
     deduction = Deduction(item)
     deduction.run(entries)
@@ -56,7 +62,7 @@ def take_over(item: int, entries: Sequence[Entry]) -> tuple[list[UUID], bool]:
 
 
 class Deduction:
-    """``taken``: entries that the ledger has decided on. ``left``: those that stay in the stream, for another process."""
+    """``taken``: entries that PostgreSQL has decided on. ``left``: entries that stay in the stream for another process."""
 
     def __init__(self, item: int) -> None:
         self._item = item
@@ -64,7 +70,7 @@ class Deduction:
         self.left: list[str] = []
 
     def run(self, entries: Sequence[Entry]) -> None:
-        """Deduct these; halve them until one that the ledger cannot take stands alone."""
+        """Deduct the entries. On failure, split them in halves until the failing order is alone."""
         if not entries:
             return
         if len(self.left) >= _MOST_LEFT:
@@ -84,9 +90,7 @@ class Deduction:
         self._wait_for_terms([entry for entry in entries if entry[1].id not in decided])
 
     def _wait_for_terms(self, undecided: Sequence[Entry]) -> None:
-        """Leave orders under terms that the ledger does not know to the sweeps, as long as the stream has them, for a minute;
-        then they wait for staff in the dead letters.
-        """
+        """Leave orders with unknown terms in the stream for up to a minute. After that, write dead letters for staff."""
         streamed = {order.id for order in gate.streamed(self._item)} if undecided else set()
         for entry in undecided:
             if entry[1].id not in streamed or now() - from_us(entry[1].at) > _TERMS_PATIENCE:
@@ -100,7 +104,7 @@ class Deduction:
             self.taken.append(entry)
             return
         is_written = dead_letters.bury("tasks.deduct_inventory", args, error, attempts=1)
-        if is_written and isinstance(error, Refused):  # no process can take it; the others may be of a release that can
+        if is_written and isinstance(error, Refused):  # refused for good; other errors may be solved by another release
             gate.drop(self._item, [entry_id])
         else:
             self.left.append(entry_id)

@@ -1,4 +1,4 @@
-"""When the next message of a queue may leave from this worker, whichever message that will be."""
+"""Reserved slots of a worker in the queue's leaky bucket: when its next message may start."""
 
 import time
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from flashsale.ratelimit.rules import Rule
 from tasks import pace
 
-# A timer and a trip to the broker are not exact: a slot that is over for less is still good.
+# Tolerance for timers and broker round trips: a slot that ended less than this ago is still valid.
 _GRACE_S = 0.03
 
 
 @dataclass(slots=True)
 class _Slot:
-    """Departures of so many orders, one after the other from ``begins`` to ``ends``."""
+    """A slot for this many orders, from ``begins`` to ``ends``."""
 
     orders: int
     begins: float
@@ -24,22 +24,22 @@ class _Slot:
 
 
 class Departures:
-    """The slots that one worker has booked in a queue's bucket, and the orders that it owes the bucket.
+    """The slots that a worker has reserved in a queue's bucket, and the orders it still has to reserve for.
 
-    A slot belongs to no message, so nobody has to hold a message while the slot is not due. A message with more orders than
-    its slot leaves all the same; the next one waits until the rest is booked too.
+    A slot is not tied to a message, so no message is held until the slot is due. A message with more orders than its slot
+    starts anyway; the next message waits until the rest is reserved too.
     """
 
     def __init__(self, queue: str) -> None:
         self._queue = queue
         self._slot: _Slot | None = None
         self._owed = 0
-        self._usual = 1  # orders of the message before: the best guess at the next one
-        self._through_s = 0.0  # of the last booking, when it was booked
+        self._usual = 1  # orders of the last message, used as an estimate for the next one
+        self._through_s = 0.0  # end of the last reservation, relative to when it was made
         self._rules: list[Rule] = []
 
     def wait_s(self, orders: int) -> float:
-        """Seconds until a message may leave; books its slot, or part of what is owed. Above 0 it has to be asked again then."""
+        """Seconds until a message with so many orders may start. Reserves its slot. If above 0, call again after that time."""
         self._forget_what_other_rules_said()
         while self._owed:
             part = pace.book(self._queue, self._owed)
@@ -57,14 +57,14 @@ class Departures:
         return self._slot.begins - time.monotonic()
 
     def next_s(self, *, unless_within: float) -> float:
-        """Seconds until the next message may leave, whatever its size; not booked if the last took no longer than this."""
+        """Seconds until the next message of any size may start. Reserves nothing if the last one took at most this long."""
         self._forget_what_other_rules_said()
         if self._owed or self._slot or self._through_s > unless_within:
             return self.wait_s(self._usual)
         return 0.0
 
     def leave(self, orders: int) -> None:
-        """A message leaves, in the slot that ``wait_s`` said is due."""
+        """Record that a message starts in the slot that ``wait_s`` reported as due."""
         self._usual = orders
         if self._slot is None:
             return

@@ -1,4 +1,4 @@
-"""Step 1: turns waiting orders into batches, each with a chain."""
+"""Step 1: claim waiting orders in batches and start a chain for each batch."""
 
 import os
 import socket
@@ -14,25 +14,25 @@ from tasks import pace, pipeline, poison, unread
 from tasks.connections import can_reach_ledger
 from tasks.retry import Step
 
-# Under a steady stream there is always one more order: a turn has an end, or a worker that is asked to stop would not stop.
+# Bounds one run: under constant load there is always another order, and the worker must be able to stop.
 _LONGEST_TURN_S = 1.0
 _LONGEST_ROUND = 100  # items
-_LEDGER_AWAY_S = 1.0  # between two looks for it
+_LEDGER_AWAY_S = 1.0  # pause between checks for PostgreSQL
 CONSUMER = f"{socket.gethostname()}:{os.getpid()}"
 
 
 @shared_task(base=Step, name="tasks.dispatch")
 def dispatch(item: int | None = None) -> None:
-    """Claim what waits, as much as the pace and the batches in flight allow, and start a chain for each batch.
+    """Claim waiting orders as far as the pace and the batches in flight allow, and start a chain for each batch.
 
-    What the pace does not allow stays in the stream, and one wake-up for all items is sent for when it will. What the pace
-    allows is shared between the items that it has held back and this one. An order that comes within ``DISPATCH_LINGER_MS`` of
-    a batch of its item waits for others to join it, unless they are a whole batch. With PostgreSQL away nothing is claimed: an
-    order in the stream is surely queued, and its customer can be told so. May run twice and at once.
+    Orders over the pace stay in the stream, and one wake-up for all items is sent for the time when the pace allows more. It
+    is shared between the held-back items and ``item``. A new order waits ``DISPATCH_LINGER_MS`` after its item's last batch
+    for others to join, unless enough orders for a batch wait. While PostgreSQL is down nothing is claimed, so the orders are
+    shown as queued. May run twice and concurrently.
     """
     if not can_reach_ledger():
         if item is not None:
-            gate.hold_back({item: "refused"})  # or the wake-up would not know whom to serve
+            gate.hold_back({item: "refused"})  # so that the wake-up serves this item
         pipeline.wake_later(_LEDGER_AWAY_S)
         return
     turn_ends = time.monotonic() + _LONGEST_TURN_S
@@ -43,7 +43,7 @@ def dispatch(item: int | None = None) -> None:
 
 
 def _go_round(item: int | None) -> bool:
-    """Serve each item that waits once; False when the next round would find nothing to do."""
+    """Serve each waiting item once. Returns False if another round would find nothing to do."""
     rooms, held_back = _rooms(item)
     wanted = {each: room for each, room in rooms.items() if room > 0}
     if not wanted:
@@ -59,28 +59,28 @@ def _go_round(item: int | None) -> bool:
     if not grant.orders:
         pipeline.wake_later(grant.retry_after_s)
         return False
-    # What comes after a claim that found less than it might take wakes the dispatcher by itself.
+    # If a claim found fewer orders than allowed, later orders send their own wake-up.
     return bool(short) or any(taken[each] == shares[each] for each in taken)
 
 
 def _rooms(item: int | None) -> tuple[dict[int, int], list[int]]:
-    """How many orders of each item could be claimed now, in the order of their turns, and the items that were held back."""
+    """Number of claimable orders by item, in the order in which items are served, and the held-back items."""
     first = [] if item is None else [item]
     waiting, held_back = gate.turns(first, most=_LONGEST_ROUND)
     others = [each for each in held_back if each != item]
     if others:
         waiting |= gate.on_their_way(others)
-    turns = dict.fromkeys([*held_back, *first])  # who was not held back comes last, or a stream of wake-ups would jump the line
+    turns = dict.fromkeys([*held_back, *first])  # held-back items first, so that frequent wake-ups cannot overtake them
     return {each: min(settings.BATCH_SIZE, waiting[each][0], _most_in_flight() - waiting[each][1]) for each in turns}, held_back
 
 
 def _most_in_flight() -> int:
-    """Orders of one item between claim and commit; the gate keeps to it, whoever claims at once."""
+    """Limit of an item's orders between claim and commit. Redis enforces it for concurrent dispatchers."""
     return settings.BATCHES_IN_FLIGHT * settings.BATCH_SIZE
 
 
 def share_out(orders: int, wanted: Mapping[int, int]) -> dict[int, int]:
-    """Equal shares of what was granted, at least 1 for the first; what one item does not need goes to the others."""
+    """Split the granted orders into equal shares; the first item gets at least 1. Unused shares go to the other items."""
     shares = dict.fromkeys(wanted, 0)
     hungry = list(wanted)
     while orders and hungry:
@@ -94,7 +94,7 @@ def share_out(orders: int, wanted: Mapping[int, int]) -> dict[int, int]:
 
 
 def _claim(item: int, limit: int, *, full: int) -> int:
-    """Claim up to so many orders and start their chain; how many were taken. Fewer than ``full`` wait for others."""
+    """Claim up to ``limit`` orders, start their chain and return their number. Fewer than ``full`` orders wait for more."""
     linger_us = settings.DISPATCH_LINGER_MS * 1000
     claim = gate.claim(item, consumer=CONSUMER, limit=limit, in_flight=_most_in_flight(), linger_us=linger_us, full=full)
     if claim.join_us:
@@ -107,9 +107,9 @@ def _claim(item: int, limit: int, *, full: int) -> int:
 
 
 def _note(rooms: Mapping[int, int], held_back: list[int], short: Mapping[int, int]) -> None:
-    """Write down who goes on waiting for the pace: ``short`` has the shares of those who wanted more.
+    """Record which items still wait for the pace. ``short``: share of each item that wanted more.
 
-    Who got more than the others comes after them: the odd order of a grant would go to the same item each time.
+    Items with the larger shares go last, so that the remainder of a grant does not always go to the same item.
     """
     changes: dict[int, gate.Turn] = {}
     for item in sorted(rooms, key=lambda each: short.get(each, 0)):

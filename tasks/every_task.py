@@ -1,4 +1,4 @@
-"""Importing this module registers every task, and what a worker does when it starts."""
+"""Importing this module registers every task and the start-up checks of workers."""
 
 from tasks import (
     cancel_unpaid,

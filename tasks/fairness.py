@@ -1,4 +1,4 @@
-"""How fair a waiting room was: order of arrival against order of call-up and of success."""
+"""Fairness of a waiting room: compares the order of arrival with the order of call-ups and of purchases."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from orders import selectors as orders
 
 @dataclass(frozen=True, slots=True)
 class Fairness:
-    """``call_up`` and ``success``: Spearman's rank correlation with the order of arrival; 1 is first come, first served.
+    """``call_up`` and ``success``: Spearman's rank correlation with the order of arrival; 1 means first come, first served.
 
-    Of somebody who was called up again, because they did not come, the last turn counts. ``forgotten``: the oldest turns, when
-    there were more than the line remembers; neither figure knows of them.
+    For a customer with several call-ups the last one counts. ``forgotten``: number of the oldest call-ups that are no longer
+    stored and not included.
     """
 
     item: int
@@ -29,7 +29,7 @@ class Fairness:
 
 
 def rank_correlation(values: Sequence[int]) -> float | None:
-    """Spearman's rho of a sequence without ties against its own order; None for fewer than two values."""
+    """Spearman's rho between a sequence without ties and its sorted order. None for fewer than two values."""
     count = len(values)
     if count < 2:
         return None
@@ -39,7 +39,7 @@ def rank_correlation(values: Sequence[int]) -> float | None:
 
 
 def _arrivals_of(turns: Sequence[waiting_room.Turn], bought: Mapping[int, datetime]) -> list[int]:
-    """The arrivals of those who bought, in the order of ``bought``; of several turns the one that they bought in."""
+    """Arrival numbers of the buyers, in the order of ``bought``. For several turns, the one that led to the purchase."""
     found: dict[int, int] = {}
     for turn in turns:
         if turn.customer not in bought or turn.called_at_us > to_us(bought[turn.customer]):
@@ -49,12 +49,12 @@ def _arrivals_of(turns: Sequence[waiting_room.Turn], bought: Mapping[int, dateti
 
 
 def _last_turns(turns: Sequence[waiting_room.Turn]) -> list[int]:
-    """The arrivals in the order of their last call-up."""
+    """Arrival numbers in the order of the last call-ups."""
     return list(dict.fromkeys(turn.arrival for turn in reversed(turns)))[::-1]
 
 
 def report(slug: str) -> list[Fairness]:
-    """One line for each item of the sale."""
+    """The fairness of each item of the sale."""
     found = []
     for item in inventory.items_of_sale(slug):
         turns = waiting_room.turns(item)

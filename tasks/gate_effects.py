@@ -1,4 +1,4 @@
-"""Tells the gate what the ledger has decided. The only way units get back on sale."""
+"""Apply PostgreSQL's decisions to the gate. This is the only way units go back on sale."""
 
 from uuid import UUID
 
@@ -14,29 +14,29 @@ from orders.models import GateEffect
 from tasks.rebuild import Why, rebuild_gate
 from tasks.retry import Step
 
-_LIMIT = 100  # rows, each of up to 500 orders
-_ORDERS = 1000  # in one script
+_LIMIT = 100  # rows per run, each with up to 500 orders
+_ORDERS = 1000  # orders per script call
 
 
 @shared_task(base=Step, name="tasks.apply_effects")
 def apply_effects() -> None:
-    """Empty the outbox of effects. May run twice and at once."""
+    """Apply all waiting effects. May run twice and concurrently."""
     apply()
 
 
 def apply() -> int:
-    """Apply all waiting effects, oldest first; how many orders the gate has learnt of. May run twice and at once: what another
-    process is at is left to it.
+    """Apply all waiting effects, oldest first. Returns the number of orders. Safe to run twice and concurrently: locked rows
+    are skipped.
 
-    Whoever deletes the hold acts, so an effect applied twice counts once. An effect that the gate cannot take now (missing
-    or being rebuilt) stays for the next sweep; one for a gate that is gone for good is dropped.
+    Only the call that deletes the hold acts, so an effect that is applied twice counts once. If the gate is missing or being
+    rebuilt, its effects stay for the next sweep. Effects for a gate that was deleted for good are dropped.
 
     Raises:
-        Unavailable: Redis is away; all of it stays.
+        Unavailable: Redis cannot be reached. All effects stay.
     """
     total, put_off = 0, set[int]()
     while True:
-        with transaction.atomic():  # the rows stay ours while the gate is told
+        with transaction.atomic():  # keeps the rows locked while the gate is updated
             effects = services.lock_effects(_LIMIT, put_off)
             told = [effect for effect in effects if effect.kind != GateEffect.Kind.REBUILD and _tell(effect, put_off)]
             services.forget_effects(told)
@@ -54,7 +54,7 @@ def _rows(effects: list[services.Effect]) -> tuple[int, int]:
 
 
 def _tell(effect: services.Effect, put_off: set[int]) -> bool:
-    """Whether it need not be told again. A part of it may have been told already, which counts once."""
+    """Apply an effect. Returns whether it is done. A partly applied effect can be repeated safely."""
     for first in range(0, len(effect.orders), _ORDERS):
         code = _say(effect, effect.orders[first : first + _ORDERS])
         if code is EffectCode.GATE_MISSING and not selectors.is_watched(effect.item):
@@ -72,13 +72,13 @@ def _say(effect: services.Effect, orders: list[UUID]) -> EffectCode:
 
 
 def _rebuild(effect: services.Effect, put_off: set[int]) -> int:
-    """Outside the transaction that found the effect: a rebuild reads the ledger in a snapshot of its own."""
+    """Rebuild the gate. Runs outside the transaction that read the effect, because a rebuild needs its own snapshot."""
     orders = effect.orders
     try:
         if selectors.is_watched(effect.item):
-            why = f"gate was wrong about, or cannot be told of, {len(orders)} orders, {orders[0]} among them"
+            why = f"gate had wrong data of {len(orders)} orders, for example {orders[0]}"
             rebuild_gate(effect.item, why=Why(why))
-    except LockHeld:  # that one may have read the ledger before these orders were in it
+    except LockHeld:  # the other rebuild may have read PostgreSQL before these orders were in it
         put_off.add(effect.item)
         return 0
     services.forget_effects([effect])

@@ -1,4 +1,4 @@
-"""Keeps the gate in step with the ledger: terms, units, and the whole gates when they are gone."""
+"""Keep gates in step with PostgreSQL: update terms and units, and rebuild missing gates."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -18,7 +18,7 @@ _LOCK_TTL_MS = 30_000
 
 
 def refresh_gates(items: Iterable[int] | None = None) -> None:
-    """Bring new terms to the gates, make those that are missing, and with all of them, delete those of deleted items."""
+    """Update the gates' terms and rebuild missing gates. If ``items`` is None, also delete the gates of deleted items."""
     wanted = selectors.watched_items() if items is None else list(items)
     if items is None:
         _forget_deleted(wanted)
@@ -26,7 +26,7 @@ def refresh_gates(items: Iterable[int] | None = None) -> None:
     current = selectors.gate_versions(wanted)
     missing = [item for item in wanted if present[item] is None]
     had_one = set(GateMend.objects.filter(item_id__in=missing).values_list("item_id", flat=True)) if missing else set()
-    lost, first = Why("gate missing, incomplete, or left half rebuilt"), Why("first gate of the item")
+    lost, first = Why("gate missing, incomplete, or its rebuild was interrupted"), Why("first gate of the item")
     rebuild_gates(missing, {item: lost if item in had_one else first for item in missing})
     for item in wanted:
         if present[item] not in (None, current.get(item)):
@@ -35,7 +35,7 @@ def refresh_gates(items: Iterable[int] | None = None) -> None:
 
 
 def _forget_deleted(watched: Iterable[int]) -> None:
-    """Whoever deleted the item may have died since. The gates are read before the rows: of one there was a row before."""
+    """Delete gates without an item. Gates are read before rows, because the row of an item is created before its gate."""
     suspects = set(gate.remembered()) - set(watched)
     if suspects:
         forget_gates(suspects - selectors.existing_items(suspects))
@@ -47,45 +47,45 @@ def _configure(item: int) -> None:
 
 
 def _bring_terms(item: int) -> None:
-    """A gate that is missing, or changes meanwhile, is left to the next sweep."""
+    """Update the gate's terms. A gate that is missing or changes meanwhile is left to the next sweep."""
     seen = gate.versions([item])[item]
     current = selectors.gate_versions([item]).get(item)
     if seen is None or current is None:
         return
     if current[1] > seen[1]:
-        services.touch_gate([item])  # units may come back that somebody withholds: see ``adjust_stock``
+        services.touch_gate([item])  # this may put withheld units back on sale: see ``adjust_stock``
     for terms in selectors.terms([item]):
         gate.configure(terms, seen)
 
 
 def forget_gates(items: Iterable[int]) -> None:
-    """Delete what Redis keeps of items whose sale is over, their locks' counters included. May run twice."""
+    """Delete all Redis keys of these items, including their lock counters. May run twice."""
     gone = list(items)
     gate.forget(gone)
     forget_locks(gate_client(), [f"{kind}:{item}" for item in gone for kind in ("rebuild", "terms")])
 
 
 def set_state(slug: str, state: Sale.State) -> None:
-    """Open, pause or end a sale, in the ledger and then at the gate.
+    """Open, pause or end a sale, first in PostgreSQL, then in the gate.
 
     Raises:
-        UnknownSale: no such sale.
-        Ended: it is over, and was to be opened or paused.
-        Unavailable: the ledger has it, the gate will learn it from a sweep.
+        UnknownSale: the sale does not exist.
+        Ended: the sale has ended and cannot be opened or paused.
+        Unavailable: saved in PostgreSQL; a sweep updates Redis within a second.
     """
     refresh_gates(services.set_sale_state(slug=slug, state=state))
 
 
 def adjust_stock(item: int, units: int, *, actor: str, reason: str) -> None:
-    """Add units or take them away. To take away, the gate gives them up first, so nobody can be promised them.
+    """Add or remove units. Units to remove are first withheld in the gate, so that no order can get them.
 
-    Whoever puts units back on sale raises the version of the terms first. So the ledger refuses the change of somebody who
-    was stopped between the two past the lock's life.
+    Putting withheld units back on sale increments the version of the terms. So PostgreSQL refuses the removal if this process
+    was stopped between the two steps for longer than the lock's TTL.
 
     Raises:
-        NotEnoughStock: fewer units are free than to be taken away.
+        NotEnoughStock: fewer units are available than are to be removed.
         Paused: the gate is being rebuilt.
-        LockHeld, TermsChanged: somebody else changes this item's terms.
+        LockHeld, TermsChanged: another process changes this item's terms.
     """
     with FencedLock(gate_client(), f"terms:{item}", ttl_ms=_LOCK_TTL_MS, wait_ms=2_000):
         version, _ = selectors.gate_versions([item])[item]

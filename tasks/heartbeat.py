@@ -1,4 +1,4 @@
-"""Workers and sweeps say that they are there, so that /health/ready can tell."""
+"""Heartbeats of workers and sweeps in Redis, read by /health/ready."""
 
 import threading
 import time
@@ -14,29 +14,29 @@ from flashsale.ratelimit.in_process import ruleset
 
 _EVERY_S = 2
 _LIFE_S = 8
-_STUCK_S = 5  # without a turn of its event loop a worker takes no messages, whatever its other threads say
+_STUCK_S = 5  # a worker whose event loop has not run for this long takes no messages, even if its other threads run
 _KEY = "fs:workers:{}"
 _SWEPT, _EVER_SWEPT = "fs:workers:swept", "fs:workers:swept-ever"
 _SWEPT_LIFE_S, _EVER_SWEPT_LIFE_S = 15, 3600
 _TROUBLE = "fs:workers:trouble"
 _TROUBLE_LIFE_S = 5
 _LONGEST_TROUBLE = 200
-_RESOURCES = ("53", "58", "XX")  # classes of SQLSTATE: a full disk, say, that only who writes notices
+_RESOURCES = ("53", "58", "XX")  # SQLSTATE classes that only writes reveal, such as a full disk
 
 
 class Pulse:
-    """When an event loop had its last turn."""
+    """The time at which an event loop last ran."""
 
     def __init__(self) -> None:
         self._beaten_at = time.monotonic()
 
     def beat(self) -> None:
-        """Called by the loop."""
+        """Record a run. Called by the loop."""
         self._beaten_at = time.monotonic()
 
     @property
     def is_stuck(self) -> bool:
-        """Whether that is too long ago."""
+        """Whether the last run is too long ago."""
         return time.monotonic() - self._beaten_at > _STUCK_S
 
 
@@ -57,18 +57,18 @@ def _report(queues: list[str], pulse: Pulse, stop: threading.Event) -> None:
 
 
 def _say(values: dict[str, tuple[str, int]]) -> None:
-    """Keys with their value and life in seconds."""
+    """Set keys to (value, TTL in seconds)."""
     try:
         pipe = gate_client().pipeline(transaction=False)
         for key, (value, life_s) in values.items():
             pipe.set(key, value, ex=life_s)
         pipe.execute()
     except redis.RedisError:
-        pass  # ready reports the Redis itself
+        pass  # /health/ready reports a Redis failure itself
 
 
 def queues_without_worker() -> list[str]:
-    """Queues that no worker has reported for in the last seconds."""
+    """Queues without a recent heartbeat of a worker."""
     pipe = gate_client().pipeline(transaction=False)
     for queue in settings.QUEUES:
         pipe.get(_KEY.format(queue))
@@ -76,26 +76,26 @@ def queues_without_worker() -> list[str]:
 
 
 class _Swept:
-    """Seven sweeps a second in each of two processes: one of them says it for all."""
+    """Limits the heartbeats: with seven sweeps per second and process, one write is enough for all."""
 
     said_at = 0.0
 
 
 def swept() -> None:
-    """A sweep has run."""
+    """Record that a sweep has run."""
     if time.monotonic() - _Swept.said_at >= 1:
         _Swept.said_at = time.monotonic()
         _say({_SWEPT: ("1", _SWEPT_LIFE_S), _EVER_SWEPT: ("1", _EVER_SWEPT_LIFE_S)})
 
 
 def sweeps_have_stopped() -> bool:
-    """Whether sweeps ran within the last hour, and none has for some seconds."""
+    """Whether sweeps ran within the last hour but not within the last seconds."""
     now, ever = gate_client().mget(_SWEPT, _EVER_SWEPT)
     return now is None and ever is not None
 
 
 def note_trouble(error: BaseException) -> None:
-    """Tell of an error of the ledger that reading it does not show."""
+    """Record a PostgreSQL error that only writes reveal."""
     code = sqlstate(error)
     if code.startswith(_RESOURCES):
         text = (str(error).strip() or repr(error)).splitlines()[0]
@@ -103,9 +103,9 @@ def note_trouble(error: BaseException) -> None:
 
 
 def ledger_trouble(client: "redis.Redis") -> str:
-    """What was noted in the last seconds.
+    """The PostgreSQL error recorded in the last seconds, or an empty string.
 
     Raises:
-        redis.RedisError: the gate does not say.
+        redis.RedisError: Redis cannot be reached.
     """
     return str(client.get(_TROUBLE) or "")

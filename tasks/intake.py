@@ -1,4 +1,4 @@
-"""Takes an order: one round trip to the gate, and the ledger only where the gate's memory ends."""
+"""Place an order: one round trip to the gate. PostgreSQL is used only if the gate no longer knows the order."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,12 +30,12 @@ from orders.errors import OrderInDoubt, OrderNotFound
 from orders.states import OrderStatus
 from tasks import order_ids
 
-_STATUS_PATIENCE_S = 1.0  # for what a repeated request is told beside its order
+_STATUS_PATIENCE_S = 1.0  # timeout of the status that a replayed answer includes
 
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """What a customer sends."""
+    """A customer's order request."""
 
     token: str
     sku: str
@@ -46,20 +46,20 @@ class OrderRequest:
     unit_price: Decimal | None = None
 
     def digest(self) -> str:
-        """SHA-256 of everything but (source, seq), to tell a repetition from another request."""
+        """SHA-256 of all fields except (source, seq). Tells a repeated request from a different one."""
         parts = [self.token, self.sku, str(self.quantity), self.payment_method]
-        if self.unit_price is not None:  # without it as it was before there was one: receipts and rows keep digests
+        if self.unit_price is not None:  # left out if None, because stored digests from before this field must stay equal
             parts.append(gate.plain(self.unit_price))
         return sha256("\n".join(parts).encode()).hexdigest()
 
 
 def place_order(customer: int, request: OrderRequest) -> gate.Admission:
-    """Admit an order, or say again what became of it. May run twice.
+    """Admit an order, or repeat the answer of an earlier request. May run twice.
 
     Raises:
-        PriceChanged: it would cost something else than the customer was shown; nothing happened.
-        Refused, Invalid, GateUnavailable: nothing happened.
-        OrderInDoubt: nothing happened now; whether it did before can be said when the ledger is back.
+        PriceChanged: the price differs from ``unit_price``. No order was placed.
+        Refused, Invalid, GateUnavailable: no order was placed.
+        OrderInDoubt: no order was placed now. Whether an earlier request placed one is unknown until PostgreSQL is back.
     """
     try:
         admission = _admit(customer, request)
@@ -74,9 +74,9 @@ def place_order(customer: int, request: OrderRequest) -> gate.Admission:
 
 def _admit(customer: int, request: OrderRequest) -> gate.Admission:
     rule = _admission_rule()
-    # Item 0 has no gate: the receipt is looked at all the same, so a replay is told from a token that is no token.
+    # Item 0 has no gate. The script still checks the receipt, so that a replay is recognised before the invalid token.
     item = item_of_token(request.token) or 0
-    if item > MAX_ITEM:  # no order id could carry it
+    if item > MAX_ITEM:  # does not fit into an order id
         item = 0
     try:
         admission = gate.admit(
@@ -113,7 +113,7 @@ def _admit(customer: int, request: OrderRequest) -> gate.Admission:
 
 
 def _admission_rule() -> Rule | None:
-    """The fleet's own rule where there is one, else the one for all fleets."""
+    """The rule of this process's fleet, or else the rule for all fleets."""
     return min(rules_at("admission"), key=lambda rule: rule.fleet == "all", default=None)
 
 
@@ -124,10 +124,10 @@ def _headers(rule: Rule, item: int, retry_after_s: float) -> dict[str, str]:
 
 
 def _from_ledger(customer: int, request: OrderRequest) -> gate.Admission | None:
-    """The order of a receipt that the gate has forgotten.
+    """The order of a (source, seq) whose receipt has expired in the gate.
 
     Raises:
-        OrderInDoubt: the ledger is away, and it alone could know.
+        OrderInDoubt: PostgreSQL cannot be reached.
     """
     try:
         found = selectors.by_source_seq(request.source, request.seq)
@@ -144,7 +144,7 @@ def _from_ledger(customer: int, request: OrderRequest) -> gate.Admission | None:
 
 
 def _has_gate(item: int) -> bool:
-    """Whether the item should have a gate, so that a missing one is only missing for a moment."""
+    """Whether the item should have a gate. If so, a missing gate is rebuilt in a moment."""
     try:
         return inventory.is_watched(item)
     except Error:
@@ -152,15 +152,14 @@ def _has_gate(item: int) -> bool:
 
 
 def order_of(customer: int, order_id: UUID) -> dict[str, object]:
-    """A customer's order from the moment of its admission on, for ever.
+    """A customer's order, from its admission on.
 
-    The gate is asked before the ledger: an order that moves from one to the other meanwhile is found in the second. An id
-    that we told to this customer and that neither knows is of an order that was lost with the gate: that is written down, and
-    final.
+    The gate is read before PostgreSQL, so that an order that moves in between is found in PostgreSQL. If neither knows an id
+    that was issued to this customer, the order was lost with the gate. This is recorded and final.
 
     Raises:
-        OrderNotFound: nobody's, or somebody else's.
-        OrderInDoubt: the order was told to this customer, and it cannot be said now what became of it.
+        OrderNotFound: the customer has no such order.
+        OrderInDoubt: the order was issued to this customer, but its state is temporarily unavailable.
     """
     try:
         seen = gate.look_for(item_of_order(order_id), customer, order_id)
@@ -169,7 +168,7 @@ def order_of(customer: int, order_id: UUID) -> dict[str, object]:
     try:
         rows = selectors.of_customer(customer, [order_id])
     except Error:
-        # What was claimed may be far past queued by now, and its customer may have seen it.
+        # A claimed order may be past "queued", and the customer may have seen the later status.
         if not (seen and seen.queued) or gate.may_be_claimed(seen.queued):
             raise
         rows = []
@@ -182,15 +181,15 @@ def order_of(customer: int, order_id: UUID) -> dict[str, object]:
     _require_lost(order_id, seen)
     services.lose(order_id, customer, item_of_order(order_id), made_at(order_id))
     lost = selectors.of_customer(customer, [order_id])
-    if not lost:  # it was written down as another's order, which only a person can have done
+    if not lost:  # recorded for another customer, which only staff can have done
         raise OrderInDoubt(retry_after=1)
     return lost[0]
 
 
 def status_of(customer: int, order_id: UUID) -> str | None:
-    """The present status of an order that was admitted, None when the gate alone cannot know and the ledger is away.
+    """The current status of an admitted order. None if only PostgreSQL knows it and PostgreSQL is down.
 
-    The gate is asked before the ledger: an order that moves from one to the other meanwhile is found in the second.
+    The gate is read before PostgreSQL, so that an order that moves in between is found in PostgreSQL.
     """
     try:
         seen = gate.look_for(item_of_order(order_id), customer, order_id)
@@ -211,7 +210,7 @@ def _require_lost(order_id: UUID, seen: gate.Sight | None) -> None:
     if seen is None or seen.is_held or not is_old:
         raise OrderInDoubt(retry_after=1)
     item = item_of_order(order_id)
-    is_known = seen.is_whole and gate.versions([item])[item] is not None  # a gate that lost a key may have lost the order's
+    is_known = seen.is_whole and gate.versions([item])[item] is not None  # an incomplete gate may have lost the order
     if not is_known and _has_gate(item):
         raise OrderInDoubt(retry_after=1)
 
@@ -219,14 +218,14 @@ def _require_lost(order_id: UUID, seen: gate.Sight | None) -> None:
 def orders_of(
     customer: int, items: list[int], *, limit: int = selectors.LONGEST_PAGE, before: UUID | None = None
 ) -> tuple[list[dict[str, object]], UUID | None]:
-    """A page of a customer's orders, newest first, and after which order the next page begins, None on the last.
+    """A page of a customer's orders, newest first, and the id at which the next page starts (None on the last page).
 
-    The gate is asked before the ledger: an order that moves from one to the other meanwhile is found in the second.
+    The gate is read before PostgreSQL, so that an order that moves in between is found in PostgreSQL.
 
     Args:
-        items: where to look for those that have no row yet.
-        limit: the longest page wanted.
-        before: only orders older than this one.
+        items: items whose gates are searched for orders without a row.
+        limit: maximum length of the page.
+        before: only orders with a smaller id.
     """
     queued = [order for order in _queued(items, customer) if before is None or order.id < before]
     rows = selectors.of_customer(customer, limit=limit + 1, before=before)

@@ -1,4 +1,4 @@
-"""Order ids that were told to their customer, made and recognised with the keys of this deployment."""
+"""Create and verify signed order ids."""
 
 import hmac
 from functools import cache
@@ -15,15 +15,15 @@ def _key(secret: str) -> bytes:
 
 
 def new(item: int, customer: int) -> UUID:
-    """An id for this customer's order of this item.
+    """A new id for this customer's order of this item.
 
     Raises:
-        ValueError: the item's number does not fit.
+        ValueError: the item id does not fit into an order id.
     """
     return ids.sealed(ids.new_order_id(item), customer, _key(settings.SECRET_KEY))
 
 
 def was_told(order_id: UUID, customer: int) -> bool:
-    """Whether we made this id for this customer, with today's secret or one of ``SECRET_KEY_FALLBACKS``."""
+    """Whether this id was issued to this customer, signed with ``SECRET_KEY`` or one of ``SECRET_KEY_FALLBACKS``."""
     secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     return ids.is_sealed(order_id, customer, [_key(secret) for secret in secrets])

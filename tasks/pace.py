@@ -1,7 +1,7 @@
-"""The pace of the queues: one global rate for each over all workers and machines, in orders.
+"""The pace of the queues: one rate per queue, in orders, shared by all workers.
 
-The dispatcher asks for a whole batch's way at once and makes the batch as large as what it is granted; what it is not
-granted stays in the stream. Behind it each queue has its own leaky bucket, for what did not come from the dispatcher.
+The dispatcher requests the pace of the whole chain and limits its batch to the granted orders; the rest stays in the stream.
+Each later queue also has its own leaky bucket, for messages that do not come from the dispatcher.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ _BATCH_RULES = ("consume:dispatch", *(f"produce:{queue}" for queue in _CHAIN))
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """``orders`` that may leave now; none, and then after how many seconds to ask again."""
+    """``orders`` that may start now. If 0, the number of seconds to wait before the next request."""
 
     orders: int
     retry_after_s: float
@@ -29,7 +29,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """``orders`` that leave ``wait_s`` from now and are through after ``through_s``; none, and ``wait_s`` is when to ask."""
+    """``orders`` may start in ``wait_s`` seconds and are done after ``through_s``. If 0, request again after ``wait_s``."""
 
     orders: int
     wait_s: float
@@ -37,23 +37,23 @@ class Booking:
 
 
 def grant_batch(most: int) -> Grant:
-    """How many of up to ``most`` orders may start on their way now. One round trip, none without rules."""
+    """How many of ``most`` orders may start now. One round trip, or none without rules."""
     decision = limiter().check([(rule, "all") for rule in rules_at(*_BATCH_RULES)], most, mode="now")
     return Grant(decision.granted, decision.retry_after_s or decision.wait_s, decision)
 
 
 def give_back(grant: Grant, orders: int) -> None:
-    """Return what a batch did not need; best effort."""
+    """Return the part of a grant that was not used. Best effort."""
     for answer in grant.decision.answers:
         check = Check(answer.rule.redis_key(answer.key), answer.rule.limit)
         limiter().give_back(check, grant.decision.now_us + answer.reading.reset_after_us, orders)
 
 
 def rules_of(queue: str) -> list[Rule]:
-    """The rules in force for a queue's consumers.
+    """The active consumer rules of a queue.
 
-    Their buckets have room for a whole batch, whatever ``max_wait_ms`` says: in a smaller one the batches of several workers
-    would be booked in pieces between each other, and leave in bunches.
+    Their buckets hold at least a whole batch, whatever ``max_wait_ms`` says. In a smaller bucket the batches of several workers
+    would be reserved in interleaved parts and start in bursts.
     """
     return [_with_room(rule, settings.BATCH_SIZE) for rule in rules_at(f"consume:{queue}")]
 
@@ -65,9 +65,9 @@ def _with_room(rule: Rule, orders: int) -> Rule:
 
 
 def book(queue: str, orders: int) -> Booking:
-    """Book the departure of a message of this queue, or of a part of one that is larger than the bucket.
+    """Reserve a slot for a message of this queue, or for a part of it if it is larger than the bucket.
 
-    A part is half the bucket: the next one is asked for before this one is through, so no time is lost between them.
+    A part is half the bucket. The next part is requested before this one is done, so no time is lost between them.
     """
     rules = rules_of(queue)
     room = min((most(rule.limit) for rule in rules if rule.on_limit != "log"), default=orders)
@@ -80,15 +80,15 @@ def book(queue: str, orders: int) -> Booking:
 
 
 def may_sweep(queue: str, orders: int) -> int:
-    """How many of these orders a sweep may work on now: charged to the queue, and none while messages have booked ahead.
+    """How many of these orders a sweep may process now. Charged to the queue; 0 while messages have reserved slots ahead.
 
-    At once it gets no more than a bucket of ``max_wait_ms`` holds: a sweep comes again, it needs no room for a whole batch.
+    A sweep gets at most a bucket of ``max_wait_ms`` at once. It runs again soon and needs no room for a whole batch.
     """
     cost = min([orders, *(most(rule.limit) for rule in rules_at(f"consume:{queue}"))])
     return limiter().check([(rule, "all") for rule in rules_of(queue)], cost, mode="now").granted if cost else 0
 
 
 def has_room(queue: str) -> bool:
-    """Whether a message of this queue would leave at once: what stands still then is lost, and does not wait for its turn."""
+    """Whether a message of this queue would start at once. If so, work that stands still was lost and is not just waiting."""
     decision = limiter().check([(rule, "all") for rule in rules_of(queue)], mode="peek")
     return decision.allowed and not decision.wait_s

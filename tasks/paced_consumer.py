@@ -1,8 +1,8 @@
-"""The worker's consumer: a message waits for its departure in the broker, not in a process and not in the worker.
+"""Worker consumer with a global rate limit per queue. Messages wait in the broker, not in the worker.
 
-Celery's own ``rate_limit`` is per worker and arms one more timer for every message that waits; here a queue has one bucket
-over all workers, and in each of them one timer. A worker books a departure for whichever message will be the first of the
-queue then, and takes none before; one that dies meanwhile holds nothing.
+Celery's own ``rate_limit`` counts per worker and starts a timer for every waiting message. Here a queue has one bucket for
+all workers, and each worker has one timer. A worker reserves a slot for its next message and takes no message before the
+slot is due. If it dies meanwhile, it holds nothing.
 """
 
 import math
@@ -17,13 +17,13 @@ from tasks import taking
 from tasks.departures import Departures
 from tasks.retry import Step
 
-# Below it a message waits in the worker: to give it back and fetch it again would cost more than it gives.
+# For shorter waits the message stays in the worker, because returning and fetching it again costs more.
 _LONG_WAIT_S = 0.03
-_LONGEST_SLEEP_S = 0.5  # a changed rule is noticed within it
+_LONGEST_SLEEP_S = 0.5  # a changed rule takes effect within this time
 
 
 class PacedQueue:
-    """A queue as this worker sees it: the messages that leave within moments, in order, and whether more are taken."""
+    """A worker's view of a queue: the messages that start in a moment, in order, and whether it takes more."""
 
     def __init__(self, queue: str) -> None:
         self.queue = queue
@@ -33,13 +33,13 @@ class PacedQueue:
         self.is_paused = False
 
     def clear_pending(self) -> None:
-        """The connection is gone, and the messages with it; what was booked serves the next ones."""
+        """Drop the messages after a lost connection. Their slots are used for the next messages."""
         self.contents.clear()
         self.is_armed = self.is_paused = False
 
 
 class PacedConsumer(Consumer):
-    """A :class:`celery.worker.consumer.Consumer` whose rate limits are global, per queue, and in orders."""
+    """A :class:`celery.worker.consumer.Consumer` with global rate limits per queue, counted in orders."""
 
     blueprint: Any
     task_consumer: Any
@@ -48,7 +48,7 @@ class PacedConsumer(Consumer):
     _limit_move_to_pool: Any
 
     def bucket_for_task(self, type: Any) -> PacedQueue | None:
-        """The task's queue, if it is paced; the dispatcher asks for itself, sweeps are not limited."""
+        """The task's queue if it is paced. The dispatcher requests its own pace, and sweeps are not limited."""
         queue = self.app.conf.task_routes.get(type.name, {}).get("queue")
         if not isinstance(type, Step) or queue in (None, "dispatch"):
             return None
@@ -58,7 +58,7 @@ class PacedConsumer(Consumer):
     def _limit_task(self, request: Any, bucket: PacedQueue, tokens: int) -> None:
         self._take(request, bucket, tokens)
         if bucket.is_paused:
-            # Only here: nothing waits for messages now, so none can be popped for a queue that is no longer consumed.
+            # Safe only here: no blocking read is active, so no message can arrive for a queue that is no longer consumed.
             taking.note_client_id(self.task_consumer.channel)
             self.task_consumer.cancel_by_queue(bucket.queue)
 
@@ -83,7 +83,7 @@ class PacedConsumer(Consumer):
             bucket.contents.popleft()
             bucket.departures.leave(orders)
             self._limit_move_to_pool(request)
-        # A queue that is paused is not taken from again before its departure is booked.
+        # A paused queue is not consumed again until a slot is reserved.
         wait_s = bucket.departures.next_s(unless_within=-math.inf if bucket.is_paused else _LONG_WAIT_S)
         if wait_s > (0 if bucket.is_paused else _LONG_WAIT_S):
             self._wait(bucket, wait_s)
@@ -102,7 +102,7 @@ class PacedConsumer(Consumer):
             self._let_leave(bucket)
 
     def _pause(self, bucket: PacedQueue) -> None:
-        """Hold nothing, and take nothing until the next departure."""
+        """Return all messages and take none until the next slot."""
         bucket.is_paused = True
         while bucket.contents:
             request, _ = bucket.contents.pop()

@@ -1,6 +1,6 @@
-"""Starts the chain of a batch and wakes the dispatcher. Sends tasks by name, so it imports none.
+"""Start the chain of a batch and wake the dispatcher. Tasks are sent by name, so this module imports none.
 
-The way of a batch: dispatch -> deduct_inventory -> create_orders -> request_payments, and cancel_unpaid at the deadline.
+Steps of a batch: dispatch -> deduct_inventory -> create_orders -> request_payments, and cancel_unpaid at the deadline.
 """
 
 import logging
@@ -22,16 +22,17 @@ __all__ = ["start_chain", "wake", "wake_again", "wake_later", "wake_soon"]
 
 logger = logging.getLogger(__name__)
 _MOST_WAKE_UPS = 100
-_LONGEST_SLEEP_S = 1.0  # a changed rule is noticed within it
+_LONGEST_SLEEP_S = 1.0  # a changed rule takes effect within this time
 
 
 def wake_again(items: Collection[int]) -> None:
-    """As :func:`wake`, for a sweep, which asks every second: no more than a hundred messages wait, or a dispatcher that comes
-    back after an outage would first work off every one. The items whose orders have waited longest come first. Never raises
-    because of the broker.
+    """Like :func:`wake`, for sweeps that run every second. Broker errors are not raised.
+
+    At most a hundred messages wait in the queue, so that the dispatcher does not find thousands after an outage. The items
+    whose orders have waited longest come first.
 
     Raises:
-        GateUnavailable: it cannot be asked which have waited longest.
+        GateUnavailable: Redis cannot be read to find the longest-waiting items.
     """
     room = max(0, _MOST_WAKE_UPS - _waiting_messages("dispatch")) if items else 0
     chosen = sorted(items) if len(items) <= room else gate.by_oldest_unclaimed(items)[:room] if room else []
@@ -40,16 +41,16 @@ def wake_again(items: Collection[int]) -> None:
 
 
 def _waiting_messages(queue: str) -> int:
-    """How many messages nobody has taken; as many as there may be when the broker cannot be asked."""
+    """Number of waiting messages in the queue. Returns the limit if the broker cannot be reached."""
     try:
         return messages.waiting_in(queue)
     except messages.MessageNotSent as error:
-        logger.warning("broker not asked", extra={"event": "broker_not_asked", "error": repr(error)})
+        logger.warning("broker could not be queried", extra={"event": "broker_not_asked", "error": repr(error)})
         return _MOST_WAKE_UPS
 
 
 def wake_later(seconds: float) -> None:
-    """Wake the dispatcher when its pace allows more, within a second; one message however many ask. Never raises."""
+    """Wake the dispatcher within a second, when its pace allows more. Concurrent calls send one message. Never raises."""
     seconds = min(seconds, _LONGEST_SLEEP_S)
     try:
         is_first = gate.wake_once(ttl_ms=max(1, math.ceil(seconds * 1000)))
@@ -61,9 +62,9 @@ def wake_later(seconds: float) -> None:
 
 
 def wake_soon(item: int, seconds: float) -> None:
-    """As :func:`wake`, some milliseconds from now. Not by the broker: where clocks differ a message comes too early.
+    """Like :func:`wake`, after some milliseconds. Uses a timer, because broker delays depend on equal clocks.
 
-    A process that dies meanwhile loses it; the next order sends one after a second, and the sweep does.
+    If the process dies, the wake-up is lost. The next order or the sweep sends one within a second.
     """
     timer = threading.Timer(seconds, wake, (item,))
     timer.daemon = True
@@ -71,7 +72,7 @@ def wake_soon(item: int, seconds: float) -> None:
 
 
 def start_chain(item: int, entries: Sequence[Entry]) -> None:
-    """One chain for one batch of claimed orders. Never raises: a claim whose chain was not sent is stolen by a sweep."""
+    """Start a chain for a batch of claimed orders. Never raises: if the chain is not sent, a sweep reclaims the orders."""
     BATCH_ORDERS.observe(len(entries))
     batch = [[entry_id, order.as_payload()] for entry_id, order in entries]
     steps = chain(

@@ -1,7 +1,8 @@
-"""Orders that the ledger cannot take: those whose own values can never fit are rejected at once, the others by people.
+"""Poisoned orders: orders that PostgreSQL cannot store.
 
-An order is ended only on evidence about that order (``services.can_never_fit``), never for an exception of our own code: a
-process of another release may take it. A foreign key that leads nowhere may be mended (a customer is restored).
+An order whose own values can never be stored is rejected at once; staff decide about the others. An order is rejected only on
+evidence about that order (``services.can_never_fit``), never because of an exception in our own code: another release may be
+able to store it. A missing foreign key may be repaired, for example by restoring a customer.
 """
 
 import json
@@ -29,11 +30,11 @@ _ID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class NotOneOrder(Refused):
-    """This letter does not stand for one order; run it again, or leave its orders to the sweeps."""
+    """This dead letter is not about a single order. Run it again, or leave its orders to the sweeps."""
 
 
 class Poisoned(NamedTuple):
-    """``customer``: 0 when only the ledger can know."""
+    """A poisoned order. ``customer`` is 0 if unknown."""
 
     id: UUID
     customer: int
@@ -41,7 +42,7 @@ class Poisoned(NamedTuple):
 
 
 def end(task: str, args: list[Any], error: Exception, order: Poisoned) -> None:
-    """Reject an order for whose error there is no cure, and tell of it in a closed letter. May run twice."""
+    """Reject an order that can never be stored, and write a closed dead letter about it. May run twice."""
     _reject(order)
     dead_letters.bury(task, args, error, attempts=1, ended_by=task)
 
@@ -55,17 +56,17 @@ def _reject(order: Poisoned, actor: str = "") -> bool:
 def _came_at(order_id: UUID) -> datetime:
     try:
         return made_at(order_id)
-    except OverflowError:  # no id of ours
+    except OverflowError:  # not an order id of ours
         return now()
 
 
 def stranded(item: int) -> list[Poisoned]:
-    """Orders that only their hold at the gate knows: what was written of them in the stream is gone, or nobody can read it.
+    """Holds that have no order: their stream entry is gone or unreadable.
 
     Raises:
-        GateUnavailable, GateMissing: it cannot be known now.
+        GateUnavailable, GateMissing: the gate cannot be read now.
     """
-    seen = gate.snapshot(item)  # before the stream, and that before the ledger: an order that moves is found further on
+    seen = gate.snapshot(item)  # read gate, stream, PostgreSQL in this order: an order that moves is found in the next one
     if seen is None or seen.rebuilding:
         raise GateMissing
     left = seen.held.keys() - {order.id for order in gate.streamed(item)}
@@ -74,7 +75,7 @@ def stranded(item: int) -> list[Poisoned]:
 
 
 def bury_unreadable(item: int, lines: Sequence[tuple[str, str]]) -> None:
-    """Lines in which no order can be found leave the stream for dead letters. Staff end their orders, no process does."""
+    """Move stream entries without a readable order to dead letters. Only staff reject their orders."""
     lost = _stranded_if_known(item) if lines else []
     for entry_id, raw in lines:
         is_ended = bool(_ended_before(item, raw, lost))
@@ -92,24 +93,25 @@ def _stranded_if_known(item: int) -> list[Poisoned] | None:
 
 
 def _ended_before(item: int, raw: str, lost: list[Poisoned] | None) -> list[Poisoned]:
-    """The rejected orders that a line names, where no order is lost that it could stand for: whoever rejected one may have
-    died before the line was out of the stream.
+    """Orders named by the entry that were rejected already, if no hold without an order is left.
+
+    The process that rejected them may have died before it removed the entry from the stream.
     """
     return [] if lost or lost is None else [Poisoned(pk, 0, item) for pk in holds.written_off(map(UUID, _ID.findall(raw)))]
 
 
 def reject(letter: DeadLetter, actor: str) -> list[UUID]:
-    """Reject the order that an open letter holds and close the letter, in one transaction; an order that the ledger has taken
-    meanwhile stays as it is. May run twice, and while the letter is run again.
+    """Reject the order of an open letter and close the letter, in one transaction. May run twice, and while the letter is run
+    again: an order that PostgreSQL has taken over in the meantime is not changed.
 
-    For a line that nobody can read, this is the order it names, if only its hold at the gate knows it; if it names none, the
-    orders that only their hold knows and no other letter names.
+    For an unreadable stream entry: rejects holds that have no order. If the entry names an order, only that one; otherwise all
+    that no other letter names.
 
     Returns:
-        The orders that are rejected now.
+        The orders that were rejected.
 
     Raises:
-        NotOneOrder, GateUnavailable, GateMissing: nothing happened.
+        NotOneOrder, GateUnavailable, GateMissing: nothing was changed.
     """
     with transaction.atomic():
         if not DeadLetter.objects.select_for_update().filter(pk=letter.pk, resolved_at=None).exists():

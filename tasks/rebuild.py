@@ -1,7 +1,7 @@
-"""Makes gates anew from the ledger and what is left of their streams, while their sale answers ``paused``.
+"""Rebuild gates from PostgreSQL and what is left of their streams. The items answer ``paused`` meanwhile.
 
-The stream is read first and the ledger after it, in one snapshot for some hundred items: an order that moves meanwhile is
-then found in the ledger. Holds and buyers go from the database to the gate in pieces that nobody takes apart here.
+The stream is read first, then PostgreSQL in one snapshot for about a hundred items. An order that moves in between is then
+found in PostgreSQL. Holds and buyers go from PostgreSQL to Redis in JSON chunks that Python does not decode.
 """
 
 import logging
@@ -25,15 +25,15 @@ from orders import holds
 from tasks.models import GateMend
 
 logger = logging.getLogger(__name__)
-_LOCK_TTL_MS = 10_000  # prolonged while it goes on; how long a sale stays paused when the gate or its rebuilder dies half-way
-# One snapshot's worth: what is done again when the process dies, and how long a gate waits for its neighbours.
+_LOCK_TTL_MS = 10_000  # extended during the rebuild; how long an item stays paused if the rebuild dies
+# Items per snapshot. Bounds the repeated work after a crash and the time a gate waits for the others.
 _MOST_ITEMS, _MOST_UNITS = 250, 250_000
-_AT_ONCE = 2  # one reads from the database while the other writes to the gate
+_AT_ONCE = 2  # one snapshot reads PostgreSQL while the other writes to Redis
 
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """What goes into the history of mends. The numbers are the gate's before; None where it was missing."""
+    """The entry for the repair history. The numbers are the gate's values before the repair, None if it was missing."""
 
     cause: str
     actor: str = ""
@@ -44,7 +44,7 @@ class Why:
 
 @dataclass(slots=True)
 class Progress:
-    """What is known of one gate that is being rebuilt."""
+    """Progress of one gate's rebuild."""
 
     gate: rebuild.NewGate
     in_flight: int
@@ -52,7 +52,7 @@ class Progress:
 
 @dataclass(slots=True)
 class LedgerSide:
-    """What gates should hold, by the ledger and their streams, as of one snapshot. ``stock`` by item."""
+    """What the gates should contain, from one snapshot of PostgreSQL and the streams. ``stock`` is by item."""
 
     terms: dict[int, ItemTerms] = field(default_factory=dict)
     stock: dict[int, int] = field(default_factory=dict)
@@ -62,17 +62,17 @@ class LedgerSide:
 
 
 def streamed_orders(items: Sequence[int]) -> list[Streamed]:
-    """What is in the streams of these items."""
+    """The orders in the streams of these items."""
     waiting = gate.waiting(items)
     return [order for item in items if any(waiting[item]) for order in gate.streamed(item)]
 
 
 @contextmanager
 def ledger_side(items: Sequence[int], streamed: Sequence[Streamed]) -> Iterator[LedgerSide]:
-    """Reads the ledger; inside, every further read of it sees the same moment.
+    """Open one snapshot of PostgreSQL. All reads inside the context see the same data.
 
     Args:
-        streamed: what was in the streams before.
+        streamed: orders that were read from the streams before.
     """
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -93,21 +93,21 @@ def rebuild_gate(item: int, *, why: Why | None = None, wait_ms: int = 0) -> None
     """Rebuild one item's gate; see :func:`rebuild_gates`.
 
     Raises:
-        LockHeld: another process is at it.
-        Unavailable: Redis is away.
+        LockHeld: another process is rebuilding this gate.
+            Unavailable: Redis cannot be reached.
     """
     if not _rebuild([item], {item: why} if why else {}, wait_ms):
         raise LockHeld(retry_after=1)
 
 
 def rebuild_gates(items: Iterable[int], whys: Mapping[int, Why] | None = None) -> None:
-    """Rebuild these gates, some hundred at a time; each is open again as soon as its hundred is done. May run twice and at
-    once: items that another process is at are left to it, and what that one leaves half-done is taken over by the next.
+    """Rebuild these gates, about a hundred at a time. Each group is opened as soon as it is done.
 
-    Memory is bounded by the pieces on their way and by what waits in the largest stream.
+    May run twice and concurrently: items that another process is rebuilding are skipped. If that process dies, the next rebuild
+    takes over. Memory use is bounded by the chunks in flight and the largest stream.
 
     Raises:
-        Unavailable: Redis is away.
+        Unavailable: Redis cannot be reached.
     """
     chunks = list(_chunks(items))
     if len(chunks) < 2:
@@ -140,7 +140,7 @@ def _chunks(items: Iterable[int]) -> Iterator[list[int]]:
 
 
 def _rebuild(items: Sequence[int], whys: Mapping[int, Why | None], wait_ms: int = 0) -> bool:
-    """False when another process is at all of them."""
+    """Rebuild a group. Returns False if other processes hold the locks of all its items."""
     names = {f"rebuild:{item}": item for item in items}
     with FencedLocks(gate_client(), list(names), ttl_ms=_LOCK_TTL_MS, wait_ms=wait_ms) as locks:
         began = time.monotonic()
@@ -158,7 +158,7 @@ def _rebuild(items: Sequence[int], whys: Mapping[int, Why | None], wait_ms: int 
 def stage(
     items: Sequence[int], fences: Mapping[int, int], streamed: Sequence[Streamed], prolong: Callable[[], None]
 ) -> dict[int, Progress]:
-    """Lay the gates of these items ready; ``streamed`` was read after their rebuild had begun."""
+    """Stage the gates of these items. ``streamed`` must be read after their rebuild has begun."""
     units: Counter[tuple[int, str]] = Counter()
     staged: Counter[tuple[int, str]] = Counter()
     with ledger_side(items, streamed) as side:

@@ -1,4 +1,4 @@
-"""Compares gate and ledger, says what is likely the cause of a difference, and mends it. Reported before it is mended."""
+"""Compare gate and ledger, report the likely cause of a difference, and repair the gate."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ _READINGS = 5
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Gate against ledger, for one item. ``in_flight``: orders and effects between the two, which explain a difference.
+    """Comparison of gate and ledger for one item. ``in_flight``: orders and effects that may explain a difference.
 
-    ``is_exact``: the gate stood still while it was read; else a difference may be one of moments.
+    ``is_exact``: the gate did not change while it was read. Otherwise a difference may be momentary.
     """
 
     item: int
@@ -41,7 +41,7 @@ class Drift:
 
     @property
     def pairs(self) -> tuple[tuple[str, int | None, int], ...]:
-        """Name, the gate's count, the ledger's."""
+        """(name, gate's count, ledger's count) tuples."""
         return (
             ("stock", self.gate_stock, self.ledger_stock),
             ("held", self.gate_held, self.ledger_held),
@@ -50,52 +50,52 @@ class Drift:
 
     @property
     def gate_total(self) -> int | None:
-        """What the gate accounts for, None when it is missing."""
+        """The gate's stock, held and sold units together. None if the gate is missing."""
         return None if self.gate_stock is None else self.gate_stock + self.gate_held + self.gate_sold
 
     @property
     def differs(self) -> bool:
-        """The gate is missing, or has anything else than the ledger."""
+        """Whether the gate is missing or differs from the ledger in any value."""
         counts = (self.gate_stock, self.gate_held, self.gate_sold) != (self.ledger_stock, self.ledger_held, self.ledger_sold)
         return counts or bool(self.unknown_holds or self.missing_holds or self.miscounted_buyers)
 
     @property
     def is_drift(self) -> bool:
-        """The gate is missing, differs although nothing is on its way, or has other terms under the ledger's version."""
+        """Whether the gate is missing, differs with nothing in flight, or has other terms with the same version."""
         is_explained = self.in_flight or not self.is_exact
         return self.gate_stock is None or (self.differs and not is_explained) or bool(self.wrong_terms)
 
     @property
     def causes(self) -> list[str]:
-        """What likely made the difference; empty when there is none."""
+        """Likely causes of the difference. Empty if there is none."""
         if self.gate_stock is None:
-            half = "a rebuild is under way or was left half-done" if self.is_rebuilding else ""
-            return [half or "gate missing: Redis has lost it, or nobody has made it yet"]
+            half = "a rebuild is running or was interrupted" if self.is_rebuilding else ""
+            return [half or "gate missing: Redis lost it, or it was not created yet"]
         surplus = self.gate_stock - self.ledger_stock
         old_terms = self.gate_version != self.ledger_version
         said = (
-            (old_terms, f"gate has terms of version {self.gate_version}, ledger {self.ledger_version}"),
-            (self.wrong_terms, f"gate has terms that are not the ledger's: {', '.join(self.wrong_terms)}"),
-            (surplus > 0, f"gate promises {surplus} units more than the ledger has"),
-            (surplus < 0, f"{-surplus} units of the ledger are not on sale at the gate"),
+            (old_terms, f"gate has terms version {self.gate_version}, PostgreSQL has {self.ledger_version}"),
+            (self.wrong_terms, f"gate has wrong terms: {', '.join(self.wrong_terms)}"),
+            (surplus > 0, f"gate has {surplus} units more than PostgreSQL"),
+            (surplus < 0, f"gate has {-surplus} units fewer than PostgreSQL"),
             (self.unknown_holds, f"holds without an order: {self.unknown_holds}"),
-            (self.missing_holds, f"ledger's holds that the gate does not know: {self.missing_holds}"),
-            (self.miscounted_buyers, f"customers whose units are counted differently: {self.miscounted_buyers}"),
+            (self.missing_holds, f"orders without a hold: {self.missing_holds}"),
+            (self.miscounted_buyers, f"customers with different unit counts: {self.miscounted_buyers}"),
             (self.untold_effects, f"effects not applied yet: {self.untold_effects}"),
-            (self.differs and not self.is_exact, "may be explained by the orders that moved while the gate was read"),
+            (self.differs and not self.is_exact, "may be explained by orders that moved while the gate was read"),
             (self.differs and self.in_flight, f"may be explained by {self.in_flight} orders and effects in flight"),
         )
         return [sentence for holds_true, sentence in said if holds_true]
 
     @property
     def why(self) -> str:
-        """The causes as one sentence."""
+        """The causes as one text."""
         return "; ".join(self.causes)
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """The ledger's side of one item."""
+    """The ledger's values of one item."""
 
     side: LedgerSide
     holds: holds.Holds
@@ -115,7 +115,7 @@ def _read(item: int) -> _Reading:
 
 
 def drift(item: int) -> Drift:
-    """Compare the gate with the ledger, between two equal readings of the ledger where there are any."""
+    """Compare the gate with the ledger. The gate is read between two ledger reads, which should be equal."""
     view = _read(item)
     for _ in range(_READINGS):
         before, seen = view, gate.snapshot(item)
@@ -150,22 +150,21 @@ def drift(item: int) -> Drift:
 
 
 def in_flight(items: Sequence[int]) -> int:
-    """How many orders and effects are between gate and ledger, by counts alone; 0 only if there are none."""
+    """Number of orders and effects in flight. 0 only if there are none."""
     waiting = sum(sum(counts) for counts in gate.waiting(items).values())
     return waiting + sum(between.intake + between.effects for between in holds.in_flight(items).values())
 
 
 def drifts(slug: str | None = None) -> list[Drift]:
-    """Every item of a sale, or of all; reads only."""
+    """Compare all items of a sale, or of all sales. Read-only."""
     return [drift(item) for item in selectors.items_of_sale(slug)]
 
 
 def mend(found: Drift, actor: str) -> None:
-    """Rebuild the gate of this item; the history gets what was found. May run while the sale runs: a rebuild takes what is
-    in flight into account, no number of the ledger is copied over the gate's without it.
+    """Rebuild the gate of this item and record the repair. Safe during a sale: a rebuild takes orders in flight into account.
 
     Raises:
-        LockHeld, Unavailable: it was not rebuilt.
+        LockHeld, Unavailable: the gate was not rebuilt.
     """
     missing = found.gate_stock is None
     before = (None, None, None) if missing else (found.gate_stock, found.gate_held, found.gate_sold)

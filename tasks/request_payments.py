@@ -1,4 +1,4 @@
-"""Step 4: the money is asked for, and the orders learn what became of it."""
+"""Step 4: charge the payments and update the orders with the results."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -12,14 +12,14 @@ from payments import services as payments
 from tasks import cancel_unpaid, gate_effects
 from tasks.retry import Step
 
-TURN_S = 1.0  # how long a provider is asked before others have their turn
-_FIRST = 5  # payments that are asked about while nobody knows how long one takes
-_MORE_EVENTS = 100  # of the same payments
+TURN_S = 1.0  # time per batch for provider calls before other batches continue
+_FIRST = 5  # payments per turn until the provider's speed is known
+_MORE_EVENTS = 100  # limit of further events of the same payments
 
 
 @shared_task(base=Step, name="tasks.request_payments")
 def request_payments(order_ids: list[str]) -> None:
-    """Open and charge a batch's payments; one delayed cancellation for those that stay unpaid. May run twice."""
+    """Open and charge a batch's payments, and schedule the cancellation of unpaid orders. May run twice."""
     ids = [UUID(pk) for pk in order_ids]
     opened = services.request_payments(ids)
     paid = _charge_or_publish(opened.others, opened.fresh)
@@ -29,15 +29,15 @@ def request_payments(order_ids: list[str]) -> None:
 
 @shared_task(base=Step, name="tasks.charge_payments")
 def charge_payments(payment_ids: list[str]) -> None:
-    """Ask about these payments now. May run twice."""
+    """Charge these payments, or ask again for their result. May run twice."""
     _charge_or_publish([UUID(pk) for pk in payment_ids])
 
 
 def _charge_or_publish(payment_ids: Sequence[UUID], fresh: Sequence[UUID] = ()) -> list[UUID]:
-    """What there is no time for goes to the end of the queue, so that a slow provider keeps no other batch waiting for long.
+    """Charge payments for one turn and re-publish the rest, so that a slow provider does not block other batches.
 
     Returns:
-        The orders that are paid now.
+        The orders that were paid.
     """
     left, paid = _charge(payment_ids, fresh)
     if left:
@@ -46,33 +46,33 @@ def _charge_or_publish(payment_ids: Sequence[UUID], fresh: Sequence[UUID] = ()) 
 
 
 class _Speed:
-    """What a provider has lately needed for one payment, in seconds; None before the first one."""
+    """Recent seconds per payment of a provider; None before the first one."""
 
     per_payment_s: float | None = None
 
 
 def most_in_a_turn(limit: int, *, within_s: float = TURN_S) -> int:
-    """How many payments the provider can be asked about in that time, going by the last ones; ``limit`` at most, 1 at least."""
+    """Estimated number of payments the provider can process in ``within_s`` seconds, from 1 to ``limit``."""
     if _Speed.per_payment_s is None:
         return min(limit, _FIRST)
     return max(1, min(limit, int(within_s / max(_Speed.per_payment_s, 1e-6))))
 
 
 def charge_and_apply(payment_ids: Iterable[UUID], fresh: Iterable[UUID] = ()) -> list[UUID]:
-    """The provider is asked, outside any transaction; what it says reaches order, ledger and gate. May run twice.
+    """Charge these payments outside any transaction and apply the results. May run twice.
 
     Args:
-        fresh: payments that the caller has just opened as being asked about.
+        fresh: payments that the caller has just opened in state ``processing``.
 
     Returns:
-        The payments that were not asked about, because ``TURN_S`` seconds had passed.
+        The payments that were not charged because ``TURN_S`` seconds had passed.
     """
     left, _ = _charge(payment_ids, fresh)
     return left
 
 
 def _charge(payment_ids: Iterable[UUID], fresh: Iterable[UUID]) -> tuple[list[UUID], list[UUID]]:
-    """The payments that are left, and the orders that are paid now."""
+    """Returns the payments that are left, and the orders that were paid."""
     paid: list[UUID] = []
     is_fresh = frozenset(fresh := list(fresh))
     left = [*fresh, *payment_ids]
@@ -101,12 +101,12 @@ def apply(answers: Sequence[payments.Answer]) -> list[UUID]:
 
 
 def settle_events(limit: int, payment_ids: Iterable[UUID] | None = None) -> None:
-    """What a provider told us of its own accord is confirmed by its books, outside any transaction, and applied.
+    """Confirm received provider events with the provider, outside any transaction, and apply them.
 
-    May run twice and at once.
+    May run twice and concurrently.
 
     Args:
-        payment_ids: of these payments alone.
+        payment_ids: only events of these payments.
     """
     confirmed = payments.confirm_events(limit, payment_ids)
     apply(confirmed.answers)
@@ -115,7 +115,7 @@ def settle_events(limit: int, payment_ids: Iterable[UUID] | None = None) -> None
 
 @shared_task(base=Step, name="tasks.apply_outcomes")
 def apply_outcomes(payment_ids: list[str]) -> None:
-    """Let orders learn what a provider told us of its own accord. May run twice."""
+    """Apply the provider events of these payments. May run twice."""
     ids = [UUID(pk) for pk in payment_ids]
     settle_events(len(ids) + _MORE_EVENTS, ids)
     apply(payments.untold_answers(ids))

@@ -1,4 +1,4 @@
-"""The one retry policy: what a batch does when a part of the system is away."""
+"""The retry policy of all steps."""
 
 import inspect
 import logging
@@ -21,10 +21,10 @@ _RETRIES = 5
 
 
 class Step(Task):  # type: ignore[type-arg]
-    """A pipeline step: retried with full jitter while a part is away; then the sweeps go on with what it held.
+    """A pipeline step. It is retried with full jitter while a service is down; after that, sweeps continue its work.
 
-    Retrying makes things quicker, not safer: what a step gave up on stands in a row or the stream, and a sweep finds it.
-    A dead letter is of an error that no waiting heals.
+    Retries save time but are not needed for safety: every step's work is also in a row or the stream, where a sweep finds it.
+    Dead letters are written only for errors that retries cannot solve.
     """
 
     autoretry_for = TRANSIENT
@@ -32,22 +32,22 @@ class Step(Task):  # type: ignore[type-arg]
     retry_backoff_max = _LONGEST_PAUSE_S
     retry_jitter = True
     max_retries = _RETRIES
-    typing = False  # or a message that another release has sent could not be given back to the queue
+    typing = False  # otherwise a message of another release could not be returned to the queue
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]
-        """Publish, with the headers of ``messages.stamped``.
+        """Publish the step with the headers of ``messages.stamped``.
 
         Raises:
-            kombu.exceptions.OperationalError: not sent.
+            kombu.exceptions.OperationalError: the message was not sent.
         """
         options["headers"] = messages.stamped(args or (), options.get("headers"))
         try:
             return super().apply_async(args, kwargs, **options)
-        except AttributeError as error:  # kombu 5.7, on the channel of a connection that was lost meanwhile
+        except AttributeError as error:  # raised by kombu 5.7 on the channel of a lost connection
             raise messages.MessageNotSent(repr(error)) from error
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the step, timed; a message that only another release can read is given back to the queue for it."""
+        """Run the step and measure its time. A message that only another release can read is returned to the queue."""
         if not self._can_read(args, kwargs):
             unread.count("message", [self.name])
             raise self.retry(exc=unread.UnreadMessage(), countdown=random.uniform(0.5, 5), headers=self._headers())  # noqa: S311
@@ -71,9 +71,9 @@ class Step(Task):  # type: ignore[type-arg]
         return True
 
     def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
-        """Called by Celery once the retries are used up, and when a step is done and its next message could not be sent.
+        """Called by Celery after the last retry, and if the message of the next step could not be sent.
 
-        Neither is for people: nobody could do more than the sweep that finds the row or stream entry.
+        Neither needs staff: a sweep finds the row or stream entry.
         """
         STEPS_GIVEN_UP.labels(self.name).inc()
         if isinstance(exc, (*TRANSIENT, messages.MessageNotSent)) and not isinstance(exc, unread.UnreadMessage):

@@ -1,4 +1,4 @@
-"""Where a customer stands in a sale: what a page needs when it was loaded again."""
+"""A customer's state in a sale, for a reloaded page."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,21 +11,20 @@ from inventory.admission import gate, waiting_room
 from orders import holds, selectors
 
 _NEWEST = 10
-_LEDGER_S = 1.0  # how long the page waits for what PostgreSQL alone knows
+_LEDGER_S = 1.0  # timeout of the PostgreSQL part
 
 
 def of_customer(customer: int, items: Mapping[int, str]) -> dict[str, Any]:
-    """Their places in line, newest orders, and units that they may still buy, as JSON values. Counts as asking for each
-    ticket. May run twice.
+    """Waiting-room tickets, newest orders and units the customer may still buy, as JSON values. Polls each ticket.
 
-    The gate is asked first and knows places and limits. Without PostgreSQL, ``orders`` has those that wait at the gate only,
-    and ``may_buy`` no item whose gate is missing.
+    May run twice. The gate is read first; it has places and limits. Without PostgreSQL, ``orders`` has only orders that
+    wait in the gate, and ``may_buy`` leaves out items whose gate is missing.
 
     Args:
-        items: the sale's, with their SKUs.
+        items: item id -> SKU of the sale's items.
 
     Raises:
-        GateUnavailable: Redis is away.
+        GateUnavailable: Redis cannot be reached.
     """
     seen = gate.standings(list(items), customer)
     tickets = {item: found.ticket for item, found in seen.items() if found.ticket}

@@ -1,6 +1,6 @@
-"""The safety nets: each finds work that stands still and drives it on, bounded, whatever message was lost.
+"""Sweeps: each finds work that stands still after a lost message and continues it, a bounded amount per run.
 
-They run in two processes (a beat task and ``manage.py sweep``), may run at once, and do the work themselves.
+They run in two processes (a beat task and ``manage.py sweep``), may run concurrently, and do the work themselves.
 """
 
 import logging
@@ -39,11 +39,11 @@ from tasks.retry import TRANSIENT
 logger = logging.getLogger(__name__)
 _CLAIM_IDLE_MS = 3_000
 _LIMIT = 1000
-_REFUNDS = 5  # between two looks at the clock
+_REFUNDS = 5  # refunds between two checks of the time
 
 
 def waiting_orders() -> None:
-    """A wake-up was lost: orders wait and nobody has claimed them. A chain was lost: a claim stands still."""
+    """Find unclaimed orders after a lost wake-up, and stale claims after a lost chain."""
     items = inventory.watched_items()
     may_steal = pace.has_room("inventory")
     waiting = gate.waiting(items)
@@ -64,14 +64,14 @@ def waiting_orders() -> None:
 
 
 def _carry_on(item: int, entries: Sequence[Entry]) -> None:
-    """Make rows of orders that another process left. Here, not by a chain: its steps might come to that process again."""
+    """Create orders that another process left. Not with a chain, because its steps might reach that process again."""
     ids, _ = deduct_inventory.take_over(item, entries)
     if made := create_orders.create(ids):
         messages.publish("tasks.request_payments", [str(pk) for pk in made])
 
 
 def half_made_orders() -> None:
-    """A chain step was lost between the deduction and the payment; what only waits for its queue's pace is left to it."""
+    """Continue orders whose chain was lost after the deduction. Orders that only wait for their queue's pace are skipped."""
     stale = services.stale_intake(_LIMIT)
     stale = stale[: pace.may_sweep("orders", len(stale))]
     if stale:
@@ -84,7 +84,7 @@ def half_made_orders() -> None:
 
 
 def open_payments() -> None:
-    """A provider's answer is missing, or an order has not learnt of it."""
+    """Ask for missing provider answers, and apply answers that did not reach their order."""
     most = request_payments.most_in_a_turn(_LIMIT)
     due = payments.due_payments(most)
     due = due[: pace.may_sweep("payments", len(due))]
@@ -98,23 +98,23 @@ def open_payments() -> None:
 
 
 def healed_letters() -> None:
-    """An order that was in the dead letters has been taken over since."""
+    """Close dead letters whose orders have been taken over since."""
     unread.close_letters()
 
 
 def unpaid_orders() -> None:
-    """A delayed cancellation was lost."""
+    """Cancel overdue orders after a lost delayed cancellation."""
     cancel_unpaid.drain()
 
 
 def effects() -> None:
-    """The gate has not been told of what the ledger decided."""
+    """Apply effects that did not reach the gate."""
     gate_effects.apply()
 
 
 Sweep = Callable[[], object]
 GIVING_BACK: tuple[Sweep, ...] = (unpaid_orders, effects)
-ASKING: tuple[Sweep, ...] = (half_made_orders, open_payments)  # a provider
+ASKING: tuple[Sweep, ...] = (half_made_orders, open_payments)  # sweeps that call a payment provider
 DRIVING_ON: tuple[Sweep, ...] = (
     waiting_orders,
     healed_letters,
@@ -126,45 +126,45 @@ SWEEPS = GIVING_BACK + DRIVING_ON + ASKING
 
 
 def run(sweep: Sweep) -> None:
-    """One sweep, once. Never raises: whatever is wrong is logged, and the next time tries again."""
+    """Run a sweep once. Never raises: errors are logged and the next run tries again."""
     try:
         close_old_connections()
         sweep()
     except (*TRANSIENT, FlashsaleError, OSError) as error:
         heartbeat.note_trouble(error)
         logger.warning("sweep failed", extra={"event": "sweep_failed", "sweep": sweep.__name__, "error": repr(error)})
-    except Exception as error:  # a fault of ours in one net must not take the others away
+    except Exception as error:  # an error in one sweep must not stop the others
         logger.exception("sweep broke", extra={"event": "sweep_broke", "sweep": sweep.__name__, "error": repr(error)})
     finally:
         heartbeat.swept()
 
 
 def run_all(chosen: Iterable[Sweep] = SWEEPS) -> None:
-    """These sweeps once, one after the other; one that fails does not keep the others back."""
+    """Run these sweeps once, one after the other. A failing sweep does not stop the others."""
     for each in chosen:
         run(each)
 
 
 @shared_task(name="tasks.forget_gates", ignore_result=True)
 def forget_gates() -> None:
-    """Delete the gates of sales that have been over for longer than the retention."""
+    """Delete the gates of sales that ended before the retention time."""
     gate.remember(item for item, units in gate.stocks(inventory.watched_items()).items() if units is not None)
     gate_sync.forget_gates(inventory.retired_items())
 
 
 @shared_task(name="tasks.sweep", ignore_result=True)
 def sweep() -> None:
-    """Beat's half of the sweeps that drive orders on. In the dispatcher's process, so none that asks a provider."""
+    """Run the order sweeps from beat. They run in the dispatcher's process, so none of them calls a provider."""
     run_all(DRIVING_ON)
 
 
 @shared_task(name="tasks.sweep_payments", ignore_result=True)
 def sweep_payments() -> None:
-    """Beat's half of the sweeps that ask a provider, however slow that is; on the queue of the payments."""
+    """Run the payment sweeps from beat, on the payments queue, because providers may be slow."""
     run_all(ASKING)
 
 
 @shared_task(name="tasks.sweep_unpaid", ignore_result=True)
 def sweep_unpaid() -> None:
-    """Beat's half of the sweeps that give units back; a queue of its own, so a slow one of the others does not delay it."""
+    """Run the sweeps that release units from beat, on their own queue, so that other sweeps do not delay them."""
     run_all(GIVING_BACK)

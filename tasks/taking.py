@@ -1,6 +1,6 @@
-"""What kombu's Redis transport does not offer: a message back to where it was, and a queue again without a delay.
+"""Functions that kombu's Redis transport lacks: return a message to its old position, and resume a queue without delay.
 
-On RabbitMQ nothing of it is needed.
+They are not needed on RabbitMQ.
 """
 
 from contextlib import suppress
@@ -15,7 +15,7 @@ from kombu.utils.json import dumps
 from flashsale.core.lua import Script
 
 _PUT_BACK = Script(Path(__file__).parent / "lua" / "put_back-3.lua")
-_MOST_BEFORE = 32  # at least as many as there are workers of a queue; clocks that differ shall not turn a long queue around
+_MOST_BEFORE = 32  # at least the number of workers per queue; bounded, so that clock differences cannot reverse a long queue
 
 
 def _is_redis(channel: Any) -> bool:
@@ -23,12 +23,11 @@ def _is_redis(channel: Any) -> bool:
 
 
 def put_back(message: Any) -> None:
-    """Give an unacknowledged message back to its place at the head of its queue, and say that it has been delivered before.
+    """Return an unacknowledged message to its position at the head of its queue, marked as redelivered.
 
-    ``message.requeue()`` would put it at the tail, behind all others. Several workers that do this at once keep the order of
-    publication.
+    ``message.requeue()`` would append it to the tail. Several workers that do this at once keep the order of publication.
     """
-    if not _is_redis(message.channel):  # RabbitMQ puts it near its old place by itself
+    if not _is_redis(message.channel):  # RabbitMQ restores the position itself
         message.requeue()
         return
     channel, tag, raw = message.channel, message.delivery_tag, message._raw
@@ -43,22 +42,21 @@ def put_back(message: Any) -> None:
 
 
 def note_client_id(channel: Any) -> None:
-    """Remember by which number the server knows the connection that takes messages. Only while it waits for none."""
+    """Store the client id of the connection that consumes messages. Call only while no blocking read is active."""
     if not _is_redis(channel):
         return
     connection = channel.client.connection
     if getattr(connection, "client_id_of", None) is not connection._sock:
-        with suppress(redis.ResponseError):  # not allowed here, then nor is the rest
+        with suppress(redis.ResponseError):  # CLIENT commands are not permitted; then unblocking is not either
             connection.send_command("CLIENT", "ID")
             connection.client_id_there = connection.read_response()
             connection.client_id_of = connection._sock
 
 
 def look_again(channel: Any) -> None:
-    """Let a wait for messages end now, so that the next one is for the queues that are consumed now; else, and where the
-    server does not allow it, it lasts up to a second.
+    """End a blocking read now, so that the next one uses the current set of queues. Otherwise it lasts up to a second.
 
-    A message that has been popped meanwhile is delivered: the server ends only what still waits.
+    A message that was already popped is delivered: the server ends only reads that still block.
     """
     if not _is_redis(channel):
         return

@@ -1,7 +1,7 @@
-"""Orders and messages that only a process of another release can read: nothing final is done about them here.
+"""Orders and messages that only another release can read. Nothing final is decided about them here.
 
-During a rolling deploy processes of two releases run side by side. What one of them cannot read stays where it is for the
-other: in the stream, in the intake, in the queue. After a minute a dead letter tells people.
+During a rolling deploy two releases run side by side. What this release cannot read stays in the stream, the intake or the
+queue for the other one. After a minute a dead letter informs staff.
 """
 
 import logging
@@ -21,35 +21,37 @@ from tasks import dead_letters
 
 logger = logging.getLogger(__name__)
 _TELL_AFTER_MS = 60_000
-_MOST_LETTERS = 100  # of one item in one turn
-_TELL_AFTER_ATTEMPTS = 20  # of a row of the intake; about a minute
+_MOST_LETTERS = 100  # limit per item and run
+_TELL_AFTER_ATTEMPTS = 20  # attempts with an intake row, about a minute
 
 
 class UnreadOrder(FlashsaleError):
-    """This release cannot read the order; it is left to one that can."""
+    """This release cannot read the order. It is left for a release that can."""
 
     code = "unread_order"
 
 
 class UnreadMessage(Unavailable):
-    """This release cannot read the message; it is left to one that can."""
+    """This release cannot read the message. It is left for a release that can."""
 
     code = "unread_message"
 
 
 def count(where: str, found: Sequence[object]) -> None:
-    """Note for operators that payloads were left to another release.
+    """Log and count payloads that were left for another release.
 
     Args:
-        where: stream, message or intake.
+        where: "stream", "message" or "intake".
     """
     if found:
         PAYLOADS_UNREAD.labels(where).inc(len(found))
-        logger.warning("payloads left unread", extra={"event": "payloads_unread", "where": where, "count": len(found)})
+        logger.warning(
+            "payloads left for another release", extra={"event": "payloads_unread", "where": where, "count": len(found)}
+        )
 
 
 def look_after(item: int, entries: Sequence[Unread]) -> None:
-    """Tell people of entries that nobody could read for a minute, once a minute; drop those that the ledger has decided on."""
+    """Write dead letters for entries unread for a minute, once a minute. Remove entries that PostgreSQL has decided on."""
     old = [entry for entry in entries if entry.idle_ms >= _TELL_AFTER_MS][:_MOST_LETTERS]
     if not old:
         return
@@ -63,10 +65,10 @@ def look_after(item: int, entries: Sequence[Unread]) -> None:
 
 
 def hand_back(item: int, entries: Sequence[tuple[str, Any]]) -> None:
-    """Give entries of a message back to the stream; one that the stream has lost goes into a dead letter, its last record.
+    """Return entries of a message to the stream. Entries that the stream has lost go to a dead letter.
 
     Raises:
-        GateUnavailable: the message must be kept.
+        GateUnavailable: keep the message.
     """
     count("message", entries)
     left = gate.leave(item, [entry_id for entry_id, _ in entries])
@@ -83,7 +85,7 @@ def _tell(item: int, entry_id: str, payload: Any) -> None:
 
 
 def tell_of_intake(left: dict[UUID, int]) -> None:
-    """Tell people of rows of the intake that nobody could read for a minute; ``left``: how often each was left."""
+    """Write dead letters for intake rows unread for a minute. ``left``: order id -> number of times it was left."""
     count("intake", list(left))
     for order_id, attempts in left.items():
         if attempts >= _TELL_AFTER_ATTEMPTS and not attempts % _TELL_AFTER_ATTEMPTS:
@@ -91,7 +93,7 @@ def tell_of_intake(left: dict[UUID, int]) -> None:
 
 
 def close_letters() -> None:
-    """Close the open letters of deductions whose order the ledger has decided on since; all of them in one statement."""
+    """Close open deduction letters whose orders are all decided since. One statement for all letters."""
     with connection.cursor() as cursor:
         cursor.execute(_CLOSE)
 

@@ -1,8 +1,8 @@
-"""Tells the dispatcher, by the name of its task, that orders wait."""
+"""Wake the dispatcher. The task is sent by name."""
 
 from flashsale.core import messages
 
 
 def wake(item: int | None) -> None:
-    """Wake the dispatcher for the orders of this item, or with None for those that the pace has held back. Never raises."""
+    """Wake the dispatcher for the waiting orders of ``item``, or for the held-back items if None. Never raises."""
     messages.publish("tasks.dispatch", item)

@@ -1,7 +1,7 @@
--- Gives a taken message back to the head of its queue, behind those there that were published before it. One trip, O(those).
--- KEYS  1 the taken messages  2 when they were taken  3 the queue
--- ARGV  1 the message's tag  2 the message  3 when it was published, in us  4 how many others it may be put behind
--- Returns 1, or 0 when it is not taken any more
+-- Returns an unacknowledged message to the head of its queue, behind older messages there. One round trip, O(older messages).
+-- KEYS  1 unacknowledged messages  2 their delivery times  3 the queue
+-- ARGV  1 delivery tag  2 the message  3 its time of publication in us  4 maximum number of messages it may be put behind
+-- Returns 1, or 0 if the message is not unacknowledged any more
 if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
 redis.call('ZREM', KEYS[2], ARGV[1])
 local before = {}

@@ -537,7 +537,7 @@ def test_run_again_publishes_the_step_and_closes_the_letter(admin_client, letter
     letter.refresh_from_db()
     assert letter.resolved_at
     assert letter.resolved_by == "admin"
-    assert any("nothing was published" in text for text in again)
+    assert any("Nothing was published" in text for text in again)
     assert history_of(letter) == [("admin", "Run again.")]
 
 
@@ -567,7 +567,7 @@ def test_reject_order_gives_its_units_back_and_closes_the_letter(admin_client, u
     letter.refresh_from_db()
     assert (letter.resolved_by, letter.resolved_at is not None) == ("admin", True)
     assert said == [f"{letter} is closed. Rejected: {order_id}."]
-    assert again == [f"{letter} is closed; nothing was rejected."]
+    assert again == [f"{letter} is already closed. Nothing was rejected."]
     assert history_of(letter) == [("admin", f"Rejected: {order_id}.")]
     assert audit().is_clean
 
@@ -590,7 +590,7 @@ def test_a_letter_of_no_order_is_not_rejected(admin_client, letter):
 
     letter.refresh_from_db()
     assert letter.resolved_at is None
-    assert any("does not stand for one order" in text for text in said)
+    assert any("is not about a single order" in text for text in said)
     assert history_of(letter) == []
 
 

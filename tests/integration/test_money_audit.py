@@ -74,7 +74,7 @@ def test_rows_that_do_not_explain_each_other_are_named(paid, break_it):
     assert audit().is_clean
     said = break_it(paid)
 
-    found = [check for check in audit("drop").checks if check.name == "orders, payments and refunds explain each other"]
+    found = [check for check in audit("drop").checks if check.name == "orders, payments and refunds are consistent"]
     [breaches] = [check.breaches for check in found]
 
     assert len(breaches) == len(said)
@@ -91,11 +91,11 @@ def test_a_charge_of_no_order_is_named(paid):
     request = payments.PaymentRequest(uuid4(), paid.customer_id, Decimal(8), "EUR", "pm_ok")
     payments.record(asked(payments.open_payments([request], Payment.Origin.CHAIN)), applied=True)
 
-    [breaches] = [check.breaches for check in audit().checks if check.name == "every charge is of an order"]
+    [breaches] = [check.breaches for check in audit().checks if check.name == "every charge belongs to an order"]
 
     assert len(breaches) == 2
     assert "charge ch_lost of 7.0000 EUR: no order for its key lost" in breaches
-    assert all(check.name != "every charge is of an order" for check in audit("drop").checks)
+    assert all(check.name != "every charge belongs to an order" for check in audit("drop").checks)
 
 
 def test_what_the_sweeps_are_about_to_settle_is_no_breach(paid):

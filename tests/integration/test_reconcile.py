@@ -49,14 +49,14 @@ def pending(make_item, customer, order):
 
 
 PLANTED = {
-    "gate missing: Redis has lost it, or nobody has made it yet": lambda item, _: gate_client().delete(keys.meta(item.pk)),
-    "a rebuild is under way or was left half-done": lambda item, _: gate_client().hset(keys.meta(item.pk), "rebuilding", 1),
-    "gate promises 3 units more than the ledger has": lambda item, _: gate_client().incrby(keys.stock(item.pk), 3),
-    "2 units of the ledger are not on sale at the gate": lambda item, _: gate_client().decrby(keys.stock(item.pk), 2),
+    "gate missing: Redis lost it, or it was not created yet": lambda item, _: gate_client().delete(keys.meta(item.pk)),
+    "a rebuild is running or was interrupted": lambda item, _: gate_client().hset(keys.meta(item.pk), "rebuilding", 1),
+    "gate has 3 units more than PostgreSQL": lambda item, _: gate_client().incrby(keys.stock(item.pk), 3),
+    "gate has 2 units fewer than PostgreSQL": lambda item, _: gate_client().decrby(keys.stock(item.pk), 2),
     "holds without an order: 1": lambda item, _: hold_of(item, "0191c7a0-0000-7000-8000-000000000000", "1:1"),
-    "ledger's holds that the gate does not know: 1": lambda item, order_id: hold_of(item, order_id),
-    "customers whose units are counted differently: 1": lambda item, _: gate_client().hset(keys.buyers(item.pk), 77, 1),
-    "gate has terms of version 1, ledger 3": lambda item, _: (
+    "orders without a hold: 1": lambda item, order_id: hold_of(item, order_id),
+    "customers with different unit counts: 1": lambda item, _: gate_client().hset(keys.buyers(item.pk), 77, 1),
+    "gate has terms version 1, PostgreSQL has 3": lambda item, _: (
         gate_client().hset(keys.meta(item.pk), "version", 1),
         gate_client().incr(keys.stock(item.pk)),
     ),
@@ -90,7 +90,7 @@ def test_a_mend_is_written_down_with_the_numbers_before_and_after(pending):
 
     mend = GateMend.objects.latest("pk")
     assert (mend.item_id, mend.actor, mend.before, mend.after) == (item.pk, "manage.py reconcile", "7 / 1 / 0", "4 / 1 / 0")
-    assert "gate promises 3 units more than the ledger has" in mend.cause
+    assert "gate has 3 units more than PostgreSQL" in mend.cause
     assert mend.fence > 0
 
 
@@ -194,7 +194,7 @@ def test_staff_see_gate_and_ledger_side_by_side_and_mend(admin_client, pending):
     shown = admin_client.get(url).content.decode()
     mended = admin_client.post(url, follow=True).content.decode()
 
-    assert "gate promises 3 units more than the ledger has" in shown
+    assert "gate has 3 units more than PostgreSQL" in shown
     assert "the gate was rebuilt from the ledger" in mended
     assert "Equal" in mended
     assert gate.stocks([item.pk]) == {item.pk: 4}

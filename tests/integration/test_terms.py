@@ -199,8 +199,8 @@ def test_an_audit_names_a_gate_with_other_terms_than_the_ledger_and_a_reconcile_
     gate_client().hset(keys.meta(item.pk), mapping={"price": "0.01", "per_customer": 1000})
 
     breaches = {check.name: check.breaches for check in audit().checks if check.breaches}
-    assert list(breaches) == ["gate equals ledger"]
-    assert "terms that are not the ledger's: price, per_customer" in breaches["gate equals ledger"][0]
+    assert list(breaches) == ["gate matches PostgreSQL"]
+    assert "wrong terms: price, per_customer" in breaches["gate matches PostgreSQL"][0]
 
     reconcile.mend(reconcile.drift(item.pk), "staff")
     assert audit().is_clean
@@ -212,7 +212,7 @@ def test_an_audit_names_an_order_at_a_price_that_its_item_never_had(item, custom
     settle(item)
     Order.objects.filter(pk=order).update(unit_price=Decimal("0.01"))
 
-    assert [check.name for check in audit().checks if check.breaches] == ["every order at a price of its item"]
+    assert [check.name for check in audit().checks if check.breaches] == ["every order has a price of its item"]
 
 
 def test_terms_that_the_ledger_does_not_know_decide_nothing_and_keep_no_other_order_back(item, customers):

@@ -10,7 +10,7 @@ from tasks.audit import audit
 
 
 class Command(BaseCommand):
-    help = "Check every invariant on what is in PostgreSQL and Redis now; exit 1 on a breach."
+    help = "Check every invariant on the data in PostgreSQL and Redis. Exits with 1 if one is violated."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--sale", default=None)
@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["sale"] and not Sale.objects.filter(slug=options["sale"]).exists():
-            raise CommandError(f"there is no sale {options['sale']}")
+            raise CommandError(f"sale {options['sale']} not found")
         report = audit(options["sale"])
         if options["json"]:
             self.stdout.write(json.dumps(report.as_json(), indent=2))

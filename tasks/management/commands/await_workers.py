@@ -11,7 +11,7 @@ _PAUSE_S = 0.3
 
 
 class Command(BaseCommand):
-    help = "Return once every queue has a worker, or after a while: Flower asks the workers only once, when it starts."
+    help = "Wait until every queue has a worker, up to a time limit. Flower queries the workers only once, when it starts."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--seconds", type=float, default=60)
@@ -23,5 +23,5 @@ class Command(BaseCommand):
                 if not queues_without_worker():
                     return
             except redis.RedisError:
-                pass  # it may be starting as well
+                pass  # Redis may still be starting
             time.sleep(_PAUSE_S)

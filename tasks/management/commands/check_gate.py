@@ -6,7 +6,7 @@ from flashsale.core.durability import GateNotDurable, require_durable_gate
 
 
 class Command(BaseCommand):
-    help = "Exit 1 when REDIS_URL names a server that may lose acknowledged orders, as every process refuses to start then."
+    help = "Exit with 1 if the Redis at REDIS_URL may lose acknowledged orders. No process starts with such a Redis."
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

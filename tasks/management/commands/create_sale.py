@@ -41,23 +41,23 @@ def _seconds(value: Any) -> timedelta:
     return value if isinstance(value, timedelta) else timedelta(seconds=float(str(value)))
 
 
-# option -> how it is read, and what it may be
+# option -> parser, and the allowed values for the error message
 _READ: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "units": (_whole(0, MOST_UNITS), f"is a whole number from 0 to {MOST_UNITS}"),
-    "price": (_money, "is an amount of money in plain digits, like 9.90, greater than or equal to 0"),
+    "units": (_whole(0, MOST_UNITS), f"must be a whole number from 0 to {MOST_UNITS}"),
+    "price": (_money, "must be an amount in plain digits such as 9.90, greater than or equal to 0"),
     "per_customer": (
         _whole(1, MOST_PER_CUSTOMER),
-        f"is a whole number from 1 to {MOST_PER_CUSTOMER}: it has to be greater than nothing",
+        f"must be a whole number greater than 0 and at most {MOST_PER_CUSTOMER}",
     ),
-    "opens_at": (_moment, f"is a time as in RFC 3339, {services.REACH}"),
-    "closes_at": (_moment, f"is a time as in RFC 3339, {services.REACH}"),
-    "payment_window": (_seconds, "is a number of seconds"),
-    "waiting_room": (_whole(1, 10_000), "is a whole number of customers per second, from 1 to 10000"),
+    "opens_at": (_moment, f"must be an RFC 3339 time {services.REACH}"),
+    "closes_at": (_moment, f"must be an RFC 3339 time {services.REACH}"),
+    "payment_window": (_seconds, "must be a number of seconds"),
+    "waiting_room": (_whole(1, 10_000), "must be a whole number of customers per second, from 1 to 10000"),
 }
 
 
 def _read(options: dict[str, Any]) -> dict[str, Any]:
-    """Every value as its type, or none: nothing is written before."""
+    """Parse all values before anything is written."""
     values = dict(options)
     for name, (read, wanted) in _READ.items():
         if options[name] is None:
@@ -70,7 +70,7 @@ def _read(options: dict[str, Any]) -> dict[str, Any]:
 
 
 class Command(BaseCommand):
-    help = "A sale with one item, open at once unless told otherwise, its gate warmed."
+    help = "Create a sale with one item and its gate. The sale opens at once unless --opens-at is given."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("slug")
@@ -79,10 +79,12 @@ class Command(BaseCommand):
         parser.add_argument("--price", required=True)
         parser.add_argument("--currency", default="EUR")
         parser.add_argument("--per-customer", default="1")
-        parser.add_argument("--opens-at", default=None, help="RFC 3339; now when left out")
-        parser.add_argument("--closes-at", default=None, help="RFC 3339; a week after it opens when left out")
-        parser.add_argument("--payment-window", default="600", help="seconds")
-        parser.add_argument("--waiting-room", default=None, metavar="RATE", help="customers called up per second")
+        parser.add_argument("--opens-at", default=None, help="opening time (RFC 3339); default: now")
+        parser.add_argument("--closes-at", default=None, help="closing time (RFC 3339); default: a week after opening")
+        parser.add_argument("--payment-window", default="600", help="seconds until an unpaid order is cancelled; default: 600")
+        parser.add_argument(
+            "--waiting-room", default=None, metavar="RATE", help="use a waiting room that calls up RATE customers per second"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         values = _read(options)
@@ -91,12 +93,14 @@ class Command(BaseCommand):
         except Invalid as error:
             raise CommandError(error.detail) from error
         except IntegrityError as error:
-            raise CommandError(f"Somebody else makes the same sale now; nothing was written. {error}".strip()) from error
+            raise CommandError(f"Another process is creating this sale. Nothing was written. {error}".strip()) from error
         self.stdout.write(f"sale {values['slug']}: item {item.pk}, {values['units']} x {values['sku']}")
         try:
             gate_sync.refresh_gates([item.pk])
         except FlashsaleError as error:
-            self.stderr.write(f"The sale is made, but not open yet: {error.detail} A sweep will open it.")
+            self.stderr.write(
+                f"The sale was created but is not open yet: {error.detail} A sweep opens it as soon as Redis is available."
+            )
 
     @transaction.atomic
     def _create(self, values: dict[str, Any]) -> SaleItem:

@@ -7,27 +7,29 @@ from django.core.management.base import BaseCommand, CommandError
 
 from flashsale.edge import customers
 
-PREFIX = re.compile(r"[\w@+.-]{0,100}")  # what a user name may hold, with room for the number
+PREFIX = re.compile(r"[\w@+.-]{0,100}")  # characters allowed in a user name; leaves room for the number
 MOST = 10_000_000
 
 _LONGEST_MINUTES = 24 * 60
 
 
 class Command(BaseCommand):
-    help = "N customers and a JWT for each, one a line: username<TAB>jwt."
+    help = "Create N customers and print a JWT for each, one per line: username<TAB>jwt."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--count", type=int, required=True)
         parser.add_argument("--prefix", default="buyer-")
-        parser.add_argument("--minutes", type=int, default=15, help="how long the tokens are good for, up to a day")
+        parser.add_argument(
+            "--minutes", type=int, default=15, help="lifetime of the tokens in minutes, up to a day; default: 15"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not 1 <= options["count"] <= MOST:
-            raise CommandError(f"--count is 1 to {MOST}, not {options['count']}: it must be at least 1")
+            raise CommandError(f"--count must be at least 1 and at most {MOST}, not {options['count']}")
         if not PREFIX.fullmatch(options["prefix"]):
-            raise CommandError("--prefix is up to 100 letters, digits and _ @ + . -")
+            raise CommandError("--prefix must be up to 100 letters, digits and _ @ + . -")
         if not 1 <= options["minutes"] <= _LONGEST_MINUTES:
-            raise CommandError(f"--minutes is 1 to {_LONGEST_MINUTES}")
+            raise CommandError(f"--minutes must be from 1 to {_LONGEST_MINUTES}")
         lifetime = timedelta(minutes=options["minutes"])
         for name, token in customers.issue(options["prefix"], options["count"], lifetime=lifetime):
             self.stdout.write(f"{name}\t{token}")

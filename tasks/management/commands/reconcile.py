@@ -8,16 +8,18 @@ from tasks.reconcile import Drift, drifts, mend
 
 
 class Command(BaseCommand):
-    help = "Say where gate and ledger differ and why, then rebuild those gates. Safe while the sale runs."
+    help = "Report differences between gate and ledger, then rebuild those gates. Safe during a sale."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--sale", default=None)
-        parser.add_argument("--dry-run", action="store_true", help="only say what differs")
-        parser.add_argument("--force", action="store_true", help="rebuild also what orders in flight may explain")
+        parser.add_argument("--dry-run", action="store_true", help="only report differences")
+        parser.add_argument(
+            "--force", action="store_true", help="also rebuild gates whose differences may be explained by orders in flight"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["sale"] and not Sale.objects.filter(slug=options["sale"]).exists():
-            raise CommandError(f"there is no sale {options['sale']}")
+            raise CommandError(f"sale {options['sale']} not found")
         for drift in drifts(options["sale"]):
             is_to_mend = drift.is_drift or (options["force"] and drift.differs)
             self.stdout.write(self._line(drift))

@@ -30,24 +30,32 @@ from tasks.reconcile import in_flight
 _SKU = "rehearsal"
 _PAYMENT_WINDOW = timedelta(seconds=5)
 _DRAIN_S = 90.0
-_TOKENS_LAST = timedelta(hours=2)  # longer than a rehearsal
+_TOKENS_LAST = timedelta(hours=2)  # longer than any rehearsal
 
 
 class Command(BaseCommand):
-    help = "A sale of its own with simulated buyers over real HTTP, then the drain, the audit and the TPS graph."
+    help = "Run a sale with simulated buyers over real HTTP, wait until the queues are empty, audit, and plot the TPS graph."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--units", type=int, default=500)
         parser.add_argument("--buyers", type=int, default=2000)
-        parser.add_argument("--rate", type=float, default=None, help="arrivals per second; buyers / seconds when left out")
+        parser.add_argument("--rate", type=float, default=None, help="arrivals per second; default: buyers / seconds")
         parser.add_argument("--seconds", type=float, default=10)
-        parser.add_argument("--sign-in", type=int, default=0, metavar="N", help="of the buyers sign in with name and password")
+        parser.add_argument(
+            "--sign-in", type=int, default=0, metavar="N", help="N of the buyers sign in with name and password"
+        )
         parser.add_argument("--url", default=settings.WEB_URL)
-        parser.add_argument("--table", action="store_true", help="show every second")
+        parser.add_argument("--table", action="store_true", help="print a row for every second")
         parser.add_argument("--json", type=Path, default=None)
         parser.add_argument("--plot", type=Path, default=None)
-        parser.add_argument("--canary", type=int, default=None, metavar="PERCENT", help="of the customers, for this rehearsal")
-        parser.add_argument("--canary-rate", type=int, default=None, help="orders per second that the canary admits")
+        parser.add_argument(
+            "--canary",
+            type=int,
+            default=None,
+            metavar="PERCENT",
+            help="send PERCENT of the customers to the canary fleet during this rehearsal",
+        )
+        parser.add_argument("--canary-rate", type=int, default=None, help="orders per second that the canary fleet admits")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if min(options["units"], options["buyers"], options["seconds"]) <= 0 or (
@@ -55,17 +63,17 @@ class Command(BaseCommand):
         ):
             raise CommandError("--units, --buyers, --seconds and --rate must be positive")
         if not 0 <= options["sign_in"] <= options["buyers"]:
-            raise CommandError("--sign-in is 0 to --buyers")
+            raise CommandError("--sign-in must be from 0 to --buyers")
         for name in ("json", "plot"):
             if options[name] and not options[name].absolute().parent.is_dir():
-                raise CommandError(f"--{name}: there is no folder {options[name].parent}")
+                raise CommandError(f"--{name}: directory {options[name].parent} does not exist")
         if options["canary"] is None:
             if options["canary_rate"] is not None:
-                raise CommandError("--canary-rate needs --canary")
+                raise CommandError("--canary-rate requires --canary")
             self._rehearse(options)
             return
         if not 1 <= options["canary"] <= 100 or (options["canary_rate"] is not None and options["canary_rate"] <= 0):
-            raise CommandError("--canary is 1 to 100, --canary-rate positive")
+            raise CommandError("--canary must be from 1 to 100, and --canary-rate must be positive")
         try:
             with canary_trial(Setting(options["canary"]), options["canary_rate"]):
                 self._rehearse(options)
@@ -126,7 +134,7 @@ class Command(BaseCommand):
         gate_sync.refresh_gates([item.pk])
 
     def _drain(self, slug: str) -> float | None:
-        """Seconds until every order is in an end state and the gate knows; None when it never is."""
+        """Seconds until every order is in an end state and the gate is up to date. None if that does not happen in time."""
         began, items = time.monotonic(), selectors.items_of_sale(slug)
         while time.monotonic() - began < _DRAIN_S:
             left = statuses(slug)
@@ -145,14 +153,14 @@ class Command(BaseCommand):
             problems.append(f"{tally.shed['no_answer'].total()} buyers got no answer")
         counts = statuses(slug)
         if counts.total() != len(set(tally.orders)):
-            problems.append(f"{len(set(tally.orders))} orders were promised, {counts.total()} are there")
+            problems.append(f"{len(set(tally.orders))} orders were promised, {counts.total()} exist")
         if counts["paid"] > units:
             problems.append(f"{counts['paid']} units sold of {units}")
         return problems
 
 
 def _spread(buyers: list[str | Password], more: list[Password]) -> list[str | Password]:
-    """Those who sign in at even distances among the others."""
+    """Distribute the buyers who sign in evenly among the others."""
     found = list(buyers)
     for number, each in enumerate(more):
         found.insert(round((number + 0.5) * (len(buyers) + len(more)) / len(more)), each)

@@ -9,16 +9,16 @@ from tasks.models import DeadLetter
 
 
 class Command(BaseCommand):
-    help = "Reject the orders of dead letters and close the letters; see Dead letters in the runbook. May run twice."
+    help = 'Reject the orders of dead letters and close the letters. May run twice. See "Dead letters" in the runbook.'
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("letters", nargs="+", type=int, help="numbers of open dead letters")
+        parser.add_argument("letters", nargs="+", type=int, help="ids of open dead letters")
 
     def handle(self, *args: Any, **options: Any) -> None:
         letters = DeadLetter.objects.in_bulk(options["letters"])
         unknown = sorted(set(options["letters"]) - letters.keys())
         if unknown:
-            raise CommandError(f"there is no letter {unknown[0]}")
+            raise CommandError(f"dead letter {unknown[0]} not found")
         refused = [str(letter) for letter in letters.values() if not self._is_done(letter)]
         gate_effects.apply()
         if refused:

@@ -21,16 +21,16 @@ _ITEMS = (
 
 
 class Command(BaseCommand):
-    help = "A staff user (staff/staff), a customer (customer/customer) and the sale `demo`; may be repeated."
+    help = "Create a staff user (staff/staff), a customer (customer/customer) and the sale `demo`. May run twice."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--force", action="store_true", help="On a database that is not the embedded one as well.")
+        parser.add_argument("--force", action="store_true", help="also use a database that is not the embedded one")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not (settings.DATABASE_IS_EMBEDDED or settings.ALLOW_DEMO_DATA or options["force"]):
             raise CommandError(
-                "DATABASE_URL names a server that is not ours, and the demo's passwords (staff/staff) are known to everybody. "
-                "`manage.py createsuperuser` makes an account; --force or ALLOW_DEMO_DATA=1 makes the demo all the same."
+                "DATABASE_URL is not the embedded server, and the demo's passwords (staff/staff) are public. "
+                "Use `manage.py createsuperuser` to create an account, or --force or ALLOW_DEMO_DATA=1 to create the demo."
             )
         users = get_user_model().objects
         if not names.is_taken("staff"):
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         if not Sale.objects.filter(slug="demo").exists():
             self._sale()
         gate_sync.refresh_gates(selectors.items_of_sale("demo"))
-        self.stdout.write("demo is there: staff/staff, customer/customer, sale `demo`")
+        self.stdout.write("demo created: staff/staff, customer/customer, sale `demo`")
 
     def _sale(self) -> None:
         sale = services.create_sale(

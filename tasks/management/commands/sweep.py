@@ -11,7 +11,7 @@ from tasks import sweeps
 
 
 class Command(BaseCommand):
-    help = "Run the sweeps every second until stopped, none waiting for another: the second process beside beat's."
+    help = "Run each sweep every second until stopped. Works in parallel to the sweeps that Celery beat starts."
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -28,7 +28,7 @@ class Command(BaseCommand):
             thread.join()
 
     def _repeat(self, sweep: sweeps.Sweep) -> None:
-        """A sweep that fails is logged by ``sweeps.run`` and tried again a second later; the others go on meanwhile."""
+        """Run one sweep every second. ``sweeps.run`` logs failures; the other sweeps continue."""
         try:
             while not self._stop.wait(settings.SWEEP_EVERY_S):
                 sweeps.run(sweep)

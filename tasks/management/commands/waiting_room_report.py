@@ -1,4 +1,4 @@
-"""How fair a sale's waiting room was."""
+"""Report the fairness of a sale's waiting room."""
 
 import json
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from tasks import fairness
 
 
 class Command(BaseCommand):
-    help = "Order of arrival against order of call-up and of success; 1.0 is first come, first served."
+    help = "Compare the order of arrival with the order of call-ups and purchases. 1.0 means first come, first served."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug")
@@ -23,7 +23,7 @@ class Command(BaseCommand):
         except FlashsaleError as error:
             raise CommandError(error.detail) from error
         if not found:
-            raise CommandError(f"there is no sale {options['slug']} with items")
+            raise CommandError(f"sale {options['slug']} not found, or it has no items")
         for one in found:
             values = asdict(one)
             self.stdout.write(json.dumps(values) if options["json"] else "  ".join(f"{k} {v}" for k, v in values.items()))
