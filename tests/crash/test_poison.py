@@ -66,32 +66,22 @@ POISONS = {
 
 
 @pytest.mark.parametrize("poison", POISONS)
-def test_a_poisoned_order_stands_alone_in_the_dead_letters_and_the_rest_settles(poison, workers, sweeper, batch):
-    task, _, spoil = POISONS[poison]
-    spoil(batch)
-
-    dispatch.dispatch.delay(batch.item)
-
-    eventually(lambda: Order.objects.filter(status="paid").count() == BATCH - 1, within=30)
-    letter = eventually(lambda: DeadLetter.objects.first())
-    assert (letter.task, DeadLetter.objects.count()) == (task, 1)
-    assert Order.objects.exclude(reason="poisoned").count() == SandboxCharge.objects.count() == BATCH - 1
-    eventually(lambda: gate.waiting([batch.item]) == {batch.item: (0, 0)})
-
-
-@pytest.mark.parametrize("poison", POISONS)
-def test_a_poisoned_order_ends_as_rejected_for_good_and_its_units_go_back_on_sale(poison, workers, sweeper, batch):
+def test_a_poisoned_order_ends_alone_and_its_unit_returns(poison, workers, sweeper, batch):
     task, by, spoil = POISONS[poison]
     customer = batch.customers[BAD]
     bad = gate.queued_of([batch.item], customer)[0].id
     spoil(batch)
 
     dispatch.dispatch.delay(batch.item)
-    letter = eventually(lambda: DeadLetter.objects.first(), within=30)
+    eventually(lambda: Order.objects.filter(status="paid").count() == BATCH - 1, within=30)
+    letter = eventually(lambda: DeadLetter.objects.first())
+    assert DeadLetter.objects.count() == 1
+    assert Order.objects.exclude(reason="poisoned").count() == SandboxCharge.objects.count() == BATCH - 1
+    eventually(lambda: gate.waiting([batch.item]) == {batch.item: (0, 0)})
     if by == BY_STAFF:
         assert letter.resolved_at is None
+        assert [each.payload["customer"] for each in Intake.objects.all()] == [customer] * (task == CREATE)
         assert poison_task.reject(letter, BY_STAFF) == [bad]
-    eventually(lambda: Order.objects.filter(status="paid").count() == BATCH - 1, within=30)
 
     assert intake.order_of(customer, bad)["status"] == "rejected"
     assert [order["status"] for order in intake.orders_of(customer, [batch.item])[0]] == ["rejected"]

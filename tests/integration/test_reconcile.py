@@ -67,6 +67,7 @@ PLANTED = {
 def test_a_planted_drift_is_named_reported_without_a_change_and_mended(pending, cause):
     item, order_id = pending
     PLANTED[cause](item, order_id)
+    assert not audit().is_clean
     before, mends = gate_client().hgetall(keys.meta(item.pk)), GateMend.objects.count()
 
     said = run("--dry-run")
