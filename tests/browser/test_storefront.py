@@ -249,7 +249,7 @@ def test_a_price_that_changed_after_it_was_shown_is_shown_and_asked_for_again(wo
     assert [str(price) for price in Order.objects.values_list("unit_price", flat=True)] == ["990.00"]
 
 
-def test_a_price_that_changes_between_the_permission_and_the_order_is_the_one_that_was_shown(workers, make_item, shopper):
+def test_price_changed_after_the_token_is_the_one_shown(workers, make_item, shopper):
     item = make_item(units=10, price="99.00")
     open_sale(shopper, left=10)
 

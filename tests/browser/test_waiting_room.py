@@ -88,7 +88,7 @@ def test_a_second_tab_finds_the_place_and_its_turn_is_taken_by_a_click(workers, 
     assert Order.objects.count() == 1
 
 
-def test_a_place_that_is_gone_is_said_in_words_with_a_button_to_stand_in_line_again(line, shopper):
+def test_lost_place_is_explained_with_a_button_to_rejoin(line, shopper):
     stand_in_line(shopper)
     for name in (keys.line, keys.seen):
         gate_client().zremrangebyrank(name(line.pk), -1, -1)

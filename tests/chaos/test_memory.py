@@ -27,7 +27,7 @@ def test_flat_noise_is_flat_and_a_leak_of_a_megabyte_a_minute_is_not():
     assert BOUND_MIB_PER_H < 60
 
 
-def test_a_process_that_warms_up_is_flat_until_it_has_grown_by_more_than_warming_up_explains():
+def test_growth_within_warm_up_counts_as_flat():
     assert Growth("w", 1, 205, 54.5, 108.7).is_flat
     assert Growth("w", 1, 900, BOUND_MIB_PER_H, 90).is_flat
     assert not Growth("w", 1, 900, BOUND_MIB_PER_H + 1, 90).is_flat

@@ -146,9 +146,7 @@ def test_a_replay_tells_the_present_status_of_its_order(http, make_item, buy, cu
     assert again.headers["Idempotency-Replayed"] == "true"
 
 
-def test_with_postgresql_away_a_replay_is_answered_and_calls_no_order_queued_that_may_be_further_on(
-    http, make_item, buy, customer, stack
-):
+def test_without_postgresql_a_replay_claims_no_uncertain_status(http, make_item, buy, customer, stack):
     from django.db import connection
 
     item = make_item(units=3, per_customer=2)

@@ -91,7 +91,7 @@ def test_the_migration_names_accounts_that_have_one_name_and_says_what_to_do(dja
     assert django_user_model.objects.count() == 0
 
 
-def test_of_a_crowd_that_signs_in_a_few_are_checked_and_the_others_hear_so_at_once():
+def test_sign_in_crowd_is_refused_at_once_beyond_a_few():
     seats, go, checked = Seats(2, 2, 5.0), threading.Event(), []
 
     def sign_in(number):

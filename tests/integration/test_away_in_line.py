@@ -159,7 +159,7 @@ def test_one_request_passes_over_a_bounded_number(line, settings):
     assert gate_client().zcard(keys.kept(room.item)) - before <= 64
 
 
-def test_who_asks_while_the_gate_is_missing_keeps_their_place_for_as_long_as_that_takes(line, settings):
+def test_asking_without_a_gate_keeps_the_place(line, settings):
     room = line(rate=1)
     room.join(1)
     place, behind = room.join(2), room.join(3)

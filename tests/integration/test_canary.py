@@ -221,7 +221,7 @@ def test_a_change_of_the_percentage_drops_no_request(fleets):
     assert {fleet for _, _, fleet in seen} == {"main", "canary"}
 
 
-def test_a_canary_that_is_killed_costs_what_is_under_way_and_gets_its_customers_again_when_it_is_back(fleets):
+def test_killed_canary_loses_requests_under_way_and_gets_customers_back(fleets):
     customers = range(1, 101)
     set_percent(50)
     mine = on_canary(fleets, customers)

@@ -126,7 +126,7 @@ def home():
         yield Path(folder)
 
 
-def test_a_folder_whose_application_was_the_superuser_keeps_its_data_and_gets_a_role_that_is_none(home):
+def test_old_folder_keeps_its_data_and_gets_an_ordinary_role(home):
     former = PostgreSQL(home)
     password = secrets.token_hex(8)
     _initialise_as_formerly(former, home, password)

@@ -340,7 +340,7 @@ def test_a_web_process_that_is_away_is_a_503_in_the_apis_shape(gateway, tmp_path
     assert found[1]["retry-after"] == "1"
 
 
-def test_of_two_web_processes_both_serve_and_the_loss_of_one_is_a_failure_for_nobody(gateway, tmp_path):
+def test_loss_of_one_of_two_web_processes_fails_nobody(gateway, tmp_path):
     pair = Gateway(tmp_path)
     pair.variables["GATEWAY_WEB"] = f"127.0.0.1:{gateway.web_port},127.0.0.1:{pair.web_port}"
     probe = ("GET", "/api/v1/sales/")
@@ -447,7 +447,7 @@ def test_the_configuration_of_docker_compose_is_one_that_envoy_starts_with():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_crowd_that_a_web_process_could_not_serve_in_time_does_not_keep_out_those_who_come_after(gateway):
+def test_a_crowd_served_too_late_keeps_no_later_customer_out(gateway):
     (worker,) = psutil.Process(gateway.web.popen.pid).children()
     with ThreadPoolExecutor(40) as pool:
         worker.suspend()

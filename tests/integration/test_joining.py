@@ -37,7 +37,7 @@ def first(item, customer, order):
     return entries
 
 
-def test_an_order_that_comes_soon_after_a_batch_waits_for_others_with_one_wake_up_for_all(item, customer, order, first):
+def test_orders_soon_after_a_batch_join_with_one_wake_up(item, customer, order, first):
     order(item, customer)
 
     entries, join_us = claim(item)
@@ -86,7 +86,7 @@ def test_while_a_batch_is_under_way_its_acknowledgement_starts_the_next(item, cu
     assert len(claim(item)[0]) == 1
 
 
-def test_a_batch_that_is_never_acknowledged_keeps_the_next_one_back_ten_times_as_long_at_most(item, customer, order, first):
+def test_unacknowledged_batch_delays_the_next_tenfold_at_most(item, customer, order, first):
     order(item, customer)
     pretend_the_last_batch_started(item, 600)
 

@@ -303,7 +303,7 @@ def test_staff_cannot_refund_an_order_for_which_nothing_was_captured(buying):
     assert not Refund.objects.exists()
 
 
-def test_staff_may_refund_a_payment_that_failed_in_our_books_and_was_captured_in_the_providers(buying):
+def test_staff_may_refund_a_failed_payment_that_was_captured(buying):
     one = buying("pm_ok")
     one.asked()
     Payment.objects.update(status="failed")

@@ -83,7 +83,7 @@ def test_numbers_are_given_in_the_order_of_arrival_and_are_served_at_the_pace(li
     assert room.ask(places[20], 22).position == 1
 
 
-def test_a_line_of_readers_is_served_whole_in_order_at_the_pace_and_asks_a_bounded_number_of_times(line):
+def test_line_of_readers_is_served_in_order_with_bounded_polls(line):
     room = line(rate=5)
     readers = [Reader(room, customer) for customer in range(1, 1_002)]
     began = room.now
@@ -228,7 +228,7 @@ def test_a_release_without_numbers_takes_who_is_far_for_somebody_who_has_just_as
     assert just_asked == 199 - 120  # one has a turn, 120 are called up within two minutes
 
 
-def test_over_http_a_number_is_read_by_anybody_and_its_turn_is_asked_for_with_the_ticket(make_item, customers):
+def test_over_http_anybody_reads_a_number_only_tickets_take_it(make_item, customers):
     make_item(units=5, room=1)
     clients = [client_of(buyer) for buyer in customers(2)]
     _, ticket = [client.post("/api/v1/sales/drop/items/thing/purchase-tokens/", {}, format="json").json() for client in clients]

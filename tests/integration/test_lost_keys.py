@@ -125,7 +125,7 @@ def test_what_would_make_a_lost_stock_anew_is_refused(make_item, customer, order
     assert gate_client().exists(keys.stock(item.pk)) == 0
 
 
-def test_an_order_is_not_given_up_while_its_gate_lacks_what_it_would_be_known_by(make_item, customer, order, api, settings):
+def test_no_order_is_given_up_while_its_gate_lacks_keys(make_item, customer, order, api, settings):
     settings.LOST_ORDER_AFTER_S = 0
     item = make_item(units=5)
     keep_asleep(item)

@@ -199,7 +199,7 @@ def test_nothing_is_given_up_while_it_cannot_be_known(make_item, customer, order
     assert not Order.objects.exists()
 
 
-def test_an_order_of_an_ended_sale_whose_gate_is_gone_for_good_gets_its_end_too(make_item, customer, order, api, gate_server):
+def test_order_of_an_ended_sale_without_a_gate_ends(make_item, customer, order, api, gate_server):
     item = make_item(units=5)
     keep_asleep(item)
     order_id = order(item, customer).order_id

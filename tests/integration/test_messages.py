@@ -73,7 +73,7 @@ def test_a_hundred_threads_wait_for_a_mute_broker_no_longer_than_one(mute_broker
 
 
 @pytest.mark.slow
-def test_a_broker_that_refuses_is_found_out_at_once_and_used_again_when_it_is_back(monkeypatch):
+def test_refusing_broker_is_noticed_at_once_and_used_again(monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(current_app.conf, "broker_write_url", "redis://127.0.0.1:1")
         assert timed("tasks.dispatch", 1)[0] is False

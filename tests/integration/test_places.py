@@ -89,7 +89,7 @@ def test_a_secret_is_made_up_once_and_others_cannot_read_it(tmp_path):
 
 
 @as_root
-def test_a_former_place_is_taken_over_if_it_is_ours_and_left_alone_if_it_is_not(tmp_path):
+def test_former_folder_is_taken_over_only_if_it_is_ours(tmp_path):
     ours, theirs, link = tmp_path / "ours", tmp_path / "theirs", tmp_path / "link"
     for folder in (ours, theirs):
         folder.mkdir()

@@ -187,9 +187,7 @@ def test_more_orders_that_cannot_be_helped_than_a_sweep_takes_keep_no_lost_one_b
     assert sorted(DeadLetter.objects.values_list("attempts", flat=True)) == [1, 1, 1]
 
 
-def test_an_order_that_failed_is_tried_again_at_longer_and_longer_intervals_until_its_customer_is_back(
-    item, customer, order, silent_sweeps
-):
+def test_failed_order_is_retried_with_backoff_until_its_customer_returns(item, customer, order, silent_sweeps):
     order(item, customer)
     restore = deleted(customer)
     run(item, batch_of(item))
@@ -381,7 +379,7 @@ def _taken(item):
 
 
 @pytest.mark.parametrize("is_known", [True, False])
-def test_a_rejected_order_that_an_old_disk_brings_back_is_not_taken_and_its_units_return(item, customer, order, is_known):
+def test_rejected_order_from_an_old_disk_is_refused_and_released(item, customer, order, is_known):
     order_id = order(item, customer).order_id
     if is_known:
         spoil(item, with_values(source="x" * 33))
@@ -519,7 +517,7 @@ def _again(act):
     raise AssertionError("never came through")
 
 
-def test_an_order_in_the_intake_is_rejected_by_staff_with_the_units_that_the_ledger_reserved(item, customer, order):
+def test_staff_rejection_of_an_intake_order_frees_its_reserved_units(item, customer, order):
     order_id = order(item, customer).order_id
     services.deduct(item.pk, [each for _, each in claim(item).entries])
     Intake.objects.update(payload={"customer": customer.pk})

@@ -121,7 +121,7 @@ def test_a_worker_of_several_queues_loses_no_departure_of_a_slow_one(pace, no_wo
 
 @pytest.mark.usefixtures("no_workers")
 @pytest.mark.parametrize("change", ["removed", "raised"])
-def test_a_rule_that_is_changed_while_a_message_is_half_booked_is_in_force_within_a_second(pace, change, monkeypatch):
+def test_rule_changed_during_a_booking_applies_within_a_second(pace, change, monkeypatch):
     monkeypatch.setenv("BATCH_SIZE", "10")
     pace("orders", rate=1, max_wait_ms=5_000)
     with running(start_worker("one", ["orders"])) as worker:
@@ -207,7 +207,7 @@ def test_what_a_paused_queue_gives_back_keeps_its_place_and_is_made_once(pace, t
     eventually(lambda: _empty("orders"))
 
 
-def test_what_several_workers_give_back_at_once_keeps_the_order_of_publication_and_is_there_once():
+def test_messages_returned_by_several_workers_keep_their_order_once():
     with current_app.connection_for_write() as connection:
         channel = connection.default_channel
         for moment in range(1, 5):
@@ -357,7 +357,7 @@ def test_an_item_with_enough_batches_in_flight_burns_no_units_of_the_next_queue(
     assert before - burst() == 3
 
 
-def test_every_item_that_was_held_back_gets_an_equal_share_and_the_least_recently_served_the_odd_one():
+def test_held_back_items_share_equally_the_longest_waiting_first():
     assert dispatch.share_out(10, {1: 1, 2: 9, 3: 9}) == {1: 1, 2: 5, 3: 4}
     assert dispatch.share_out(2, {1: 9, 2: 9, 3: 9}) == {1: 1, 2: 1, 3: 0}
     assert dispatch.share_out(0, {1: 9}) == {1: 0}
@@ -376,7 +376,7 @@ def test_the_sweeps_keep_the_pace_of_a_queue_that_has_a_backlog(pace, taken_over
     assert took >= 6.5  # 60 orders at 8 a second
 
 
-def test_after_a_workers_death_the_sweeps_make_every_order_a_row_once_and_at_the_pace(pace, taken_over, sweeper, no_workers):
+def test_sweeps_create_a_dead_workers_orders_once_at_the_pace(pace, taken_over, sweeper, no_workers):
     ids = taken_over(30)
     pace("orders", rate=10, max_wait_ms=400)
     victim = start_worker("victim", ["orders"], concurrency=1)

@@ -238,9 +238,7 @@ def test_with_postgresql_away_an_order_that_somebody_claimed_is_not_called_queue
     eventually(is_claimed)
 
 
-def test_with_the_broker_away_claimed_orders_and_unpaid_ones_need_no_message_and_no_dead_letter(
-    make_item, customer, order, stack
-):
+def test_without_a_broker_orders_need_no_message_or_dead_letter(make_item, customer, order, stack):
     item = make_item(window_s=600)
     keep_asleep(item)
     admission = order(item, customer, method="")
@@ -346,9 +344,7 @@ def test_an_ended_sales_gate_goes_after_its_retention_and_effects_for_it_do_not_
     assert (item.available, item.reserved) == (5, 0)
 
 
-def test_a_step_that_no_retry_brings_past_an_outage_is_driven_on_by_the_sweeps_without_a_dead_letter(
-    make_item, customer, order, stack
-):
+def test_sweeps_drive_on_a_step_that_outlasted_its_retries(make_item, customer, order, stack):
     item = make_item()
     keep_asleep(item)
     admission = order(item, customer)

@@ -121,7 +121,7 @@ def test_whoever_has_read_what_changed_may_save_over_it(two, rows):
     assert row.rate == 9
 
 
-def test_a_price_on_the_items_own_page_makes_the_sales_page_stale_and_the_other_way_round(two, rows):
+def test_price_change_makes_item_page_and_sale_page_stale(two, rows):
     item = rows["item"][0]
     anna, bert = two
     own, inline = form_of(anna.get(page(item)), "_form"), form_of(bert.get(page(item.sale)), "_form")

@@ -99,9 +99,7 @@ def test_a_place_that_was_lost_is_none(make_item, customers):
     assert me(client_of(customer))["tickets"] == []
 
 
-def test_the_newest_ten_orders_of_this_sale_are_told_those_that_wait_at_the_gate_included(
-    no_workers, make_item, customer, order, api
-):
+def test_newest_ten_orders_of_a_sale_include_waiting_ones(no_workers, make_item, customer, order, api):
     item, other = make_item(units=50, per_customer=20), make_item(slug="other", per_customer=20)
     for each in (item, other):
         keep_asleep(each)
@@ -144,7 +142,7 @@ def test_every_item_of_the_sale_is_told_of(make_item, customer, order, api):
     assert me(api)["may_buy"] == {"thing": 1, "more": 4}
 
 
-def test_while_the_gate_is_missing_the_ticket_lives_and_the_ledger_knows_what_may_be_bought(make_item, customer, order, api):
+def test_without_a_gate_tickets_live_and_the_ledger_knows_limits(make_item, customer, order, api):
     item = make_item(room=1, units=5, per_customer=3)
     waiting_room.join(item.pk, 999)
     ticket = api.post(TOKENS, {}, format="json").json()["ticket"]

@@ -195,7 +195,7 @@ def test_a_price_with_other_zeros_is_the_same_price(item, customer):
     assert (Order.objects.get(pk=order).status, audit().is_clean) == ("reserved", True)
 
 
-def test_an_audit_names_a_gate_with_other_terms_than_the_ledger_and_a_reconcile_mends_it(item):
+def test_audit_names_differing_terms_and_reconcile_repairs_them(item):
     gate_client().hset(keys.meta(item.pk), mapping={"price": "0.01", "per_customer": 1000})
 
     breaches = {check.name: check.breaches for check in audit().checks if check.breaches}
@@ -415,7 +415,7 @@ def test_whatever_happens_in_whatever_order_no_other_price_is_charged_and_no_lim
 # tokens
 
 
-def test_a_customer_has_ten_unused_tokens_of_an_item_at_most_and_using_one_makes_room(item, customers, settings):
+def test_customer_has_ten_unused_tokens_and_using_one_makes_room(item, customers, settings):
     one, other = customers(2)
     tokens = [gate.issue_token(item.pk, one.pk).token for _ in range(settings.PURCHASE_TOKENS_PER_CUSTOMER)]
     assert len(tokens) == 10

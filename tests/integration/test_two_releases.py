@@ -138,7 +138,7 @@ def _payload():
 
 @db
 @pytest.mark.parametrize("raises", [KeyError, ValueError, TypeError, ArithmeticError, AttributeError])
-def test_orders_that_the_dispatcher_cannot_read_stay_in_the_stream_and_are_paid_by_one_that_can(no_workers, item, ids, raises):
+def test_unreadable_orders_stay_in_the_stream_for_a_newer_dispatcher(no_workers, item, ids, raises):
     with a_release_that_wants("promise", raises=raises):
         for _ in range(2):
             dispatch.dispatch.run(item.pk)
@@ -153,7 +153,7 @@ def test_orders_that_the_dispatcher_cannot_read_stay_in_the_stream_and_are_paid_
 
 
 @db
-def test_orders_of_a_message_that_cannot_be_read_are_handed_back_and_the_rest_is_deducted(item, ids):
+def test_unreadable_orders_are_returned_and_the_rest_is_deducted(item, ids):
     batch = [[entry_id, order.as_payload()] for entry_id, order in claim(item).entries]
     for entry in batch[:3]:
         entry[1] |= {"v": VERSION + 1}
@@ -167,7 +167,7 @@ def test_orders_of_a_message_that_cannot_be_read_are_handed_back_and_the_rest_is
 
 
 @db
-def test_an_unread_message_whose_entries_the_stream_has_lost_is_kept_as_dead_letters_until_it_can_be_read(item, ids):
+def test_unread_message_without_stream_entries_is_kept_as_dead_letters(item, ids):
     batch = [[entry_id, order.as_payload()] for entry_id, order in claim(item).entries]
     gate_client().flushall()
     rebuilding.rebuild_gate(item.pk)
@@ -256,7 +256,7 @@ def test_a_reclaim_that_does_not_get_to_the_end_goes_on_there_next_time(make_ite
 
 
 @db
-def test_people_are_told_of_an_order_that_nobody_could_read_for_a_minute_and_the_letter_closes_itself(item, ids):
+def test_order_unread_for_a_minute_makes_a_self_closing_letter(item, ids):
     rewrite(item, v=VERSION + 1)
     unread = claim(item).unread
     for _ in range(3):
@@ -293,7 +293,7 @@ def test_a_rebuilt_gate_holds_the_units_of_orders_that_this_release_cannot_read(
 
 
 @db
-def test_an_exception_of_our_own_code_ends_no_order_and_keeps_none_of_its_batch_back(item, ids, monkeypatch):
+def test_own_exception_ends_no_order_and_delays_none(item, ids, monkeypatch):
     real = services.deduct
 
     def faulty(item_id, orders):
@@ -408,7 +408,7 @@ def test_receipts_and_holds_to_which_a_newer_release_has_added_are_read(item, cu
 
 
 @db
-def test_a_message_of_a_newer_release_is_given_back_to_the_queue_and_none_of_its_orders_ends(workers, item, ids):
+def test_message_of_a_newer_release_returns_and_ends_no_order(workers, item, ids):
     args = [item.pk, [[entry_id, order.as_payload()] for entry_id, order in claim(item).entries]]
 
     deduct_inventory.deduct_inventory.apply_async(args=[*args, "newer"], retries=5)

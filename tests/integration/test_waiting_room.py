@@ -51,7 +51,7 @@ def sell_all(item, customers, order, *, method=""):
         order(None, buyer, token=token, sku="thing", method=method)
 
 
-def test_the_first_pass_at_once_and_the_others_are_called_up_in_order_at_the_pace(line):
+def test_first_pass_at_once_others_in_order_at_the_pace(line):
     room = line(rate=10)
     assert isinstance(room.join(1), IssuedToken)
     places = {customer: room.join(customer) for customer in range(2, 32)}
@@ -135,9 +135,7 @@ def test_the_moment_the_last_unit_is_gone_for_good_everybody_is_told(line, custo
 
 
 @pytest.mark.parametrize(("budget", "bound_s"), [(1_000, 1), (100, 2), (10, 5)])
-def test_the_news_that_all_is_sold_reaches_the_whole_line_as_soon_as_its_budget_of_polls_allows(
-    line, customers, order, settings, budget, bound_s
-):
+def test_sold_out_reaches_the_line_within_its_poll_budget(line, customers, order, settings, budget, bound_s):
     settings.WAITING_ROOM_POLLS_PER_S = budget
     room = line(rate=10, units=100)
     gate_client().hset(keys.meta(room.item), "awake_until", 10**16)  # the orders stay at the gate

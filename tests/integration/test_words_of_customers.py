@@ -63,7 +63,7 @@ def ask(api, item):
 
 
 @pytest.mark.parametrize("item", [1, 999_999, 2**28 - 1])
-def test_a_ticket_of_an_item_that_is_not_there_is_404_and_not_paused_for_ever(make_item, api, item):
+def test_ticket_of_an_unknown_item_is_404_and_never_paused(make_item, api, item):
     make_item(room=1)
 
     answer = ask(api, item + SaleItem.objects.get().pk)
@@ -71,7 +71,7 @@ def test_a_ticket_of_an_item_that_is_not_there_is_404_and_not_paused_for_ever(ma
     assert (answer.status_code, answer.json()["code"]) == (404, "ticket_lapsed")
 
 
-def test_a_ticket_of_a_deleted_item_is_404_and_one_whose_gate_is_missing_for_a_moment_is_paused(make_item, customers, settings):
+def test_ticket_of_deleted_item_is_404_of_missing_gate_paused(make_item, customers, settings):
     settings.CATALOG_TTL_S = 0
     item = make_item(units=0, room=1)
     api = client_of(customers(1)[0])

@@ -67,7 +67,7 @@ def test_nobody_gets_more_than_the_limit_because_a_gate_was_lost(make_item, cust
     assert gate.snapshot(item.pk).buyers == {customer.pk: 1}
 
 
-def test_a_unit_is_not_lost_to_an_order_that_was_too_large_for_what_is_left(make_item, customer, order):
+def test_order_larger_than_the_stock_loses_no_unit(make_item, customer, order):
     item = make_item(units=1, per_customer=2)
     gate_client().set(keys.stock(item.pk), 2)
     order(item, customer, units=2)
