@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -239,11 +239,19 @@ def sale(slug: str) -> dict[str, Any]:
     return _view(found, snapshot, now())
 
 
-def sales_with(stocks: Mapping[int, int | None]) -> list[dict[str, Any]]:
-    """All listed sales as the API shows them, with these units left; None where an item's gate is missing."""
-    snapshot = replace(_current(), stocks=dict(stocks))
-    moment = now()
-    return [_view(sale, snapshot, moment) for sale in snapshot.sales.values()]
+def listed() -> Mapping[str, Sale]:
+    """The listed sales by their slugs, newest first; another object when they were read anew."""
+    return _current().sales
+
+
+def stocks() -> Mapping[int, int | None]:
+    """item -> units left, as last read; None where its gate is missing."""
+    return _current().stocks
+
+
+def view_of(sale: Sale, stocks: Mapping[int, int | None], moment: datetime) -> dict[str, Any]:
+    """A sale as the API shows it, with these units left; None where an item's gate is missing."""
+    return _view(sale, _Snapshot(stocks=dict(stocks)), moment)
 
 
 def _time(moment: datetime) -> str:

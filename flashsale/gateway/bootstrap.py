@@ -102,7 +102,7 @@ def write(directory: Path) -> Path:
     What is set for the canary stays.
     """
     routes_path(directory).parent.mkdir(parents=True, exist_ok=True)
-    publish_edge(directory, [])
+    publish_edge(directory, {})
     path = directory / "gateway.json"
     path.write_text(gateway(directory), encoding="utf-8")
     return path

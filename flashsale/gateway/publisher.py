@@ -1,69 +1,27 @@
-"""Watches the gate, and gives Envoy the answers that are the same for everybody: refusals of purchase tokens, the sales' pages.
+"""Watches the gate, and gives Envoy the answers that are the same for everybody.
 
 One process on each gateway's host. What it last saw is at most ``_EVERY_S`` old; what it wrote is in force only while it goes
 on seeing the gate (``freshness``).
 """
 
-import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.db import Error, close_old_connections
 
 from flashsale.core.errors import FlashsaleError
 from flashsale.edge import catalog
-from flashsale.edge.answer_headers import OF_API
-from flashsale.edge.error_handler import CONTENT_TYPE, problem_of
 from flashsale.gateway import freshness, routes
-from flashsale.gateway.edge_answers import TIME, EdgeAnswer, routes_of
+from flashsale.gateway.edge_answers import EdgeAnswer, routes_of
+from flashsale.gateway.public_answers import PublicAnswers
 from flashsale.ratelimit.in_process import rules_at
 from flashsale.ratelimit.rules import Rule
-from inventory.admission import gate
 
 logger = logging.getLogger(__name__)
 _EVERY_S = 0.1
-_MOST_SALES = 100  # the newest; Envoy goes through its routes one by one
-_JSON = "application/json"
-_SALES = "/api/v1/sales/"
-_TOKENS = "/api/v1/sales/{}/items/{}/purchase-tokens/"
-_ALWAYS = (*OF_API, ("Vary", "origin"))
-
-
-def answers() -> Iterator[EdgeAnswer]:
-    """What everybody hears now.
-
-    Raises:
-        GateUnavailable, django.db.Error: it cannot be said.
-    """
-    announced = gate.announced(catalog.item_ids())
-    views = catalog.sales_with({item: found.left for item, found in announced.items()})
-    for view in views[:_MOST_SALES]:
-        for item, sku in catalog.items_of(view["slug"]).items():
-            refusal = announced[item].refusal if item in announced else None
-            if refusal is not None:
-                yield _refusal(_TOKENS.format(view["slug"], sku), refusal)
-        yield _page(f"{_SALES}{view['slug']}/", view | {"server_time": TIME})
-    yield _page(_SALES, [view | {"server_time": TIME} for view in views])
-
-
-def _page(path: str, values: Any) -> EdgeAnswer:
-    headers = (("Cache-Control", "public, max-age=1"), *_ALWAYS)
-    return EdgeAnswer("GET", path, 200, _JSON, _text(values), headers)
-
-
-def _refusal(path: str, error: FlashsaleError) -> EdgeAnswer:
-    answer = problem_of(error)
-    headers = (("Cache-Control", "no-store"), *answer.headers.items(), *_ALWAYS)
-    return EdgeAnswer("POST", path, answer.status, CONTENT_TYPE, _text(answer.values), headers, signed_in=True)
-
-
-def _text(values: Any) -> str:
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
 def _is_kept_by_the_local_bucket(rule: Rule) -> bool:
@@ -86,6 +44,7 @@ class Publisher:
             directory: of the gateway's files.
         """
         self._directory = directory
+        self._answers = PublicAnswers()
         self._written: tuple[list[EdgeAnswer], bool] | None = None
         self.looked_at = 0.0
 
@@ -93,7 +52,7 @@ class Publisher:
         """Write what everybody hears now, if it is something else than before. May run twice."""
         began = time.monotonic()
         try:
-            self._write(list(answers()))
+            self._write(self._answers.look())
         except (FlashsaleError, Error, OSError) as error:
             logger.warning("edge answers not published", extra={"event": "edge_not_published", "error": repr(error)})
             return
@@ -123,4 +82,4 @@ class Publisher:
                 close_old_connections()
         finally:
             server.stop(grace=None)
-            routes.publish_edge(self._directory, [])
+            routes.publish_edge(self._directory, {})

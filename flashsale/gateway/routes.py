@@ -2,9 +2,12 @@
 
 import fcntl
 import json
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -14,10 +17,11 @@ from django.conf import settings
 
 from flashsale.gateway import envoy_admin
 from flashsale.gateway.canary import Setting, redirected
-from flashsale.gateway.edge_answers import FILTER_OFF
+from flashsale.gateway.edge_answers import FILTER_OFF, matcher
 
 SOURCES = settings.BASE_DIR / "deploy" / "envoy"
 _IN_FORCE_S = 5.0
+_LONGEST_HEAD = 256  # the file begins with its version; the publisher reads it at each change
 
 
 def filled(name: str, values: dict[str, Any]) -> str:
@@ -27,8 +31,12 @@ def filled(name: str, values: dict[str, Any]) -> str:
 
 def routes() -> dict[str, Any]:
     """The route configuration, as Envoy's JSON values."""
-    values = {"API_BODY_OVER": settings.MAX_BODY_BYTES + 1, "BODY_BYTES": settings.GATEWAY_BODY_BYTES}
-    found: dict[str, Any] = yaml.safe_load(filled("routes.yaml", values))
+    return deepcopy(_routes(settings.MAX_BODY_BYTES + 1, settings.GATEWAY_BODY_BYTES))
+
+
+@cache
+def _routes(api_body_over: int, body_bytes: int) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(filled("routes.yaml", {"API_BODY_OVER": api_body_over, "BODY_BYTES": body_bytes}))
     return found
 
 
@@ -40,10 +48,12 @@ def routes_path(directory: Path) -> Path:
 def current_canary(directory: Path) -> Setting:
     """What is set for the canary; off where nothing was written yet."""
     try:
-        written = json.loads(routes_path(directory).read_text(encoding="utf-8"))
+        with routes_path(directory).open(encoding="utf-8") as written:
+            head = written.read(_LONGEST_HEAD)
     except FileNotFoundError:
         return Setting()
-    return Setting.parse(written["version_info"])
+    version = re.match(r'\{"version_info": "([^"]*)"', head)
+    return Setting.parse(version[1]) if version else Setting()
 
 
 def put_in_force(directory: Path, setting: Setting) -> bool:
@@ -70,36 +80,38 @@ def _version_in_force() -> str | None:
     return str(found[0].get("version_info", "")) if found else ""
 
 
-def publish_edge(directory: Path, edge: list[dict[str, Any]], *, asks_service: bool = True) -> None:
+def publish_edge(directory: Path, edge: Mapping[str, Sequence[str]], *, asks_service: bool = True) -> None:
     """Put these routes in front of all others, beside what is set for the canary. May run twice.
 
     Args:
+        edge: routes as JSON, by the path that they answer.
         asks_service: every request is decided by the rate-limit service too; else the local bucket of its address is enough.
     """
     with _alone(directory):
-        _replace(_edge_path(directory), json.dumps({"routes": edge, "asks_service": asks_service}))
-        _write(directory, current_canary(directory))
+        _replace(_edge_path(directory), json.dumps({"paths": edge, "asks_service": asks_service}))
+        _write(directory, current_canary(directory), edge, asks_service=asks_service)
 
 
 def set_canary(directory: Path, setting: Setting) -> None:
     """Put the canary's routes in force, behind the published answers. May run twice."""
     with _alone(directory):
-        _write(directory, setting)
+        edge = _edge_path(directory)
+        published = json.loads(edge.read_text(encoding="utf-8")) if edge.is_file() else {}
+        _write(directory, setting, published.get("paths", {}), asks_service=published.get("asks_service", True))
 
 
-def _write(directory: Path, setting: Setting) -> None:
+def _write(directory: Path, setting: Setting, edge: Mapping[str, Sequence[str]], *, asks_service: bool) -> None:
     """The version tells what is set for the canary, and one file from the next."""
     configuration = redirected(routes(), setting)
-    edge = _edge_path(directory)
-    if edge.is_file():
-        published = json.loads(edge.read_text(encoding="utf-8"))
-        for host in configuration["virtual_hosts"]:
-            host["routes"][:0] = published["routes"]
-            if not published["asks_service"]:
-                host["typed_per_filter_config"] = {"envoy.filters.http.ratelimit": FILTER_OFF}
+    (host,) = configuration["virtual_hosts"]
+    if not asks_service:
+        host["typed_per_filter_config"] = {"envoy.filters.http.ratelimit": FILTER_OFF}
+    others = host.pop("routes") if edge else None
     kind = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
     version = f"{setting};{time.time_ns()}"
     text = json.dumps({"version_info": version, "resources": [{"@type": kind, **configuration}]})
+    if others is not None:
+        text = text.replace('"name": "shop"', f'"name": "shop", "matcher": {matcher(edge, others)}', 1)
     _replace(routes_path(directory), text)
 
 

@@ -19,7 +19,7 @@ from flashsale.limits import services as limits
 from flashsale.limits.models import LimitRule
 from flashsale.stack.servers import free_port
 from inventory import services
-from inventory.admission import keys
+from inventory.admission import keys, waiting_room
 from inventory.models import Sale
 from tasks import gate_sync
 from tests.conftest import Process, eventually, running
@@ -102,7 +102,11 @@ def publisher(clean_redis, _edge, kept_publishers):
 @pytest.fixture
 def edge(_edge, publisher):
     """The gateway once it says that there is no sale: what was published for the test before is over."""
-    eventually(lambda: by_edge(answer := _edge.ask("GET", "/api/v1/sales/")) and b"edge-" not in answer[2], within=30)
+    eventually(
+        lambda: by_edge(answer := _edge.ask("GET", "/api/v1/sales/")) and b"edge-" not in answer[2],
+        within=30,
+        what=publisher.log,
+    )
     return _edge
 
 
@@ -156,6 +160,90 @@ def test_a_sales_page_has_the_apis_bytes_but_for_the_time(edge, make_sale):
         assert _TIME.search(given[2])
         assert given[1]["content-type"] == expected[1]["content-type"]
         assert given[1]["cache-control"] == expected[1]["cache-control"] == "public, max-age=1"
+
+
+def line(item):
+    return f"/api/v1/sales/{item.sale.slug}/items/thing/waiting-room/"
+
+
+def test_the_numbers_of_a_line_have_the_apis_bytes_and_move_without_a_request_to_the_web(edge, make_sale):
+    item = make_sale(units=100, room=4)
+    for customer in range(1, 8):
+        waiting_room.join(item.pk, customer)
+    eventually(lambda: by_edge(edge.ask("GET", line(item))), within=5)
+
+    answer = eventually(  # the last one waits: nothing moves any more
+        lambda: json.loads((found := edge.ask("GET", line(item)))[2])["now_serving"] == 7 and found, within=10
+    )
+
+    assert by_edge(answer)
+    expected = edge.ask("GET", line(item), port=edge.web_port)
+    assert (answer[0], answer[2]) == (expected[0], expected[2])
+    for name in ("content-type", "cache-control", "vary", *(name for name, _ in OF_API)):
+        assert answer[1][name] == expected[1][name]
+
+
+def test_the_end_of_a_line_has_the_apis_bytes(edge, make_sale):
+    item = make_sale(units=1, room=1)
+    gate_sync.set_state(item.sale.slug, Sale.State.ENDED)
+
+    answer = eventually(lambda: (found := edge.ask("GET", line(item)))[0] == 409 and by_edge(found) and found, within=5)
+
+    expected = edge.ask("GET", line(item), port=edge.web_port)
+    assert answer[2] == expected[2]
+    for name in ("content-type", "cache-control", "vary"):
+        assert answer[1][name] == expected[1][name]
+
+
+def test_who_waits_for_hours_sends_next_to_no_request_to_the_web(edge, make_sale, customers):
+    item = make_sale(units=100, room=1)
+    for customer in range(10**6, 10**6 + 300):
+        waiting_room.join(item.pk, customer)
+    (buyer,) = customers(1)
+    status, _, content = edge.ask("POST", tokens(item), buyer)
+    number = json.loads(content)["number"]
+    assert (status, number) == (202, 301)
+    eventually(lambda: by_edge(edge.ask("GET", line(item))), within=5)
+    before = reached_web(edge)
+
+    found = [json.loads(edge.ask("GET", line(item))[2]) for _ in range(200)]
+
+    assert reached_web(edge) == before
+    assert all(number > rule["up_to"] for numbers in found for rule in numbers["check_in"])  # so nothing is asked of them
+
+
+def test_a_sale_that_nobody_looks_at_yet_is_answered_by_the_web_process(edge, make_sale):
+    item = make_sale(opens_in_s=7_200, closes_in_s=36_000)
+
+    listed = eventually(
+        lambda: by_edge(found := edge.ask("GET", "/api/v1/sales/")) and item.sale.slug.encode() in found[2], within=5
+    )
+    answer = edge.ask("GET", f"/api/v1/sales/{item.sale.slug}/")
+
+    assert listed
+    assert answer[0] == 200
+    assert not by_edge(answer)
+
+
+def test_a_path_with_a_query_or_another_method_goes_to_the_web_process(edge, make_sale, customer):
+    item = make_sale(units=1)
+    set_stock(item, 0)
+    refused_at_the_edge(edge, item, customer, "sold_out")
+
+    for method, path, status in (
+        ("GET", f"/api/v1/sales/{item.sale.slug}/?page=1", 200),
+        ("OPTIONS", f"/api/v1/sales/{item.sale.slug}/", 200),
+        ("GET", tokens(item), 405),
+    ):
+        answer = edge.ask(method, path, customer)
+        assert answer[0] == status
+        assert not by_edge(answer)
+
+
+def reached_web(edge):
+    """Requests that the gateway has sent to web processes."""
+    stats = envoy_admin.ask(edge.admin, "/stats?filter=cluster.(web|orders).upstream_rq_total")
+    return sum(int(line.rpartition(b" ")[2]) for line in stats.splitlines())
 
 
 @pytest.mark.timed
@@ -220,6 +308,24 @@ def test_a_frozen_gate_ends_the_answers(edge, stack, make_sale, customer):
         gate.send_signal(signal.SIGCONT)
 
     eventually(lambda: by_edge(edge.ask("GET", path)), within=10)
+
+
+def test_each_gateway_has_a_publisher_and_outlives_the_others(edge, make_sale, customer, tmp_path):
+    other = Edge(tmp_path)
+    other.web_port = edge.web_port
+    other.variables["GATEWAY_WEB"] = edge.variables["GATEWAY_WEB"]
+    envoy = other.start_envoy()
+    item = make_sale(units=1)
+    set_stock(item, 0)
+    with running(envoy), running(other.start_publisher()) as others:
+        eventually(other.is_ready, within=30, what=envoy.log)
+        refused_at_the_edge(edge, item, customer, "sold_out")
+        refused_at_the_edge(other, item, customer, "sold_out")
+
+        others.popen.kill()
+
+        eventually(lambda: not by_edge(other.ask("POST", tokens(item), customer)), within=10)
+        assert by_edge(edge.ask("POST", tokens(item), customer))
 
 
 def test_a_publisher_that_cannot_write_vouches_for_nothing_and_goes_on(make_sale, tmp_path):
