@@ -84,7 +84,7 @@ def text(name: str, default: str | None = None) -> str:
     """
     value = os.environ.get(name) or default
     if value is None:
-        raise MissingSetting(f"{name} is not set. `make up` sets it; past one machine, see the README's table.")
+        raise MissingSetting(f"{name} is not set. `make up` sets it; past one machine, see docs/configuration.md.")
     return value
 
 
