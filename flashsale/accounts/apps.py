@@ -1,4 +1,4 @@
-"""Accounts: one name each, credentials without a query, and their revocation."""
+"""Accounts: unique names, credentials that need no query, and their revocation."""
 
 from django.apps import AppConfig
 
@@ -9,7 +9,7 @@ class AccountsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Connect what happens at a sign-in and after a change of an account."""
+        """Connect the signal handlers."""
         from flashsale.accounts import signals
 
         signals.connect()

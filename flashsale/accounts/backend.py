@@ -1,4 +1,4 @@
-"""Checks name and password, for the API's sign-in, the shop's and the staff's alike."""
+"""Authentication backend of the API, the storefront and the admin."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from flashsale.accounts.hashing import seats
 
 
 class OneAccountPerName(ModelBackend):
-    """Django's backend for names that are one regardless of case, with a bound on the checks that run at once."""
+    """Django's backend with case-insensitive names and a limit of concurrent password checks."""
 
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **_: Any
@@ -19,13 +19,13 @@ class OneAccountPerName(ModelBackend):
         """The account, None when name or password is wrong.
 
         Raises:
-            SignInBusy: too many others are signing in; nothing was looked at.
+            SignInBusy: too many sign-ins are running; the password was not checked.
         """
         if username is None or password is None:
             return None
         with seats.taken():
             account = names.find(username)
             if account is None:
-                get_user_model()().set_password(password)  # takes as long as for a name that exists
+                get_user_model()().set_password(password)  # takes as long as for an existing name
                 return None
             return account if account.check_password(password) and self.user_can_authenticate(account) else None

@@ -1,6 +1,6 @@
-"""What this process knows of revoked credentials: a question costs two dictionary look-ups and asks nobody.
+"""Revoked credentials in the memory of this process. A check costs two dictionary look-ups and no round trip.
 
-Read from Redis once a second. While Redis is away the last known list holds; nothing is forgotten before its time.
+The list is read from Redis once a second. While Redis is down the last known list applies; entries stay until they expire.
 """
 
 import logging
@@ -32,11 +32,11 @@ class Denials:
     def __init__(self, client: Callable[[], "redis.Redis"]) -> None:
         """
         Args:
-            client: of the Redis where they are published; only read from.
+            client: the Redis in which revocations are published. Read-only.
         """
         self._client = client
-        self._users: dict[int, int] = {}  # user -> what was issued before is refused, in microseconds
-        self._sessions: dict[str, int] = {}  # session -> when it was learnt
+        self._users: dict[int, int] = {}  # user -> refuse credentials issued before this time, in microseconds
+        self._sessions: dict[str, int] = {}  # session -> time it was read
         self._last = "0-0"
         self._lock = threading.Lock()
         self._looked_at = self._pruned_at = -_PRUNE_EVERY_S
@@ -47,15 +47,15 @@ class Denials:
         """Whether a credential has been revoked.
 
         Args:
-            issued_us: when it was issued, in microseconds since the epoch.
-            session: the name of the browser session or token family it belongs to; empty for none.
+            issued_us: time of issue, in microseconds since 1970.
+            session: name of its browser session or token family; empty if none.
         """
         if not self._is_kept and time.monotonic() - self._looked_at >= _EVERY_S:
             self.look()
         return issued_us < self._users.get(user_id, 0) or session in self._sessions
 
     def look(self) -> bool:
-        """Read what is new, unless another thread is reading; whether Redis answered."""
+        """Read new entries unless another thread is reading. Returns whether Redis answered."""
         if not self._lock.acquire(blocking=False):
             return True
         try:
@@ -63,7 +63,7 @@ class Denials:
             self._read()
             self._prune()
         except redis.RedisError as error:
-            logger.warning("revocations not read", extra={"event": "revocations_not_read", "error": repr(error)})
+            logger.warning("revocations could not be read", extra={"event": "revocations_not_read", "error": repr(error)})
             return False
         finally:
             self._lock.release()
@@ -71,7 +71,7 @@ class Denials:
 
     def _read(self) -> None:
         newest: Any = self._client().xrevrange(publish.STREAM, count=1)
-        if newest and _order(newest[0][0]) < _order(self._last):  # another Redis, whose clock is behind
+        if newest and _order(newest[0][0]) < _order(self._last):  # a different Redis with a slower clock
             self._last = "0-0"
         while newest and _order(self._last) < _order(newest[0][0]):
             page: Any = self._client().xrange(publish.STREAM, f"({self._last}", count=_PAGE)
@@ -82,7 +82,7 @@ class Denials:
             self._last = page[-1][0]
 
     def _take(self, fields: dict[str, str]) -> None:
-        """One entry; fields and kinds of a newer version are passed over."""
+        """Apply an entry. Fields and kinds of a newer version are ignored."""
         if fields.get("session"):
             self._sessions[fields["session"]] = to_us(now())
         user, before = fields.get("user", ""), fields.get("before", "")
@@ -90,7 +90,7 @@ class Denials:
             self.deny(int(user), int(before))
 
     def deny(self, user_id: int, before_us: int) -> None:
-        """Refuse what was issued to the user before."""
+        """Refuse credentials issued to the user before ``before_us``."""
         self._users[user_id] = max(before_us, self._users.get(user_id, 0))
 
     def _prune(self) -> None:
@@ -104,7 +104,7 @@ class Denials:
                 del found[key]
 
     def keep(self) -> None:
-        """Read now, and each second for as long as the process lives; publish when no sweep has for two seconds."""
+        """Read now and then every second. Publish too if no sweep has done so for two seconds."""
         self._is_kept = True
         if not self.look():
             self._read_the_source()
@@ -119,7 +119,7 @@ class Denials:
 
     def _publish_if_nobody_does(self) -> None:
         try:
-            # While requests find PostgreSQL silent nothing can be revoked either, and the probe is theirs.
+            # While PostgreSQL does not answer, nothing can be revoked. Leave the circuit breaker's probe to requests.
             is_silent = silence.state == "open" or (silence.state == "half-open" and time.monotonic() < self._probe_at)
             if not is_silent and not self._client().exists(publish.PUBLISHED):
                 self._probe_at = time.monotonic() + _PROBE_EVERY_S
@@ -127,18 +127,20 @@ class Denials:
                     publish.publish()
                 self.look()
         except (redis.RedisError, Error, OSError) as error:
-            logger.warning("revocations not published", extra={"event": "revocations_not_published", "error": repr(error)})
+            logger.warning(
+                "revocations could not be published", extra={"event": "revocations_not_published", "error": repr(error)}
+            )
         finally:
             connection.close()
 
     def _read_the_source(self) -> None:
-        """A process that starts while Redis is away knows none; PostgreSQL does."""
+        """Read revocations from PostgreSQL, for a process that starts while Redis is down."""
         try:
             with quiet_patience(settings.DATABASE_REQUEST_PATIENCE_S):
                 for row in publish.live():
                     self._take(publish.fields(row))
         except (Error, OSError) as error:
-            logger.warning("revocations not known yet", extra={"event": "revocations_unknown", "error": repr(error)})
+            logger.warning("revocations could not be loaded", extra={"event": "revocations_unknown", "error": repr(error)})
         finally:
             connection.close()
 
@@ -150,5 +152,5 @@ def _order(entry: str) -> tuple[int, int]:
 
 @cache
 def denials() -> Denials:
-    """Those of this process."""
+    """The revocations of this process."""
     return Denials(limits_client)

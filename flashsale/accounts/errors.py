@@ -1,4 +1,4 @@
-"""Why somebody is not signed in."""
+"""Errors of signing in."""
 
 from flashsale.core.errors import Refused, Unavailable
 
@@ -10,12 +10,12 @@ class AccountEnded(Refused):
 
 
 class CredentialRefused(Refused):
-    """This sign-in has ended; please sign in again."""
+    """Your session has ended. Sign in again."""
 
     code = "not_authenticated"
 
 
 class SignInBusy(Unavailable):
-    """Many people are signing in; please try again in a moment."""
+    """Too many people are signing in. Try again in a moment."""
 
     code = "busy"

@@ -1,4 +1,4 @@
-"""The part of the staff's forms that keeps names apart."""
+"""Form validation of user names in the admin."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from flashsale.accounts import names
 
 
 class OneName(forms.ModelForm):  # type: ignore[type-arg]
-    """Goes before a form of users: says that a name is taken in other letters, where the database would fail."""
+    """Mixin for user forms. Reports a name that is taken in another case, instead of a database error."""
 
     def clean_username(self) -> Any:
         """
         Raises:
-            ValidationError: another account has this name, in these letters or others.
+            ValidationError: another account has this name, ignoring case.
         """
         name = self.cleaned_data.get("username")
         if name and names.is_taken(name, but_by=self.instance.pk):
-            raise forms.ValidationError("Another account has this name; capital and small letters are the same here.")
+            raise forms.ValidationError("Another account has this name. Names are not case-sensitive.")
         return name

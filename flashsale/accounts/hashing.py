@@ -1,4 +1,4 @@
-"""How many passwords this process checks at once. A check takes about half a second of a core, whatever the answer."""
+"""Limits concurrent password checks in this process. A check takes about half a second of CPU time."""
 
 import threading
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ RETRY_AFTER_S = 2
 
 
 class Seats:
-    """A few may work, a few may wait for a moment, everybody else is refused at once. Thread-safe."""
+    """A bounded number of seats with a bounded queue. Further callers are refused at once. Thread-safe."""
 
     def __init__(self, working: int, waiting: int, wait_s: float) -> None:
         """
         Args:
-            working: how many at once.
-            waiting: how many may wait for their turn.
-            wait_s: for how long, in seconds.
+            working: number of seats.
+            waiting: number of callers that may wait for a seat.
+            wait_s: longest wait in seconds.
         """
         self._work = threading.BoundedSemaphore(working)
         self._free = working + waiting
@@ -28,14 +28,15 @@ class Seats:
 
     @property
     def is_full(self) -> bool:
-        """Whether whoever comes now is refused."""
+        """Whether the next caller would be refused."""
         return self._free <= 0
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """
+        """Hold a seat inside the context.
+
         Raises:
-            SignInBusy: no seat became free in time; no password was looked at.
+            SignInBusy: no seat became free in time; no password was checked.
         """
         self._enter()
         try:

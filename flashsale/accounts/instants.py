@@ -1,4 +1,4 @@
-"""When a credential was issued, by PostgreSQL's clock: the one that dates revocations, so no two clocks are compared."""
+"""Times of issue of credentials. They use PostgreSQL's clock, like revocations, so that no two clocks are compared."""
 
 from django.contrib.auth import get_user_model
 from django.db import connection
@@ -12,15 +12,15 @@ FROM accounts_revocation WHERE user_id = %s
 
 
 def issue_us(user_id: int, *, password: str | None = None) -> int:
-    """The instant of a credential issued now, in microseconds since the epoch; later than every revocation so far.
+    """The time of issue for a new credential, in microseconds since 1970. Later than every revocation so far.
 
-    Inside a transaction: the account stays locked until its end, so whoever blocks it comes before or after this instant.
+    Inside a transaction the account stays locked until its end, so that a concurrent block comes before or after this time.
 
     Args:
-        password: the stored hash that the sign-in was checked against; None where no password was checked.
+        password: the stored hash that was checked at sign-in; None if no password was checked.
 
     Raises:
-        AccountEnded: the account is gone, blocked, or has another password by now.
+        AccountEnded: the account was deleted, blocked, or its password was changed.
     """
     account = get_user_model().objects.select_for_update(no_key=True).filter(pk=user_id).values("is_active", "password").first()
     if account is None or not account["is_active"] or password not in (None, account["password"]):

@@ -1,4 +1,4 @@
-"""What ends credentials before their time."""
+"""Revocations and refresh-token families."""
 
 import uuid
 
@@ -7,14 +7,14 @@ from django.db.models.functions import Now
 
 
 class Revocation(models.Model):
-    """One event that ends credentials. Append-only but for ``is_published``.
+    """An event that revokes credentials. Append-only except for ``is_published``.
 
-    With a user id: everything issued to that user before ``at`` is refused. Triggers on ``auth_user`` write such a row when an
-    account is blocked or deleted, gets another password or loses a staff flag, in the transaction of the change and whatever
-    statement made it. With a session: that one browser session or family of tokens is refused.
+    With a user id: all credentials issued to that user before ``at`` are refused. Triggers on ``auth_user`` insert such a row,
+    in the same transaction, when an account is blocked or deleted, its password is changed, or it loses a staff flag.
+    With a session: that browser session or token family is refused.
     """
 
-    user_id = models.BigIntegerField(null=True)  # no foreign key: a deleted account's credentials end as well
+    user_id = models.BigIntegerField(null=True)  # no foreign key, because the row must outlive a deleted account
     session = models.CharField(max_length=36, blank=True)
     at = models.DateTimeField(db_default=Now())
     is_published = models.BooleanField(default=False, db_default=False)
@@ -31,12 +31,12 @@ class Revocation(models.Model):
 
 
 class TokenFamily(models.Model):
-    """The refresh tokens that descend from one sign-in: each is good for one use and replaced by the next."""
+    """The refresh tokens of one sign-in. Each token can be used once and is replaced by the next."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user_id = models.BigIntegerField()
-    current = models.CharField(max_length=36, help_text="The jti of the token that may be used.")
-    previous = models.CharField(max_length=36, blank=True, help_text="The jti it replaced.")
+    current = models.CharField(max_length=36, help_text="The jti of the current token.")
+    previous = models.CharField(max_length=36, blank=True, help_text="The jti of the previous token.")
     rotated_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField(db_index=True)
     revoked_at = models.DateTimeField(null=True)

@@ -1,6 +1,6 @@
-"""User names are one regardless of case and of Unicode's compatibility forms: ``bot``, ``Bot`` and full-width ``ｂｏｔ``.
+"""User names are unique regardless of case and Unicode compatibility forms: ``bot``, ``Bot`` and full-width ``ｂｏｔ``.
 
-The index ``one_account_per_name`` holds this; PostgreSQL's function ``account_name`` says what one name is.
+The index ``one_account_per_name`` enforces this with PostgreSQL's function ``account_name``.
 """
 
 from collections.abc import Collection
@@ -16,13 +16,13 @@ class _Name(Func):
 
 
 def named(names: Collection[str]) -> "QuerySet[Any]":
-    """The accounts with one of these names."""
+    """Accounts with one of these names."""
     accounts = get_user_model().objects.alias(one_name=_Name(F("username")))
     return accounts.filter(one_name__in=[_Name(Value(name)) for name in names])
 
 
 def find(name: str) -> Any | None:
-    """The account of this name, None when there is none."""
+    """The account with this name, or None."""
     return None if "\0" in name else named([name]).first()
 
 

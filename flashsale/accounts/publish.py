@@ -1,4 +1,4 @@
-"""Brings revocations from PostgreSQL to Redis, where every process reads them. See ``docs/adr/0016``."""
+"""Publish revocations from PostgreSQL to Redis, where every process reads them. See ``docs/adr/0016``."""
 
 import logging
 from collections.abc import Sequence
@@ -15,26 +15,26 @@ from flashsale.ratelimit.in_process import limits_client
 
 logger = logging.getLogger(__name__)
 STREAM = "fs:{limits}:revoked"
-PUBLISHED = "fs:{limits}:revoked:published"  # held while somebody publishes
-_SERVER = "fs:{limits}:revoked:server"  # which run of Redis has got all of them
+PUBLISHED = "fs:{limits}:revoked:published"  # lock of the publisher
+_SERVER = "fs:{limits}:revoked:server"  # run id of the Redis that has all revocations
 PUBLISHED_MS = 2_000
 _CHUNK = 1_000
 
 
 def lifetime() -> timedelta:
-    """The longest that any credential can be good for; older revocations are forgotten."""
+    """The longest lifetime of any credential. Older revocations are deleted."""
     return timedelta(seconds=settings.SESSION_COOKIE_AGE) + timedelta(minutes=5)
 
 
 def live() -> list[Revocation]:
-    """The revocations that may still refuse something, oldest first."""
+    """Revocations that may still apply to a valid credential, oldest first."""
     return list(Revocation.objects.filter(at__gte=now() - lifetime()).order_by("at"))
 
 
 def publish() -> None:
-    """Tell Redis what it has not been told: the new ones, or all of them when it has lost its own.
+    """Publish new revocations, or all of them if Redis has lost its data.
 
-    May run twice and in several processes at once. A Redis that is away is only logged: the next call tries again.
+    May run twice and concurrently. If Redis is down, this is only logged; the next call tries again.
     """
     try:
         limits_client().set(PUBLISHED, "1", px=PUBLISHED_MS)
@@ -45,11 +45,11 @@ def publish() -> None:
         while _publish_new() == _CHUNK:
             pass
     except redis.RedisError as error:
-        logger.warning("revocations not published", extra={"event": "revocations_not_published", "error": repr(error)})
+        logger.warning("revocations could not be published", extra={"event": "revocations_not_published", "error": repr(error)})
 
 
 def sweep() -> None:
-    """Publish, and forget what is over: one of the sweeps. May run twice."""
+    """Publish revocations and delete expired ones. Runs as a sweep. May run twice."""
     publish()
     forget_old()
 
@@ -65,10 +65,10 @@ def _publish_new() -> int:
 
 
 def append(rows: Sequence[Revocation]) -> None:
-    """Put revocations into Redis; a repetition does no harm.
+    """Append revocations to the stream in Redis. May run twice.
 
     Raises:
-        redis.RedisError: not all of them are there.
+        redis.RedisError: some of them may be missing.
     """
     oldest_ms = to_us(now() - lifetime()) // 1000
     for start in range(0, len(rows), _CHUNK):
@@ -79,22 +79,22 @@ def append(rows: Sequence[Revocation]) -> None:
 
 
 def fields(row: Revocation) -> dict[Any, Any]:
-    """A revocation as the entry of a stream; readers pass over what they do not know."""
+    """A revocation as a stream entry. Readers ignore unknown fields."""
     if row.session:
         return {"v": "1", "session": row.session}
     return {"v": "1", "user": str(row.user_id), "before": str(to_us(row.at))}
 
 
 def _server() -> str:
-    """This run of Redis; another one may have lost the last of what it was told."""
+    """The run id of Redis. After a restart it may have lost the latest entries."""
     try:
         return str(limits_client().info("server")["run_id"])
-    except (redis.exceptions.ResponseError, KeyError):  # a user that may not ask
+    except (redis.exceptions.ResponseError, KeyError):  # the user has no permission for INFO
         return "unknown"
 
 
 def forget_old() -> None:
-    """Delete what can refuse or renew nothing any more, a bounded number at a time. May run twice."""
+    """Delete expired revocations and token families, a bounded number per call. May run twice."""
     old = Revocation.objects.filter(at__lt=now() - lifetime()).order_by("at")
     Revocation.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:_CHUNK])).delete()
     past = TokenFamily.objects.filter(expires_at__lt=now()).order_by("expires_at")

@@ -1,4 +1,4 @@
-"""Ends credentials: the row in PostgreSQL is the fact, Redis is told of it."""
+"""Revoke credentials: store the revocation in PostgreSQL, then publish it to Redis."""
 
 import logging
 
@@ -12,9 +12,9 @@ logger = logging.getLogger(__name__)
 
 
 def session(name: str) -> None:
-    """End one browser session or family of tokens. May run twice.
+    """Revoke a browser session or token family. May run twice.
 
-    With PostgreSQL away Redis alone is told: a sign-out is never refused.
+    If PostgreSQL is down, only Redis is written: a sign-out is never refused.
     """
     try:
         with transaction.atomic():
@@ -26,7 +26,7 @@ def session(name: str) -> None:
 
 
 def everything_of(user_id: int) -> None:
-    """End all that was issued to a user so far: "sign out everywhere". May run twice."""
+    """Revoke all credentials issued to a user so far ("sign out everywhere"). May run twice."""
     with transaction.atomic():
         Revocation.objects.create(user_id=user_id)
         transaction.on_commit(publish.publish, robust=True)

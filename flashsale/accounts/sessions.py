@@ -1,7 +1,4 @@
-"""Browser sessions that are signed, not looked up: the cookie says who it is, and nobody has to be asked.
-
-``SESSION_ENGINE`` names this module.
-"""
+"""Browser sessions in a signed cookie. Reading them needs no query. Used as ``SESSION_ENGINE``."""
 
 from typing import Any
 from uuid import uuid4
@@ -21,18 +18,18 @@ NAME, SESSION, ISSUED_US = "name", "sid", "iat_us"
 
 
 class SessionStore(signed_cookies.SessionStore):
-    """A session in its cookie. One of a user is refused once it is revoked, whoever kept a copy, and at its full age."""
+    """A session stored in its cookie. A user's session is refused after its revocation or its maximum age."""
 
     def load(self) -> dict[str, Any]:
-        """The content; empty when the cookie is none of ours, or its time is over."""
+        """The session's data. Empty if the cookie is invalid or expired."""
         found: dict[str, Any] = super().load()
         if SESSION_KEY in found and not is_good(found):
-            self.create()  # as for a cookie with a wrong signature
+            self.create()  # same as for a wrong signature
             return {}
         return found
 
     def _get_session_key(self) -> str:
-        """The cookie. Not compressed: it begins alike for one user, which is what the gateway tells customers apart by."""
+        """The cookie's value. Not compressed, because the gateway identifies customers by its first characters."""
         return signing.dumps(
             self._session,  # type: ignore[attr-defined]
             salt="django.contrib.sessions.backends.signed_cookies",
@@ -41,14 +38,14 @@ class SessionStore(signed_cookies.SessionStore):
         )
 
     def cycle_key(self) -> None:
-        """A new instant of issue, for a session that outlives a change of its user's password."""
+        """Renew the time of issue, so that the session survives a password change by its user."""
         if SESSION_KEY in self:
             with transaction.atomic():
                 self[ISSUED_US] = issue_us(int(self[SESSION_KEY]))
         super().cycle_key()
 
     def flush(self) -> None:
-        """Sign out: a copy of the cookie is good for nothing from now on."""
+        """Sign out and revoke the session, so that a copy of the cookie becomes invalid."""
         name = self.get(SESSION)
         if name:
             revoke.session(name)
@@ -56,10 +53,10 @@ class SessionStore(signed_cookies.SessionStore):
 
 
 def start(session: Any, user: Any) -> None:
-    """Fill the session of a user who has just signed in.
+    """Initialise the session of a user who has just signed in.
 
     Raises:
-        AccountEnded: the account was blocked, deleted or given another password meanwhile.
+        AccountEnded: the account was blocked or deleted, or its password was changed in the meantime.
     """
     with transaction.atomic():
         issued = issue_us(user.pk, password=user.password)

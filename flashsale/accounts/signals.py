@@ -1,4 +1,4 @@
-"""What happens beside a sign-in, and after a change of an account."""
+"""Signal handlers for sign-ins and account changes."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _ENDS_CREDENTIALS = frozenset({"is_active", "password", "is_staff", "is_superuse
 
 
 def connect() -> None:
-    """Listen; once per process."""
+    """Connect the handlers. Call once per process."""
     user_logged_in.connect(_signed_in, dispatch_uid="accounts")
     post_save.connect(_saved, sender=get_user_model(), dispatch_uid="accounts")
     post_delete.connect(_deleted, sender=get_user_model(), dispatch_uid="accounts")
@@ -30,7 +30,7 @@ def _signed_in(request: HttpRequest, user: Any, **_: Any) -> None:
 
 
 def _saved(created: bool, update_fields: frozenset[str] | None, **_: Any) -> None:
-    """The database's trigger has written what ends; a sweep would publish it a second later."""
+    """Publish the revocation that the trigger has written, without waiting for the sweep."""
     if not created and (update_fields is None or update_fields & _ENDS_CREDENTIALS):
         transaction.on_commit(publish.publish, robust=True)
 

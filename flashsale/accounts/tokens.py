@@ -1,4 +1,4 @@
-"""Access and refresh tokens for programs. A refresh token is good for one use; what is used twice was stolen."""
+"""Access and refresh tokens for API clients. A refresh token can be used once. A second use means that it was stolen."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,28 +16,28 @@ from flashsale.accounts.models import Revocation, TokenFamily
 from flashsale.core.clock import from_us, now, to_us
 
 FAMILY, ISSUED_US = "sid", "iat_us"
-# A client whose answer was lost asks again with the token it has: it gets the same successor for this long.
+# If the answer is lost, the client can repeat the request with the old token for this long and gets the same successor.
 REPEAT_WITHIN = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What a client gets."""
+    """A pair of access and refresh token."""
 
     access: str
     refresh: str
 
 
 def issued_us(token: Any) -> int:
-    """When a token was issued, in microseconds; one of an earlier version says the second only, and that one's start counts."""
+    """Time of issue in microseconds. Tokens of an earlier version contain whole seconds only."""
     return int(token.get(ISSUED_US) or int(token.get("iat", 0)) * 1_000_000)
 
 
 def start(user: Any) -> Tokens:
-    """The first tokens of a sign-in.
+    """Issue the first tokens of a sign-in.
 
     Raises:
-        AccountEnded: the account was blocked, deleted or given another password meanwhile.
+        AccountEnded: the account was blocked or deleted, or its password was changed in the meantime.
     """
     with transaction.atomic():
         at_us = issue_us(user.pk, password=user.password)
@@ -48,10 +48,11 @@ def start(user: Any) -> Tokens:
 
 
 def renew(raw: str) -> Tokens:
-    """The next tokens for a refresh token. The same one again within ``REPEAT_WITHIN`` gets the same refresh token.
+    """Exchange a refresh token for new tokens. Repeating this within ``REPEAT_WITHIN`` returns the same refresh token.
 
     Raises:
-        CredentialRefused: expired, revoked, forged, used before, or its account has ended. A second use ends the family.
+        CredentialRefused: the token is expired, revoked, forged or used, or its account has ended. A second use revokes the
+            family.
     """
     token = _read(raw)
     if token is None:
@@ -69,7 +70,7 @@ def renew(raw: str) -> Tokens:
 
 
 def end(raw: str) -> None:
-    """End the family of a refresh token, its access tokens too. May run twice; what is no token of ours is ignored."""
+    """Revoke the family of a refresh token, including its access tokens. Invalid tokens are ignored. May run twice."""
     token = _read(raw)
     if token is None:
         return
@@ -87,7 +88,7 @@ def _read(raw: str) -> RefreshToken | None:
 
 
 def _family(token: RefreshToken) -> TokenFamily | None:
-    """The locked family of a token. One of an earlier version has none yet and founds its own."""
+    """Lock and return the token's family. Creates it for a token of an earlier version."""
     try:
         name, user = UUID(str(token.get(FAMILY) or token["jti"])), int(token["user_id"])
     except (KeyError, ValueError):
@@ -99,7 +100,7 @@ def _family(token: RefreshToken) -> TokenFamily | None:
 
 
 def _next(family: TokenFamily, token: RefreshToken) -> Tokens | None:
-    """The next tokens of a family, None when the token may not be used."""
+    """The next tokens of the family, or None if the token is not valid."""
     if family.revoked_at is not None:
         return None
     try:
@@ -141,7 +142,7 @@ def access_token(user_id: int, at_us: int, *, family: str = "", lifetime: timede
 
 
 def database_now_us() -> int:
-    """PostgreSQL's clock, in microseconds since the epoch."""
+    """PostgreSQL's time, in microseconds since 1970."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         return to_us(cursor.fetchone()[0])

@@ -1,4 +1,4 @@
-"""Who looks at a page: what the signed session says, without a query."""
+"""The customer of a request, read from the signed session without a query."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from flashsale.accounts.sessions import NAME
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A customer who is signed in."""
+    """A signed-in customer."""
 
     id: str
     name: str
 
 
 def visitor_of(request: HttpRequest) -> Visitor | None:
-    """The customer whose session this is, None for a visitor who is not signed in."""
+    """The signed-in customer, or None."""
     user = request.session.get(SESSION_KEY)
     return None if user is None else Visitor(str(user), str(request.session.get(NAME, "")))

@@ -1,4 +1,4 @@
-"""Who may make whom: the permission to change accounts is none to give oneself more."""
+"""Admin rules that stop users from giving themselves more permissions."""
 
 from typing import Any
 
@@ -13,19 +13,19 @@ def _is_superuser(request: HttpRequest) -> bool:
 
 
 class GuardedAccounts(ModelAdmin):  # type: ignore[type-arg]
-    """Superusers alone change accounts of staff, their passwords too, and what makes an account one of staff."""
+    """Only superusers may change staff accounts and their passwords, and turn an account into a staff account."""
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """What gives rank is shown, and taken from no POST."""
+        """Make permission fields read-only for other users."""
         fields = tuple(super().get_readonly_fields(request, obj))
         return fields if _is_superuser(request) else (*fields, *(name for name in _RANK if name not in fields))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Not of an account of staff, unless by a superuser."""
+        """Only superusers may change staff accounts."""
         return super().has_change_permission(request, obj) and _may_touch(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Not of an account of staff, unless by a superuser."""
+        """Only superusers may delete staff accounts."""
         return super().has_delete_permission(request, obj) and _may_touch(request, obj)
 
 
@@ -34,16 +34,16 @@ def _may_touch(request: HttpRequest, account: Any) -> bool:
 
 
 class GuardedGroups(ModelAdmin):  # type: ignore[type-arg]
-    """A group gives permissions to all its members, oneself among them: superusers alone write them."""
+    """Only superusers may write groups, because a group gives permissions to all its members."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """A superuser."""
+        """Superusers only."""
         return _is_superuser(request)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A superuser."""
+        """Superusers only."""
         return _is_superuser(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A superuser."""
+        """Superusers only."""
         return _is_superuser(request)

@@ -1,4 +1,4 @@
-"""Fields that are found by typing."""
+"""Autocomplete fields that accept any input."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from flashsale.edge.selection import can_be
 
 
 class _Found(AutocompleteSelect):
-    """Django's; a value that can be no key selects nothing when the form is shown again, where it would end as a 500."""
+    """Django's widget, except that a value which is not a valid key selects nothing instead of causing a 500."""
 
     def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
         """The selected options."""
@@ -19,10 +19,10 @@ class _Found(AutocompleteSelect):
 
 
 class CheckedAutocomplete(BaseModelAdmin):  # type: ignore[type-arg]
-    """For an admin, or an inline, with ``autocomplete_fields``."""
+    """Mixin for admins and inlines with ``autocomplete_fields``."""
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
-        """The field, with a widget that takes any value."""
+        """Use a widget that accepts any value."""
         if db_field.name in self.get_autocomplete_fields(request) and "widget" not in options:
             options["widget"] = _Found(db_field, self.admin_site, using=options.get("using"))
         return super().formfield_for_foreignkey(db_field, request, **options)

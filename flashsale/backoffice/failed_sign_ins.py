@@ -1,4 +1,4 @@
-"""Failed sign-ins, of staff and customers, as events of the log."""
+"""Log failed sign-ins of staff and customers."""
 
 import logging
 from typing import Any
@@ -12,7 +12,7 @@ _NAME_LENGTH = 60
 
 
 def note(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
-    """Log who tried, from where; never the password."""
+    """Log the name and the address, never the password."""
     name = str(credentials.get("username", ""))[:_NAME_LENGTH]
     address = "unknown" if request is None else address_of(request.META)
     path = "" if request is None else request.path[:_NAME_LENGTH]

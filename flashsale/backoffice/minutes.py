@@ -1,4 +1,4 @@
-"""A span of time that staff type in minutes."""
+"""A form field for durations in minutes."""
 
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
@@ -13,12 +13,12 @@ _MOST = Decimal(10_000_000)
 
 
 class MinutesField(forms.Field):
-    """Minutes, as ``30`` or ``0.5``; a span that is no whole number of them is shown, and may be typed, as ``0:00:45``."""
+    """A duration in minutes, such as ``30`` or ``0.5``. Also accepts ``0:00:45``, and shows fractions of a minute like that."""
 
-    default_error_messages = {"invalid": "A number of minutes, as 30, or hours:minutes:seconds, as 0:30:00."}
+    default_error_messages = {"invalid": "Enter a number of minutes such as 30, or hours:minutes:seconds such as 0:30:00."}
 
     def prepare_value(self, value: Any) -> Any:
-        """What the form shows."""
+        """The text shown in the form."""
         if not isinstance(value, timedelta):
             return value
         return duration_string(value) if value % _MINUTE else value // _MINUTE
@@ -26,7 +26,7 @@ class MinutesField(forms.Field):
     def to_python(self, value: Any) -> timedelta | None:
         """
         Raises:
-            ValidationError: neither minutes nor a span.
+            ValidationError: neither minutes nor hours:minutes:seconds.
         """
         if value in self.empty_values:
             return None
@@ -39,7 +39,7 @@ class MinutesField(forms.Field):
         return found
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        """Whether another span was typed, however it is written."""
+        """Whether the duration differs, regardless of its notation."""
         try:
             return self.to_python(initial) != self.to_python(data)
         except forms.ValidationError:

@@ -1,4 +1,4 @@
-"""An action happens once, however often its form is sent: by a double click, a reload, or a browser that tries again."""
+"""Run an action once per form, even after a double click, a reload or a browser retry."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,19 +15,19 @@ from flashsale.core.ids import new_uuid
 
 FIELD = "_form_key"
 _KEPT = timedelta(days=30)
-_BEGUN = "This form was sent before, and what became of it is not known yet. Look at the history before you try again."
+_BEGUN = "This form was already submitted and its result is not known yet. Check the history before you try again."
 
 
 def new_key() -> str:
-    """For one form."""
+    """A new key for one form."""
     return str(new_uuid())
 
 
 def once(request: HttpRequest, action: str, act: Callable[[], Any]) -> Any:
-    """Call ``act`` unless the form was sent before; then tell again what it told, and return None.
+    """Call ``act`` unless the form was submitted before. In that case show its stored messages and return None.
 
-    The key is written before ``act``, and committed: at most once, if the process dies in between. A request without a key,
-    from no form of ours, acts each time.
+    The key is committed before ``act`` runs: at most once, even if the process dies. A request without a key, which does not
+    come from one of our forms, runs each time.
     """
     key = _key(request)
     if key is None:
@@ -43,7 +43,7 @@ def once(request: HttpRequest, action: str, act: Callable[[], Any]) -> Any:
 
 
 def remember(request: HttpRequest, level: int, text: str) -> None:
-    """Note a message, to tell it again when the form is sent again."""
+    """Store a message, to show it again for a repeated submit."""
     if hasattr(request, "told"):
         request.told.append([level, text])
 
@@ -69,4 +69,4 @@ def _tell_again(request: HttpRequest, sent: SentForm) -> None:
     if sent.done_at is None:
         messages.warning(request, _BEGUN)
     for level, text in sent.told:
-        messages.add_message(request, level, f"Sent before: {text}")
+        messages.add_message(request, level, f"Already submitted: {text}")

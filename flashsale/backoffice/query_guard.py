@@ -1,4 +1,4 @@
-"""Addresses of the staff's pages that no database can be asked about."""
+"""Refuse admin URLs with characters that PostgreSQL cannot handle."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 
 
 class QueryGuard:
-    """A NUL in the query of a staff page is 400: no text of PostgreSQL holds one, and searches and filters would end as 500."""
+    """Middleware: 400 for a NUL in the query string, which would otherwise cause a 500 in searches and filters."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -15,12 +15,12 @@ class QueryGuard:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """
         Raises:
-            BadRequest: a NUL, or text that is none in UTF-8.
+            BadRequest: the query string contains NUL or invalid UTF-8.
         """
         if request.path.startswith("/admin/"):
             for name, values in request.GET.lists():
                 if any(not _is_text(part) for part in (name, *values)):
-                    raise BadRequest("The address holds characters that no text may hold.")
+                    raise BadRequest("The URL contains invalid characters.")
         return self.get_response(request)
 
 

@@ -1,6 +1,6 @@
-"""A form that was opened before somebody else saved the row is refused, with what has changed.
+"""Refuse a form if another user has saved the row since the form was opened, and show what has changed.
 
-The page carries, signed, the values that it was made from; they are compared under a lock with those in force.
+The page contains the signed original values. They are compared with the current ones under a lock.
 """
 
 from collections.abc import Iterable
@@ -17,14 +17,14 @@ from django.http import HttpRequest, HttpResponse
 
 FIELD = "_version"
 _SALT = "flashsale.backoffice.versions"
-_SHOWN = 80  # characters of a value; of a longer one the beginning, and a digest
+_SHOWN = 80  # maximum characters of a value; longer values are shortened and get a digest
 _NEVER_SHOWN = frozenset({"password"})
 _NOT_TYPED = frozenset({"last_login", "date_joined"})
-_UNREADABLE = "This form cannot be read any more. Nothing was saved: load the page again."
+_UNREADABLE = "This form has expired. Nothing was saved. Reload the page."
 
 
 class VersionGuard(ModelAdmin):  # type: ignore[type-arg]
-    """For an admin whose rows two people may have open at once. The fields of the form and those of its inlines count."""
+    """Mixin for admins whose rows may be edited concurrently. Compares the fields of the form and of its inlines."""
 
     change_form_before_template = "backoffice/version.html"
 
@@ -35,7 +35,7 @@ class VersionGuard(ModelAdmin):  # type: ignore[type-arg]
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Compare before the form is read, and hold the rows until it is saved."""
+        """Compare before the form is processed, and keep the rows locked until it is saved."""
         if object_id is None:
             return super().changeform_view(request, object_id, form_url, extra_context)
         with transaction.atomic():
@@ -54,19 +54,19 @@ class VersionGuard(ModelAdmin):  # type: ignore[type-arg]
             return super().changeform_view(request, object_id, form_url, context)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:
-        """The form; of a version that is not the row's any more, one that cannot be saved."""
+        """The form. If the row has changed since, the form is invalid."""
         form = super().get_form(request, obj, change=change, **options)
         stale = getattr(request, "stale", "")
         return _refusing(form, stale) if stale and obj is not None else form
 
     def _lock(self, request: HttpRequest, row: Model) -> None:
-        """Of each table in the order of the keys, as the pipeline locks."""
+        """Lock the rows of each table in key order, like the pipeline does."""
         _locked(self.model, [row.pk])
         for inline in self.get_inline_instances(request, row):
             _locked(inline.model, self._rows_of(inline, request, row).values_list("pk", flat=True))
 
     def _values(self, request: HttpRequest, row: Model) -> dict[str, str]:
-        """What the form shows: label -> value."""
+        """The values in the form: label -> value."""
         form = super().get_form(request, row, change=True)
         found = dict(_shown(row, form.base_fields))
         for inline in self.get_inline_instances(request, row):
@@ -116,7 +116,7 @@ def _digest(text: str) -> str:
 
 
 def _difference(sent: str, row: Model, found: dict[str, str]) -> str:
-    """What has changed since the form was made, as a sentence; empty: nothing."""
+    """What has changed since the form was opened, as a text. Empty if nothing."""
     try:
         name, before = signing.loads(sent, salt=_SALT)
     except (signing.BadSignature, ValueError, TypeError):
@@ -131,8 +131,8 @@ def _difference(sent: str, row: Model, found: dict[str, str]) -> str:
         if before.get(label) != found.get(label)
     ]
     return (
-        "Somebody else has saved this since you opened it. Nothing of yours was saved. Changed meanwhile: "
-        f"{'; '.join(changes[:10])}. Load the page again, or save once more to put your values over these."
+        "Another user has saved this since you opened it. Your changes were not saved. Changed in the meantime: "
+        f"{'; '.join(changes[:10])}. Reload the page, or save again to overwrite these values with yours."
     )
 
 

@@ -1,4 +1,4 @@
-"""A circuit breaker (Nygard, "Release It!"): stops asking what does not answer, and asks again with a few probes."""
+"""A circuit breaker (Nygard, "Release It!"): stops calling a service that fails, and retries with a single probe."""
 
 import threading
 import time
@@ -13,16 +13,16 @@ _PARTS = 10  # of a window
 
 @dataclass(frozen=True, slots=True)
 class BreakerLimits:
-    """When a breaker opens, and for how long. A ratio of 0 is not looked at, nor are 0 failures.
+    """When a breaker opens, and for how long. A value of 0 turns off ``failures`` or a ratio.
 
     Args:
-        failures: in a row, whatever else happened.
-        error_ratio: of the calls of a window, from 0 to 1, that failed.
-        slow_ratio: of the calls of a window, from 0 to 1, that took ``slow_s`` seconds or longer.
-        window_s: seconds that the ratios look back.
-        min_calls: in a window, fewer of which say nothing.
+        failures: number of consecutive failures that opens the breaker.
+        error_ratio: share of failed calls in the window, 0 to 1, that opens it.
+        slow_ratio: share of calls in the window, 0 to 1, that took ``slow_s`` seconds or longer.
+        window_s: length of the window in seconds.
+        min_calls: minimum number of calls in the window before the ratios apply.
         open_s: seconds from opening to the first probe.
-        probes: calls that are let through half-open; when all of them are good it closes, one bad one opens it again.
+        probes: number of calls that pass in the half-open state. If all succeed the breaker closes; one failure opens it.
     """
 
     failures: int = 3
@@ -37,7 +37,7 @@ class BreakerLimits:
 
 @dataclass(slots=True)
 class _Part:
-    """The calls of a tenth of a window."""
+    """The calls in a tenth of the window."""
 
     begins: float
     calls: int = 0
@@ -46,7 +46,7 @@ class _Part:
 
 
 class CircuitBreaker:
-    """Closed: everybody asks. Open: nobody does. Half-open: so many probes do, and decide. Thread-safe."""
+    """Closed: all calls pass. Open: no call passes. Half-open: a number of probes pass and decide. Thread-safe."""
 
     def __init__(
         self,
@@ -59,15 +59,15 @@ class CircuitBreaker:
     ) -> None:
         """
         Args:
-            failures, open_s: for a breaker that goes by failures in a row alone.
-            limits: all of it instead; may be replaced at any time.
-            on_change: called with each new state, by the thread that made it so.
+            failures, open_s: settings of a breaker that counts consecutive failures only.
+                limits: the full settings instead; may be replaced at any time.
+                on_change: called with each new state, in the thread that caused the change.
         """
         self.limits = limits or BreakerLimits(failures=failures, open_s=open_s)
         self._clock = clock
         self._on_change = on_change
         self._lock = threading.Lock()
-        # Written under the lock alone; whoever reads without it reads each of them once.
+        # Written only under the lock. Code that reads without the lock must read each value once.
         self._failures = 0
         self._probe_at: float | None = None
         self._probes = self._good_probes = 0
@@ -76,28 +76,30 @@ class CircuitBreaker:
 
     @property
     def state(self) -> State:
-        """As it stands now."""
+        """The current state."""
         probe_at = self._probe_at
         if probe_at is None:
             return "closed"
         return "open" if self._clock() < probe_at else "half-open"
 
     def retry_after_s(self) -> float:
-        """Seconds until the next probe, 0 when closed."""
+        """Seconds until the next probe; 0 if closed."""
         probe_at = self._probe_at
         return 0.0 if probe_at is None else max(0.0, probe_at - self._clock())
 
     def may_ask(self) -> bool:
-        """Whether this caller may ask; one that is let through half-open is a probe and must report back."""
+        """Whether the caller may call the service. In the half-open state the caller is a probe and must report the result."""
         if self.state == "closed":
             return True
         with self._lock:
-            if self._probe_at is None:  # closed meanwhile: nobody probes, so nobody opens it
+            if self._probe_at is None:  # closed in the meantime
                 return True
             moment = self._clock()
             if moment < self._probe_at:
                 return False
-            if moment >= self._probing_until:  # the first, or those before never reported back, because their threads died
+            if (
+                moment >= self._probing_until
+            ):  # the first probe, or earlier probes never reported, for example because their threads died
                 self._probes = self._good_probes = 0
                 self._probing_until = moment + self.limits.open_s
             self._probes += 1
@@ -108,7 +110,7 @@ class CircuitBreaker:
             return True
 
     def succeeded(self, took_s: float = 0.0) -> None:
-        """The caller got an answer, after so many seconds."""
+        """Report a successful call that took this many seconds."""
         limits = self.limits
         is_slow = bool(limits.slow_ratio) and took_s >= limits.slow_s
         if not (self._failures or self._probe_at is not None or limits.error_ratio or limits.slow_ratio):
@@ -125,7 +127,7 @@ class CircuitBreaker:
                     self._close()
 
     def failed(self) -> None:
-        """The caller got none."""
+        """Report a failed call."""
         with self._lock:
             self._failures += 1
             if self._probe_at is not None or 0 < self.limits.failures <= self._failures:

@@ -1,4 +1,4 @@
-"""Many rows in one statement and one parameter."""
+"""Insert many rows with one statement and one parameter."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ def insert(
     only: str = "true",
     before: str = "",
 ) -> list[tuple[Any, ...]]:
-    """INSERT rows of equal shape; the rows that were really inserted come back.
+    """Insert rows and return those that were inserted.
 
     Args:
-        rows: field name (``_id`` for foreign keys) -> value; all with the first one's fields.
-        on_conflict: the clause after the rows.
-        returning: the columns to give back.
+        rows: field name (``_id`` for foreign keys) -> value. All rows have the same fields.
+        on_conflict: the ON CONFLICT clause.
+        returning: the columns to return.
         only: a condition on ``rows``; those that do not meet it are not inserted.
         before: a statement that ends with a semicolon, sent in the same trip.
     """

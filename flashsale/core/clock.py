@@ -1,4 +1,4 @@
-"""The one place that asks the operating system for the time."""
+"""Access to the current time."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,12 +6,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now() -> datetime:
-    """The current time, aware, in UTC."""
+    """The current time as an aware datetime in UTC."""
     return datetime.now(UTC)
 
 
 def to_us(moment: datetime) -> int:
-    """Whole microseconds since the epoch: the unit of every time inside a Redis script."""
+    """Whole microseconds since 1970, the unit of all times in Redis scripts."""
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 

@@ -1,4 +1,4 @@
-"""Whether a gate's Redis keeps what it has acknowledged: a 202 is an order, so the server may neither forget nor evict it."""
+"""Check that the gate's Redis cannot lose acknowledged orders through its persistence or eviction settings."""
 
 import logging
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ _EVICTS_NOTHING = "noeviction"
 
 
 class GateNotDurable(Exception):
-    """REDIS_URL names a server that may lose acknowledged orders."""
+    """The Redis at REDIS_URL may lose acknowledged orders."""
 
 
 def faults(info: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a server for the gate, by its INFO; what that does not say is taken to be right."""
+    """Unsuitable settings of the server, according to INFO. Missing values count as correct."""
     found = []
     if str(info.get("aof_enabled", 1)) != "1":
         found.append("the append-only file is off (set `appendonly yes` and `appendfsync always`)")
@@ -29,12 +29,12 @@ def faults(info: Mapping[str, Any]) -> list[str]:
 
 
 def refused_faults(info: Mapping[str, Any]) -> list[str]:
-    """As :func:`faults`, where ``GATE_DURABILITY`` says that they are refused."""
+    """Like :func:`faults`, but empty unless ``GATE_DURABILITY`` is ``required``."""
     return faults(info) if settings.GATE_DURABILITY == "required" else []
 
 
 def require_durable_gate() -> None:
-    """For the start of a process. A server that cannot be asked now is not refused: it may only be late.
+    """Check at process start. A server that cannot be reached is accepted, because it may still be starting.
 
     Raises:
         GateNotDurable: it may lose acknowledged orders, and ``GATE_DURABILITY`` is ``required``.
@@ -42,23 +42,23 @@ def require_durable_gate() -> None:
     try:
         found = faults(gate_client().info())
     except redis.RedisError as error:
-        logger.warning("durability of the gate unknown", extra={"event": "gate_not_asked", "error": repr(error)})
+        logger.warning("durability of the gate could not be checked", extra={"event": "gate_not_asked", "error": repr(error)})
         return
     _warn_of_late_writes()
     if not found:
         return
-    text = f"REDIS_URL names a server that may lose acknowledged orders: {'; '.join(found)}"
+    text = f"the Redis at REDIS_URL may lose acknowledged orders: {'; '.join(found)}"
     if settings.GATE_DURABILITY == "required":
-        raise GateNotDurable(f"{text}. GATE_DURABILITY=warn starts all the same.")
+        raise GateNotDurable(f"{text}. Set GATE_DURABILITY=warn to start anyway.")
     logger.critical(text, extra={"event": "gate_not_durable"})
 
 
 def _warn_of_late_writes() -> None:
-    """INFO does not tell ``appendfsync``, and who may not rule the server may not ask."""
+    """Warn about ``appendfsync``. INFO does not contain it, and CONFIG GET may not be permitted."""
     try:
         policy = gate_client().config_get("appendfsync").get("appendfsync", "always")
     except redis.RedisError:
         return
     if policy != "always":
-        text = f"the gate has appendfsync {policy}: its crash may lose a second of acknowledged orders; set it to always"
+        text = f"the gate has appendfsync {policy}: a crash may lose a second of acknowledged orders; set it to always"
         logger.critical(text, extra={"event": "gate_not_durable"})

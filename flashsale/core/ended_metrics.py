@@ -1,7 +1,7 @@
-"""Keeps what processes that have ended had counted, without keeping a file for each of them.
+"""Merge the metrics files of ended processes.
 
-prometheus_client writes files per process and never removes those of counters and histograms: a folder would grow by some files
-with each worker that is replaced, and each scrape would read them all.
+prometheus_client writes files per process and never removes those of counters and histograms. Without merging, each replaced
+worker would add files that every scrape has to read.
 """
 
 import fcntl
@@ -16,14 +16,14 @@ from prometheus_client.mmap_dict import MmapedDict
 
 _OF_A_PROCESS = re.compile(r"(?P<kind>counter|histogram|summary)_(?P<pid>\d+)\.db")
 
-_File: Any = MmapedDict  # which has no types
+_File: Any = MmapedDict  # MmapedDict has no type hints
 
 
 @contextmanager
 def folded(folder: Path) -> Iterator[None]:
-    """Within the block no other process folds the folder's files; before it, those of ended processes are added up in one.
+    """Merge the files of ended processes, then hold the folder's lock inside the context.
 
-    Where another process is at it, nothing is folded and nobody waits.
+    If another process holds the lock, nothing is merged and nobody waits.
     """
     with (folder / "fold.lock").open("w") as lock:
         try:
@@ -49,7 +49,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _fold(path: Path, total: Path) -> None:
-    taken = path.rename(path.with_suffix(".folding"))  # first: a crash may lose counts of the dead, never count them twice
+    taken = path.rename(path.with_suffix(".folding"))  # rename first: a crash may then lose counts but never count them twice
     sums = _File(str(total))
     try:
         for key, value, timestamp, _ in _File.read_all_values_from_file(str(taken)):

@@ -1,7 +1,6 @@
-"""The error tree: one class for each thing a caller does differently, each with a stable code.
+"""The error classes. There is one class for each case that callers handle differently, with a stable code.
 
-The docstring of a leaf class is the sentence that a customer reads. Which HTTP status a code gets is decided
-in ``flashsale.edge.error_handler`` and nowhere else.
+The docstring of a leaf class is the message for the customer. ``error_handler`` alone decides the HTTP status of a code.
 """
 
 from typing import Any
@@ -15,14 +14,14 @@ class FlashsaleError(Exception):
     def __init__(self, detail: str | None = None, *, retry_after: float | None = None, **context: Any) -> None:
         """
         Args:
-            detail: the sentence for the customer; the class's docstring when left out.
+            detail: the message for the customer; default: the class's docstring.
             retry_after: seconds after which the same request may succeed.
             context: plain values for the log, never shown to the customer.
         """
         self.detail = detail or (type(self).__doc__ or "").strip().splitlines()[0]
         self.retry_after = retry_after
         self.context = context
-        self.members: dict[str, str] = {}  # of the answer, beside those that every error has
+        self.members: dict[str, str] = {}  # additional members of the problem document
         super().__init__(self.detail)
 
 
@@ -33,13 +32,13 @@ class Refused(FlashsaleError):
 
 
 class Unavailable(FlashsaleError):
-    """A part of the shop cannot be reached; please try again in a moment."""
+    """A part of the shop is temporarily unavailable. Try again in a moment."""
 
     code = "unavailable"
 
 
 class RateLimited(Refused):
-    """Too many requests; please try again in a moment."""
+    """Too many requests. Try again in a moment."""
 
     code = "rate_limited"
 
@@ -53,9 +52,9 @@ class RateLimited(Refused):
     ) -> None:
         """
         Args:
-            detail: the sentence for the customer.
+            detail: the message for the customer.
             retry_after: seconds after which the same request may pass.
-            headers: of the answer, where the limit was not decided by the throttle.
+            headers: response headers, if the throttle did not set them.
             context: plain values for the log.
         """
         super().__init__(detail, retry_after=retry_after, **context)
@@ -70,8 +69,8 @@ class Invalid(FlashsaleError):
     def __init__(self, detail: str | None = None, *, errors: dict[str, list[str]] | None = None, **context: Any) -> None:
         """
         Args:
-            detail: the sentence for the customer.
-            errors: field name -> what is wrong with it.
+            detail: the message for the customer.
+            errors: field name -> error messages.
             context: plain values for the log.
         """
         super().__init__(detail, **context)
@@ -79,6 +78,6 @@ class Invalid(FlashsaleError):
 
 
 class NotFound(Refused):
-    """There is nothing here."""
+    """Not found."""
 
     code = "not_found"

@@ -1,7 +1,7 @@
-"""Identifiers that carry their item, so that a request which names only them finds the item's keys.
+"""Identifiers that contain their item id, so that a request with only an identifier finds the item's Redis keys.
 
-An order id is a UUID version 7: 48 bits of milliseconds, 12 random ones, the item's number in 28, 6 random ones, and 28 bits
-that are random too until the id is sealed for its customer. A sealed id can be recognised when nothing else is known of it.
+An order id is a UUID version 7: 48 bits of milliseconds, 12 random bits, 28 bits of item id, 6 random bits, and 28 bits that
+are the signature for its customer (random until it is signed). A signed id can be verified without any stored data.
 """
 
 import hmac
@@ -33,29 +33,29 @@ def new_uuid() -> UUID:
 
 
 def new_order_id(item: int) -> UUID:
-    """A UUID version 7 with the item's number in 28 of its random bits; 46 stay random until it is sealed.
+    """A UUID version 7 with the item id in 28 of its random bits. 46 bits stay random until it is signed.
 
     Args:
         item: the SaleItem's primary key.
 
     Raises:
-        ValueError: the number does not fit 28 bits.
+        ValueError: the item id does not fit into 28 bits.
     """
     if not 0 < item <= MAX_ITEM:
-        raise ValueError(f"item {item} does not fit {_ITEM_BITS} bits")
+        raise ValueError(f"item id {item} does not fit into {_ITEM_BITS} bits")
     return _uuid7(item << _TAIL_BITS | secrets.randbits(_TAIL_BITS))
 
 
 def item_of_order(order_id: UUID) -> int:
-    """The item number in an order id; any number at all for an id that we did not make."""
+    """The item id in an order id. An arbitrary number for ids of other origin."""
     return (order_id.int & ((1 << 62) - 1)) >> _TAIL_BITS
 
 
 def sealed(order_id: UUID, customer: int, key: bytes) -> UUID:
-    """The id with its last 28 bits made from all its others, the customer and the key (HMAC-SHA256, truncated).
+    """Sign an order id: its last 28 bits become a truncated HMAC-SHA256 of the other bits and the customer.
 
-    Ids of one millisecond and item are equal for two customers with probability 2**-46, for one customer with 2**-18. An id
-    that somebody makes up passes for sealed with probability 2**-28.
+    Two ids of the same millisecond and item are equal with probability 2**-46 for different customers, 2**-18 for the same one.
+    A made-up id is accepted with probability 2**-28.
     """
     head = order_id.int >> _SEAL_BITS
     digest = hmac.digest(key, f"{head:x} {customer}".encode(), "sha256")
@@ -63,21 +63,21 @@ def sealed(order_id: UUID, customer: int, key: bytes) -> UUID:
 
 
 def is_sealed(order_id: UUID, customer: int, keys: Iterable[bytes]) -> bool:
-    """Whether this id was sealed for this customer, with one of these keys."""
+    """Whether this id was signed for this customer with one of these keys."""
     return any(hmac.compare_digest(sealed(order_id, customer, key).bytes, order_id.bytes) for key in keys)
 
 
 def made_at(order_id: UUID) -> datetime:
-    """When a UUID version 7 was made, to the millisecond, by its maker's clock."""
+    """The time in a UUID version 7, in milliseconds by its creator's clock."""
     return EPOCH + timedelta(milliseconds=order_id.int >> 80)
 
 
 def new_purchase_token(item: int) -> str:
-    """``<item>.<192 random bits>``: which item it is for is no secret, the rest is."""
+    """A purchase token ``<item>.<192 random bits>``. The item is not secret."""
     return f"{item}.{secrets.token_urlsafe(_TOKEN_RANDOM_BYTES)}"
 
 
 def item_of_token(token: str) -> int | None:
-    """The item a purchase token was issued for, or None when it cannot be one of ours."""
+    """The item of a purchase token, or None if the format is invalid."""
     match = _TOKEN.fullmatch(token)
     return int(match["item"]) if match else None

@@ -1,8 +1,8 @@
-"""Distributed locks with a fencing number (Kleppmann, "How to do distributed locking", 2016).
+"""Distributed locks with fencing tokens (Kleppmann, "How to do distributed locking", 2016).
 
-The lock alone keeps nobody out: a holder that was stopped past its life still believes in it. So every write made under
-the lock carries the fencing number, and the written side refuses a number lower than one it has seen. The numbers go on
-rising when Redis has lost them: they are never below its clock in microseconds.
+A lock alone is not safe: a holder that was paused for longer than the TTL still believes that it holds the lock. So every
+write under the lock carries the fencing token, and the storage refuses a token lower than one it has seen. Tokens keep rising
+after Redis has lost them, because they are never below its clock in microseconds.
 """
 
 import logging
@@ -31,13 +31,13 @@ T = TypeVar("T")
 
 
 class LockHeld(Unavailable):
-    """Somebody else is at it; please try again in a moment."""
+    """Another process holds this lock. Try again in a moment."""
 
     code = "locked"
 
 
 class LocksAway(Unavailable):
-    """Nobody can tell who is at it; please try again in a moment."""
+    """The lock service cannot be reached. Try again in a moment."""
 
 
 def _guarded(function: Callable[P, T]) -> Callable[P, T]:
@@ -53,7 +53,7 @@ def _guarded(function: Callable[P, T]) -> Callable[P, T]:
 
 @_guarded
 def forget(client: "redis.Redis", names: Iterable[str]) -> None:
-    """Delete the counters of locks that nobody takes any more: a later holder would start at 1 again."""
+    """Delete the counters of locks that are no longer used. A later holder would start at 1 again."""
     pipe = client.pipeline(transaction=False)
     for name in names:
         pipe.unlink(_counter(name))
@@ -65,19 +65,18 @@ def _counter(name: str) -> str:
 
 
 class FencedLocks:
-    """Many locks, in one trip each time: ``with FencedLocks(client, names, ttl_ms=10_000) as locks: locks.fences``.
+    """Many locks, one round trip per call: ``with FencedLocks(client, names, ttl_ms=10_000) as locks: locks.fences``.
 
-    All raise ``LocksAway`` when Redis cannot be reached, but for the end of ``with``: a lock that cannot be given up ends with
-    its life.
+    All methods raise ``LocksAway`` if Redis cannot be reached. Leaving the context does not: the locks then expire.
     """
 
     def __init__(self, client: "redis.Redis", names: Sequence[str], *, ttl_ms: int, wait_ms: int = 0) -> None:
         """
         Args:
             client: the Redis that holds the locks.
-            names: what is locked; a lock and its counter share the name as hash tag.
-            ttl_ms: a lock's life, in milliseconds.
-            wait_ms: how long ``with`` tries to get all of them, in milliseconds.
+            names: names of the locks; a lock and its counter share the name as hash tag.
+            ttl_ms: TTL of a lock, in milliseconds.
+            wait_ms: how long ``with`` tries to get all locks, in milliseconds.
         """
         self.fences: dict[str, int] = {}
         self._client = client
@@ -89,7 +88,7 @@ class FencedLocks:
 
     @_guarded
     def acquire(self) -> bool:
-        """Take those that are free; True when all are ours. ``fences`` has the number of each, higher than all before it."""
+        """Take the free locks. Returns True if all are held. ``fences`` has the fencing token of each held lock."""
         wanted = [name for name in self._names if name not in self.fences]
         calls = [([_lock(name), _counter(name)], [self._owner, self._ttl_ms, _COUNTER_TTL_S]) for name in wanted]
         answers = _ACQUIRE.each(self._client, calls)
@@ -99,14 +98,14 @@ class FencedLocks:
 
     @_guarded
     def prolong(self) -> None:
-        """Give those that are still ours another life; no trip while less than a third of it is over."""
+        """Extend the held locks. Does nothing before a third of the TTL has passed."""
         if (time.monotonic() - self._prolonged_at) * 3000 >= self._ttl_ms:
             _PROLONG.each(self._client, [([_lock(name)], [self._owner, self._ttl_ms]) for name in self.fences])
             self._prolonged_at = time.monotonic()
 
     @_guarded
     def release(self) -> int:
-        """Give them up; how many were still ours. May run twice."""
+        """Release the locks. Returns how many were still held. May run twice."""
         answers = _RELEASE.each(self._client, [([_lock(name)], [self._owner]) for name in self.fences])
         self.fences = {}
         return sum(answers)
@@ -121,7 +120,9 @@ class FencedLocks:
         try:
             self.release()
         except LocksAway as away:
-            logger.warning("locks not given up", extra={"event": "locks_kept", "names": self._names[:10], "error": repr(away)})
+            logger.warning(
+                "locks could not be released", extra={"event": "locks_kept", "names": self._names[:10], "error": repr(away)}
+            )
 
 
 def _lock(name: str) -> str:
@@ -129,25 +130,25 @@ def _lock(name: str) -> str:
 
 
 class FencedLock:
-    """``with FencedLock(client, "rebuild:17", ttl_ms=10_000) as fence: ...``; the arguments are those of the many."""
+    """One lock: ``with FencedLock(client, "rebuild:17", ttl_ms=10_000) as fence: ...``. See :class:`FencedLocks`."""
 
     def __init__(self, client: "redis.Redis", name: str, *, ttl_ms: int, wait_ms: int = 0) -> None:
         self._name = name
         self._locks = FencedLocks(client, [name], ttl_ms=ttl_ms, wait_ms=wait_ms)
 
     def acquire(self) -> int | None:
-        """The fencing number, higher than every one before it, or None when the lock is held."""
+        """Take the lock and return its fencing token, higher than all before. None if another process holds the lock."""
         self._locks.acquire()
         return self._locks.fences.get(self._name)
 
     def release(self) -> bool:
-        """Give the lock up; False when it was no longer ours. May run twice."""
+        """Release the lock. Returns False if it was no longer held. May run twice."""
         return bool(self._locks.release())
 
     def __enter__(self) -> int:
         """
         Raises:
-            LockHeld: not free within ``wait_ms``.
+            LockHeld: another process held the lock for all of ``wait_ms``.
         """
         fence = self._locks.__enter__().fences.get(self._name)
         if fence is None:

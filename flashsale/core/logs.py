@@ -1,4 +1,4 @@
-"""One line per event: time, level, logger, sentence, then the named values."""
+"""Log format: one line per event with time, level, logger, message and the ``extra`` values."""
 
 import json
 import logging
@@ -7,7 +7,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class EventFormatter(logging.Formatter):
-    """Formats a record and whatever was given in ``extra``."""
+    """Formats a record together with its ``extra`` values."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")

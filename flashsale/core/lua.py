@@ -14,19 +14,19 @@ _NAME = re.compile(r"^(?P<verb>[a-z_]+)-(?P<keys>\d+|n)\.lua$")
 
 
 class Script:
-    """One script file, run by its digest and loaded again whenever the server has forgotten it."""
+    """A script file. It is run by its SHA-1 digest, and loaded again if the server does not know it."""
 
     def __init__(self, path: Path, *, parts: Sequence[Path] = ()) -> None:
         """
         Args:
-            parts: files of local functions that the script uses, put in front of it.
+            parts: files with local functions that are prepended to the script.
 
         Raises:
             ValueError: the file name is not ``verb-N.lua``.
         """
         match = _NAME.match(path.name)
         if match is None:
-            raise ValueError(f"{path.name}: a script is named verb-N.lua, N being its number of keys")
+            raise ValueError(f"{path.name}: the name must be verb-N.lua, where N is the number of keys")
         self.name = match["verb"]
         self.key_count = None if match["keys"] == "n" else int(match["keys"])
         self.source = "".join(part.read_text(encoding="utf-8") for part in (*parts, path))
@@ -36,8 +36,8 @@ class Script:
         """Run the script in one round trip (two after a server restart).
 
         Raises:
-            ValueError: not as many keys as the file name says.
-            redis.RedisError: whatever the server or the connection says.
+            ValueError: the number of keys differs from the file name.
+            redis.RedisError: any error of the server or the connection.
         """
         if self.key_count is not None and len(keys) != self.key_count:
             raise ValueError(f"{self.name} takes {self.key_count} keys, got {len(keys)}")
@@ -47,10 +47,10 @@ class Script:
             return client.eval(self.source, len(keys), *keys, *args)
 
     def each(self, client: "redis.Redis", calls: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> list[Any]:
-        """Run the script for each of these (keys, args) in one round trip, and one before it; the answers in their order.
+        """Run the script for each (keys, args) in one pipeline, after a round trip that loads it. Returns the answers in order.
 
         Raises:
-            redis.RedisError: whatever the server or the connection says; some may have run.
+            redis.RedisError: any error of the server or the connection; some calls may have run.
         """
         if not calls:
             return []
@@ -61,10 +61,10 @@ class Script:
         return list(pipe.execute())
 
     def once(self, client: "redis.Redis", keys: Sequence[str], args: Sequence[Any] = ()) -> Any:
-        """Like calling it, a third cheaper: on a connection of the thread's own, without the client's retries and hooks.
+        """Like calling the script, with a third less overhead: uses a connection of the thread without retries and hooks.
 
         Raises:
-            redis.RedisError: whatever the server or the connection says; the script may have run.
+            redis.RedisError: any error of the server or the connection; the script may have run.
         """
         connection = own_connection(client)
         try:

@@ -1,8 +1,8 @@
-"""Sends tasks by name, and makes no caller wait for the broker longer than ``WAIT_S``.
+"""Send tasks by name. No caller waits for the broker longer than ``WAIT_S``.
 
-One thread of each process does all the sending, on a connection of its own. A caller waits for it at most ``WAIT_S`` seconds,
-whatever the broker does: refuses, swallows packets, or accepts a connection and says nothing. Once somebody has waited in vain
-the others do not; one of them tries again every second.
+One thread per process sends all messages on its own connection. A caller waits at most ``WAIT_S`` seconds for it, even if the
+broker drops packets or accepts a connection without answering. After a timeout other callers fail at once, and one of them
+tries again every second.
 """
 
 import logging
@@ -20,13 +20,13 @@ from flashsale.core.breaker import CircuitBreaker
 from flashsale.core.metrics import MESSAGES_NOT_SENT
 
 logger = logging.getLogger(__name__)
-VERSION = 1  # the newest message format that this release reads, and the one that it writes; 1 if a message has none
-WAIT_S = 0.15  # promised are 0.2 s: a request may have waited for the limits on the same server already
-_OPEN_S = 1.0  # from a wait in vain to the next try
+VERSION = 1  # the message format that this release writes, and the newest that it reads; 1 if a message has none
+WAIT_S = 0.15  # below the promised 0.2 s, because a request may also have waited for the limits on the same server
+_OPEN_S = 1.0  # time from a timeout to the next attempt
 _TRANSPORT = {
-    "socket_connect_timeout": WAIT_S,  # of Redis
+    "socket_connect_timeout": WAIT_S,  # Redis
     "socket_timeout": WAIT_S,
-    "read_timeout": WAIT_S,  # of RabbitMQ
+    "read_timeout": WAIT_S,  # RabbitMQ
     "write_timeout": WAIT_S,
     "max_retries": 0,
     "connect_retries_timeout": WAIT_S,
@@ -38,8 +38,8 @@ T = TypeVar("T")
 def stamped(args: Sequence[Any], given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The headers of a message.
 
-    ``v``: the version of its format. ``units``: its number of orders, which the pace of a queue is in; those of its arguments,
-    else as given, else 1. ``published``: when, in microseconds; those who give messages back keep their order by it.
+    ``v``: the format version. ``units``: the number of orders, which the queue's pace counts; taken from the arguments, else
+    from ``given``, else 1. ``published``: time in microseconds, which keeps returned messages in order.
     """
     orders = max((len(value) for value in args if isinstance(value, list)), default=0)
     return {"v": VERSION, "units": 1, **(given or {}), "published": time.time_ns() // 1000} | (
@@ -48,11 +48,11 @@ def stamped(args: Sequence[Any], given: Mapping[str, Any] | None = None) -> dict
 
 
 def publish(name: str, *args: Any, **options: Any) -> bool:
-    """Send a message that may be lost; whether it was sent for sure. Never raises.
+    """Send a message that may be lost. Returns whether it was certainly sent. Never raises.
 
     Args:
-        name: of the task.
-        options: of ``apply_async``, such as ``eta``.
+        name: name of the task.
+        options: options of ``apply_async``, such as ``eta``.
     """
     try:
         send(name, *args, **options)
@@ -62,10 +62,10 @@ def publish(name: str, *args: Any, **options: Any) -> bool:
 
 
 def send(name: str, *args: Any, **options: Any) -> None:
-    """Like :func:`publish`, for who has to know.
+    """Like :func:`publish`, but raises on failure.
 
     Raises:
-        MessageNotSent: it may have been sent all the same, later or twice.
+        MessageNotSent: no confirmation in time; the message may still be sent, later or twice.
     """
     headers = stamped(args, options.pop("headers", None))
 
@@ -79,23 +79,23 @@ def send_chain(chain: Any) -> None:
     """Send the first step of a Celery chain.
 
     Raises:
-        MessageNotSent: it may have been sent all the same.
+        MessageNotSent: no confirmation in time; the message may still be sent.
     """
     _told(chain.tasks[0].task, lambda producer: chain.apply_async(producer=producer, retry=False))
 
 
 def waiting_in(queue: str) -> int:
-    """How many messages of a queue nobody has taken.
+    """Number of waiting messages in a queue.
 
     Raises:
-        MessageNotSent: the broker cannot be asked now.
+        MessageNotSent: the broker did not answer in time.
     """
 
     def ask(producer: Any) -> int:
         broker = producer.connection
         try:
             return int(broker.default_channel.queue_declare(queue, passive=True).message_count)
-        except broker.channel_errors:  # Redis knows no queue that is empty
+        except broker.channel_errors:  # in Redis an empty queue does not exist
             broker.close()
             return 0
 
@@ -107,12 +107,12 @@ def _told(name: str, put: Callable[[Any], object]) -> None:
         _sender.run(put)
     except MessageNotSent as error:
         MESSAGES_NOT_SENT.labels(name).inc()
-        logger.warning("message not sent", extra={"event": "message_not_sent", "task": name, "error": repr(error)})
+        logger.warning("message could not be sent", extra={"event": "message_not_sent", "task": name, "error": repr(error)})
         raise
 
 
 class _Sender:
-    """The sending thread and its connection; a forked process gets its own."""
+    """The sending thread and its connection. A forked process creates its own."""
 
     def __init__(self) -> None:
         self._breaker = CircuitBreaker(failures=1, open_s=_OPEN_S)
@@ -121,13 +121,13 @@ class _Sender:
         self._producer: Any = None
 
     def run(self, work: Callable[[Any], T]) -> T:
-        """Do this with a producer.
+        """Run ``work`` with a producer.
 
         Raises:
-            MessageNotSent: not done in time; it may be done later.
+            MessageNotSent: not finished in time; it may still finish later.
         """
         if not self._breaker.may_ask():
-            raise MessageNotSent("the broker has not answered just now")
+            raise MessageNotSent("the broker did not answer a moment ago")
         job = self._executor().submit(self._work, work)
         try:
             done = job.result(WAIT_S)
@@ -148,7 +148,7 @@ class _Sender:
             return self._thread
 
     def _work(self, work: Callable[[Any], T]) -> T:
-        """In the thread: once more on a new connection if the old one has died unnoticed."""
+        """Run in the thread. Retries once on a new connection, because the old one may have been closed."""
         is_new = self._producer is None
         try:
             return self._try(work)
@@ -163,7 +163,7 @@ class _Sender:
                 broker = current_app.connection_for_write(connect_timeout=WAIT_S, transport_options=_TRANSPORT)
                 self._producer = current_app.amqp.Producer(broker, auto_declare=False)
             return work(self._producer)
-        except Exception as error:  # of kombu, of either client library, and AttributeError on a channel that was lost
+        except Exception as error:  # errors of kombu and both client libraries; AttributeError on a lost channel
             self._close()
             raise MessageNotSent(repr(error)) from error
 
@@ -172,8 +172,8 @@ class _Sender:
         if producer is not None:
             try:
                 producer.connection.collapse()
-            except Exception as error:  # it was broken before
-                logger.debug("broker's connection not closed", extra={"error": repr(error)})
+            except Exception as error:  # the connection was already broken
+                logger.debug("broker connection could not be closed", extra={"error": repr(error)})
 
 
 _sender = _Sender()

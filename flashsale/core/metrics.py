@@ -1,4 +1,4 @@
-"""What operators can graph; shared over processes through PROMETHEUS_MULTIPROC_DIR."""
+"""Prometheus metrics. Processes share them through PROMETHEUS_MULTIPROC_DIR."""
 
 import os
 from pathlib import Path
@@ -8,21 +8,25 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 
 from flashsale.core.ended_metrics import folded
 
-ADMISSIONS = Counter("flashsale_admissions_total", "Order requests by what the gate said.", ["code"])
-PURCHASE_TOKENS = Counter("flashsale_purchase_tokens_total", "Purchase-token requests by answer.", ["code"])
-BATCH_ORDERS = Histogram("flashsale_batch_orders", "Orders in a batch.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500))
-REQUESTS_LATE = Counter("flashsale_requests_late_total", "Requests refused because they had waited too long for a thread.")
-LIMIT_DECISIONS = Counter("flashsale_limit_decisions_total", "Decisions of a rate limit's rule.", ["rule", "result"])
-LIMIT_NEAR = Counter("flashsale_limit_near_total", "Requests that passed with four fifths of a limit used.", ["rule"])
-RPC_SECONDS = Histogram("flashsale_ratelimit_rpc_seconds", "Time of a call to the rate-limit service.")
-STEP_SECONDS = Histogram("flashsale_step_seconds", "Time one step takes for a batch.", ["step"])
-STEPS_GIVEN_UP = Counter("flashsale_steps_given_up_total", "Batches that a step gave up on; sweeps or people go on.", ["step"])
-MESSAGES_NOT_SENT = Counter("flashsale_messages_not_sent_total", "Messages that the broker did not take in time.", ["task"])
-PAYLOADS_UNREAD = Counter("flashsale_payloads_unread_total", "Payloads left to a process of another release.", ["where"])
+ADMISSIONS = Counter("flashsale_admissions_total", "Order requests by result code.", ["code"])
+PURCHASE_TOKENS = Counter("flashsale_purchase_tokens_total", "Purchase-token requests by result code.", ["code"])
+BATCH_ORDERS = Histogram("flashsale_batch_orders", "Orders per batch.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500))
+REQUESTS_LATE = Counter(
+    "flashsale_requests_late_total", "Requests answered 503 because they were queued longer than REQUEST_WAIT_S."
+)
+LIMIT_DECISIONS = Counter("flashsale_limit_decisions_total", "Rate-limit decisions by rule and result.", ["rule", "result"])
+LIMIT_NEAR = Counter("flashsale_limit_near_total", "Requests that passed with at least 80 % of a limit used.", ["rule"])
+RPC_SECONDS = Histogram("flashsale_ratelimit_rpc_seconds", "Duration of calls to the rate-limit service.")
+STEP_SECONDS = Histogram("flashsale_step_seconds", "Duration of a pipeline step for one batch.", ["step"])
+STEPS_GIVEN_UP = Counter(
+    "flashsale_steps_given_up_total", "Batches that a step gave up on. Sweeps or staff continue them.", ["step"]
+)
+MESSAGES_NOT_SENT = Counter("flashsale_messages_not_sent_total", "Messages that the broker did not confirm in time.", ["task"])
+PAYLOADS_UNREAD = Counter("flashsale_payloads_unread_total", "Payloads left for another release.", ["where"])
 
 
 def exposition() -> bytes:
-    """The text format, over all processes where they share a folder."""
+    """Metrics in the text format, of all processes if they share a folder."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not folder:
         return generate_latest(_PROCESS)

@@ -1,4 +1,4 @@
-"""Amounts of money: how many decimals a currency has, by ISO 4217, and how an amount is written."""
+"""Amounts of money: decimals of currencies (ISO 4217), parsing and formatting."""
 
 import re
 from decimal import Decimal
@@ -7,23 +7,23 @@ from typing import Any
 from django.db import models
 from iso4217 import Currency
 
-MOST_DECIMALS = 4  # of a currency; CLF and UYW have them
+MOST_DECIMALS = 4  # the most decimals a currency has (CLF, UYW)
 _DECIMALS: dict[str, int] = {each.code: each.exponent for each in Currency if each.exponent is not None}
 _USUAL = 2
-_FAR = 20  # digits from the point
+_FAR = 20  # largest supported exponent
 _AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?", re.ASCII)
 
 
 def decimals(currency: str) -> int | None:
-    """How many digits the minor unit of a currency has; None for what is no currency in use, or has no minor unit (gold)."""
+    """Number of decimals of a currency. None for an unknown currency or one without a minor unit, such as gold."""
     return _DECIMALS.get(currency)
 
 
 def parse(text: str) -> Decimal:
-    """An amount in plain digits, like ``9.90``: no sign, exponent, spaces, nor digits of other scripts.
+    """Parse an amount in plain digits, such as ``9.90``: no sign, exponent, spaces or digits of other scripts.
 
     Raises:
-        ValueError: not one.
+        ValueError: the text is not such an amount.
     """
     if not _AMOUNT.fullmatch(text):
         raise ValueError(f"not an amount of money: {text[:40]!r}")
@@ -31,15 +31,15 @@ def parse(text: str) -> Decimal:
 
 
 def places(amount: Decimal) -> int:
-    """How many decimals an amount needs: 0 for 100.00, 1 for 100.50."""
+    """Number of decimals an amount needs: 0 for 100.00, 1 for 100.50."""
     return max(0, -int(amount.normalize().as_tuple().exponent))
 
 
 def text(amount: Decimal, currency: str) -> str:
-    """The amount with exactly the currency's decimals: 129.00 EUR, 100 JPY, 1.250 KWD.
+    """Format an amount with the decimals of its currency: 129.00 EUR, 100 JPY, 1.250 KWD.
 
-    What an earlier release took may have more than that: none is dropped. An unknown currency has two. What is no amount
-    that a column may hold comes back as it is.
+    Amounts that an earlier release stored with more decimals keep them. An unknown currency has two decimals. A value that is
+    not a valid amount is returned as it is.
     """
     if not amount.is_finite() or not -_FAR < amount.adjusted() < _FAR:
         return str(amount)
@@ -48,26 +48,26 @@ def text(amount: Decimal, currency: str) -> str:
 
 
 def wrong_amount(amount: Decimal, currency: str) -> str:
-    """What is wrong with an amount of this currency, for a form; empty when nothing is."""
+    """The form error of an amount in this currency, or an empty string."""
     if not amount.is_finite():
         return "Not a valid amount."
     known = decimals(currency)
     if known is None or places(amount) <= known:
         return ""
-    return f"{currency} has no minor unit: no decimals." if known == 0 else f"{currency} has {known} decimals at most."
+    return f"{currency} amounts have no decimals." if known == 0 else f"{currency} amounts have at most {known} decimals."
 
 
 class AmountField(models.DecimalField):  # type: ignore[type-arg]
-    """A column for an amount of any currency. What is read has two decimals at least, and more where it needs them."""
+    """A column for amounts of any currency. Values are read with at least two decimals."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **({"max_digits": 14, "decimal_places": MOST_DECIMALS} | kwargs))
 
     def deconstruct(self) -> Any:
-        """In migrations it is Django's own."""
+        """Appear as Django's DecimalField in migrations."""
         name, _, args, kwargs = super().deconstruct()
         return name, "django.db.models.DecimalField", args, kwargs
 
     def from_db_value(self, value: Decimal | None, *_: object) -> Decimal | None:
-        """Called by Django for each value that it reads."""
+        """Convert a value read from the database."""
         return None if value is None else value.quantize(Decimal(1).scaleb(-max(_USUAL, places(value))))

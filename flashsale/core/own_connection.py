@@ -1,4 +1,4 @@
-"""A connection to Redis that a thread keeps for itself: borrowing one from the pool costs a tenth of a whole decision."""
+"""A Redis connection per thread. Borrowing one from the pool costs a tenth of a rate-limit decision."""
 
 import os
 import threading
@@ -18,13 +18,13 @@ _held = _Held()
 
 
 def own_connection(client: "redis.Redis") -> Any:
-    """The calling thread's connection to the server of ``client``; closed when the thread or the client is gone.
+    """The calling thread's connection to the server of ``client``. Closed together with the thread or the client.
 
-    One that the server has closed, or that an answer was left in, is opened anew at its next use.
+    A connection that the server has closed, or that has an unread answer, is reopened at its next use.
     """
     pool = client.connection_pool
     pid, connection = _held.connections.get(pool, (0, None))
-    if connection is None or pid != os.getpid():  # a forked child must not speak on its parent's connection
+    if connection is None or pid != os.getpid():  # a forked child must not use its parent's connection
         connection = pool.connection_class(**pool.connection_kwargs)
         _held.connections[pool] = os.getpid(), connection
         return connection
@@ -37,7 +37,7 @@ def own_connection(client: "redis.Redis") -> Any:
 
 
 def hang_up(client: "redis.Redis") -> None:
-    """Close the calling thread's connection and those that nobody uses: the name may lead to another server by now."""
+    """Close the calling thread's connection and all idle ones, because the host name may resolve to another server now."""
     _, connection = _held.connections.get(client.connection_pool, (0, None))
     if connection is not None:
         connection.disconnect()

@@ -1,4 +1,4 @@
-"""Connections to the gate's Redis."""
+"""Client of the gate's Redis."""
 
 from functools import cache
 
@@ -10,10 +10,10 @@ from redis.retry import Retry
 
 @cache
 def gate_client() -> "redis.Redis":
-    """The process's pooled client of the gate.
+    """The process's pooled client of the gate's Redis. Answers are decoded to text.
 
-    Answers are text. A connection that turned out dead is tried once more: every script is safe to repeat. A server that does
-    not answer is not: whoever waits has waited ``REDIS_TIMEOUT_S`` then.
+    A command on a dead connection is retried once, which is safe because every script may run twice. A timeout is not retried:
+    the caller has already waited ``REDIS_TIMEOUT_S``.
     """
     return redis.Redis.from_url(
         settings.REDIS_URL,

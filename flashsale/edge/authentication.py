@@ -27,7 +27,7 @@ class AccessTokens(JWTStatelessUserAuthentication):
         if not number.isdecimal():
             raise InvalidToken("Token contained no recognizable user identification")
         if denials().refuses(int(number), tokens.issued_us(validated_token), str(validated_token.get(tokens.FAMILY, ""))):
-            raise InvalidToken("This sign-in has ended; please sign in again.")
+            raise InvalidToken("Your session has ended. Sign in again.")
         return user
 
 

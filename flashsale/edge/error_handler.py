@@ -170,7 +170,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler404."""
     from django.views.defaults import page_not_found
 
-    return problem(404, "not_found", "There is nothing here.") if _is_api(request) else page_not_found(request, exception)
+    return problem(404, "not_found", "Not found.") if _is_api(request) else page_not_found(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

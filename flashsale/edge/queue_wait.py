@@ -27,7 +27,7 @@ class QueueWait:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if has_waited_too_long(request.META):
             REQUESTS_LATE.inc()
-            refusal = problem(503, Busy.code, "More requests are waiting than can be handled; please try again in a moment.")
+            refusal = problem(503, Busy.code, "Too many requests are waiting. Try again in a moment.")
             refusal.headers["Retry-After"] = "1"
             return refusal
         return self._get_response(request)

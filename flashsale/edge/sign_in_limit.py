@@ -59,7 +59,7 @@ def _asked(known: dict[str, str]) -> list[tuple[Rule, str]]:
 
 
 def _limited(request: HttpRequest, decision: Decision) -> HttpResponse:
-    text = RateLimited("Too many attempts; please try again in a moment.")
+    text = RateLimited("Too many attempts. Try again in a moment.")
     answer = _refusal(request, 429, text.code, text.detail, decision.retry_after_s or decision.wait_s)
     for name, value in headers(decision).items():
         answer.headers[name] = value

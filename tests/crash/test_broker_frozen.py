@@ -98,11 +98,11 @@ def test_beat_goes_on_after_a_broker_that_stood_still_and_one_that_was_killed(no
     with running(Process("beat", *command)) as beat:
         assert sends()
         with frozen(stack):
-            eventually(lambda: "message not sent" in beat.text(), within=10)
+            eventually(lambda: "message could not be sent" in beat.text(), within=10)
         assert sends()
         server.kill()
-        seen = beat.text().count("message not sent")
-        eventually(lambda: beat.text().count("message not sent") > seen, within=10)
+        seen = beat.text().count("message could not be sent")
+        eventually(lambda: beat.text().count("message could not be sent") > seen, within=10)
         server.start()
         assert sends()
         assert beat.popen.poll() is None

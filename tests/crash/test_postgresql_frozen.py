@@ -25,7 +25,7 @@ from tests.e2e.browser import Browser
 pytestmark = pytest.mark.django_db(transaction=True)
 _BOUND_S = 4.0  # the patience of a request and a second for a busy machine
 _THREADS = 8  # of the web process
-_RETRIED = re.compile(r"tasks\.create_orders\[\S+\] retry: .*(no answer from PostgreSQL|PostgreSQL has not answered)")
+_RETRIED = re.compile(r"tasks\.create_orders\[\S+\] retry: .*(no answer from PostgreSQL|PostgreSQL did not answer)")
 
 
 @contextmanager

@@ -194,7 +194,7 @@ def test_a_process_refuses_a_gate_that_may_lose_orders(command, no_workers):
         code = process.popen.wait(30)
 
     assert code == 1
-    assert "REDIS_URL names a server that may lose acknowledged orders" in process.text()
+    assert "the Redis at REDIS_URL may lose acknowledged orders" in process.text()
 
 
 @pytest.mark.parametrize(

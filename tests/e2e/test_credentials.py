@@ -227,7 +227,7 @@ def test_staff_sign_an_account_out_everywhere(browser, program, ada):
     status, _, headers = boss.send("POST", "/admin/auth/user/", form=ticked)
 
     assert (status, headers["Location"]) == (302, "/admin/auth/user/")
-    assert "1 accounts are signed out everywhere" in boss.send("GET", "/admin/auth/user/")[1]
+    assert "1 accounts will be signed out everywhere" in boss.send("GET", "/admin/auth/user/")[1]
     assert refused(program)
     assert refused(browser)
     assert (renew(program, program.refresh)[0], boss.status()) == (401, 200)

@@ -177,7 +177,7 @@ def test_an_address_over_its_local_bucket_is_refused_and_another_is_not(gateway,
     assert statuses[:BURST] == [200] * BURST
     assert statuses[-1] == 429
     _, headers, content = answers[-1]
-    assert json.loads(content) == body(429, "rate_limited", "Too many requests; please try again in a moment.")
+    assert json.loads(content) == body(429, "rate_limited", "Too many requests. Try again in a moment.")
     assert headers["content-type"] == "application/problem+json"
     assert headers["retry-after"] == "1"
     assert gateway.send("GET", "/api/v1/sales/", address="127.0.0.11")[0] == 200

@@ -101,7 +101,7 @@ def test_a_form_opened_before_another_was_saved_saves_nothing_and_says_what_chan
     answer = bert.post(page(row), forms[1] | {second: "99"})
 
     assert answer.status_code == 200
-    [said] = [str(text) for text in answer.context["errors"] if "Somebody else has saved this" in str(text)]
+    [said] = [str(text) for text in answer.context["errors"] if "Another user has saved this" in str(text)]
     assert said.count("→") == 1
     assert "→ 77" in said
     assert snapshot(row) == after_anna
@@ -211,7 +211,7 @@ def test_stock_is_adjusted_once_however_often_the_form_is_sent(two, make_item):
     again = two[0].post(page(item, "adjust_stock"), form)
 
     assert (first.status_code, again.status_code) == (302, 302)
-    assert told(again)[-1] == "Sent before: thing: stock adjusted by +5."
+    assert told(again)[-1] == "Already submitted: thing: stock adjusted by +5."
     assert (stock_of(item), gate_of(item)) == ((15, 15, 0, 0), (15, 0, 0))
     assert history_of(item) == [("anna", "Adjusted stock by +5: found a box")]
 
@@ -286,7 +286,7 @@ def test_a_mass_refund_asks_first_and_names_number_amount_customers_and_items(tw
 
     assert [answer.status_code for answer in answers] == [302, 302]
     assert (Order.objects.filter(status="refunded").count(), Refund.objects.count()) == (2, 2)
-    assert all(text.startswith("Sent before: ") for text in told(answers[1])[len(told(answers[0])) :])
+    assert all(text.startswith("Already submitted: ") for text in told(answers[1])[len(told(answers[0])) :])
 
 
 @pytest.mark.parametrize("name", ["cancel", "refund"])

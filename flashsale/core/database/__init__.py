@@ -1,1 +1,1 @@
-"""Django's PostgreSQL, with an end to every wait for it."""
+"""Django's PostgreSQL backend with a timeout on every wait."""

@@ -1,4 +1,4 @@
-"""The database backend: ``ENGINE`` names this folder."""
+"""The database backend. Used as ``ENGINE``."""
 
 from contextlib import suppress
 from types import TracebackType
@@ -20,11 +20,11 @@ dates.register()
 
 
 class _Errors(DatabaseErrorWrapper):
-    """Makes an ``OperationalError`` of everything that passes with time and of nothing else, such as a value over a limit of
-    PostgreSQL's (54), and drops the session where only another can help.
+    """Raises ``OperationalError`` for all temporary errors and for nothing else, and closes a session that cannot recover.
 
-    At once: kept until the end of the request or task, it would be kept for ``CONN_MAX_AGE`` by who takes the error for
-    an answer, and whoever was connected to a read-only server would stay so long after it.
+    For example, a value over one of PostgreSQL's limits (class 54) is not temporary. The session is closed at once. Otherwise
+    code that handles the error would keep it for ``CONN_MAX_AGE``, and a session of a read-only server would be used after
+    failover.
     """
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -40,9 +40,9 @@ class _Errors(DatabaseErrorWrapper):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """PostgreSQL through psycopg2; a statement or connection that gets no answer in time is an ``OperationalError``.
+    """PostgreSQL through psycopg2. Raises ``OperationalError`` if a statement or connection gets no answer in time.
 
-    So is everything else that passes with time, and nothing that does not; see :mod:`flashsale.core.database.sqlstate`.
+    Other temporary errors raise it too, and only those; see :mod:`flashsale.core.database.sqlstate`.
     """
 
     @cached_property
@@ -52,35 +52,35 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """
         Raises:
-            psycopg2.OperationalError: not connected; at once where somebody else has just waited in vain.
+            psycopg2.OperationalError: no connection; raised at once if another thread has just timed out.
         """
         if not silence.may_ask():
-            raise NoAnswer("PostgreSQL has not answered just now")
+            raise NoAnswer("PostgreSQL did not answer a moment ago")
         try:
             with patience(settings.DATABASE_CONNECT_S):
                 connection = super().get_new_connection(conn_params)
         except NoAnswer:
             raise
         except psycopg2.Error:
-            silence.succeeded()  # a refusal is an answer
+            silence.succeeded()  # an error is an answer too
             raise
         silence.succeeded()
         return connection
 
     def drop(self) -> None:
-        """Close the session; the next statement outside of the present transaction opens another. May run twice."""
+        """Close the session. The next statement after the current transaction opens a new one. May run twice."""
         with suppress(psycopg2.Error):
             self.close()
 
     def is_usable(self) -> bool:
-        """Whether there is a session and it answers."""
+        """Whether there is a session that answers."""
         return self.connection is not None and super().is_usable()
 
     def is_writable(self) -> bool:
-        """Whether this session may write now; one trip.
+        """Whether this session can write. One round trip.
 
         Raises:
-            django.db.Error: it cannot be asked.
+            django.db.Error: the query failed.
         """
         with self.cursor() as cursor:
             cursor.execute("SHOW transaction_read_only")

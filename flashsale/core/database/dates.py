@@ -1,7 +1,6 @@
-"""Times that PostgreSQL holds and Python cannot: read as the nearest that it can.
+"""Read times outside Python's range as the nearest time that Python can represent.
 
-One row with a time past the year 9999, or before the year 1, would else fail every query that reads it, and with it every
-list that it is in.
+Otherwise one row with a time after the year 9999 or before the year 1 would make every query fail that reads it.
 """
 
 import logging
@@ -12,7 +11,7 @@ from typing import Any
 from psycopg2.extensions import PYDATETIMETZ, PYINTERVAL, new_type, register_type
 
 logger = logging.getLogger(__name__)
-_TIMESTAMPTZ, _INTERVAL = 1184, 1186  # PostgreSQL's numbers of the types
+_TIMESTAMPTZ, _INTERVAL = 1184, 1186  # PostgreSQL's type OIDs
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
@@ -24,9 +23,9 @@ def _moment(value: str | None, cursor: Any) -> Any:
     return _nearest(str(value)) if value and value.endswith("infinity") else found
 
 
-@lru_cache(maxsize=100)  # told once, not at every read
+@lru_cache(maxsize=100)  # log once per value
 def _nearest(value: str) -> datetime:
-    logger.error("time out of reach", extra={"event": "time_out_of_reach", "value": value[:60]})
+    logger.error("time out of range", extra={"event": "time_out_of_reach", "value": value[:60]})
     return _FIRST if value.startswith("-") or value.endswith("BC") else _LAST
 
 
@@ -39,11 +38,11 @@ def _span(value: str | None, cursor: Any) -> Any:
 
 @lru_cache(maxsize=100)
 def _nearest_span(value: str) -> timedelta:
-    logger.error("span out of reach", extra={"event": "time_out_of_reach", "value": value[:60]})
+    logger.error("interval out of range", extra={"event": "time_out_of_reach", "value": value[:60]})
     return timedelta.min if value.startswith("-") else timedelta.max
 
 
 def register() -> None:
-    """Read times and spans this way on every connection of the process."""
+    """Register the type casters for all connections of the process."""
     register_type(new_type((_INTERVAL,), "INTERVAL", _span))
     register_type(new_type((_TIMESTAMPTZ,), "TIMESTAMPTZ", _moment))

@@ -1,7 +1,7 @@
-"""What an error of PostgreSQL means for who asked: decided by its SQLSTATE, here and nowhere else.
+"""What a PostgreSQL error means for the caller, decided by its SQLSTATE.
 
-The driver's classes do not tell: a read-only server (25006) and a broken index (XX002) are an ``InternalError`` to psycopg2, a
-full disk (53100) an ``OperationalError``. The table in docs/reliability.md is of these classes.
+The driver's exception classes are not precise enough: a read-only server (25006) and a broken index (XX002) are both an
+``InternalError`` in psycopg2, a full disk (53100) is an ``OperationalError``. docs/reliability.md has the table.
 """
 
 from enum import StrEnum
@@ -10,41 +10,41 @@ import psycopg2
 
 
 class Meaning(StrEnum):
-    """``FAULT``: of the statement or of its row, and the same again however often it is sent. The others pass with time."""
+    """``FAULT``: the statement or its data is wrong, so that a retry fails too. The others are temporary."""
 
-    RETRY = "retry"  # the session is as good as before
-    DROP = "drop"  # only another session can be better
+    RETRY = "retry"  # the session can be used again
+    DROP = "drop"  # a new session is needed
     FAULT = "fault"
 
 
 _RETRY = Meaning.RETRY
 _DROP = Meaning.DROP
-# A code of its own before its class.
+# A full code takes precedence over its class.
 _MEANINGS = {
     "08": _DROP,  # connection exception
     "25": _DROP,  # transaction state: the server is read-only (25006), it ended an idle transaction (25P03, 25P04)
-    "28": _DROP,  # authorization: a role that may not be used just now
+    "28": _DROP,  # authorization: the role cannot be used now
     "40": _RETRY,  # rolled back: serialization failure, deadlock
-    "40003": _DROP,  # nobody knows whether it was done
+    "40003": _DROP,  # unknown whether the statement was executed
     "53": _RETRY,  # resources: disk full (53100), too many connections (53300)
-    "53200": _DROP,  # out of memory; ending the session gives some back
-    "55": _RETRY,  # a lock that was not to be had in time
-    "57": _DROP,  # shut down, crashed, starting
-    "57014": _RETRY,  # canceled: it ran for longer than statement_timeout
-    "58": _DROP,  # the operating system: an input or output error
-    "XX": _DROP,  # PostgreSQL found itself or its data broken
+    "53200": _DROP,  # out of memory; closing the session frees some
+    "55": _RETRY,  # lock not available in time
+    "57": _DROP,  # shutdown, crash, start-up
+    "57014": _RETRY,  # canceled by statement_timeout
+    "58": _DROP,  # operating system: I/O error
+    "XX": _DROP,  # internal error or data corruption
 }
 
 
 def sqlstate(error: BaseException) -> str:
-    """The five characters, of psycopg2's error or of Django's around it; empty where PostgreSQL has not said any."""
+    """The SQLSTATE of a psycopg2 error or of Django's wrapper. Empty if PostgreSQL did not send one."""
     return next((code for each in (error, error.__cause__) if (code := getattr(each, "pgcode", None))), "")
 
 
 def meaning_of(error: BaseException) -> Meaning:
-    """What an error of psycopg2 means.
+    """Classify a psycopg2 error.
 
-    One without an SQLSTATE comes from the driver: there is no connection, or nobody understood what came over it.
+    An error without SQLSTATE comes from the driver: there is no connection, or the answer was invalid.
     """
     code = sqlstate(error)
     if code:

@@ -1,7 +1,7 @@
--- Takes a lock and the next fencing number: never one seen before, even if the counter was lost, as long as the clock runs on. O(1).
--- KEYS  1 lock  2 fence counter
--- ARGV  1 owner  2 ttl in milliseconds  3 life of the counter in seconds
--- Returns the fencing number, or 0 when somebody holds the lock
+-- Takes a lock and the next fencing token. Tokens rise even if the counter was lost, as long as the clock does not go back. O(1).
+-- KEYS  1 lock  2 token counter
+-- ARGV  1 owner  2 ttl in milliseconds  3 ttl of the counter in seconds
+-- Returns the fencing token, or 0 if another owner holds the lock
 if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 0 end
 local time = redis.call('TIME')
 local fence = math.max(tonumber(redis.call('GET', KEYS[2]) or '0') + 1, time[1] * 1000000 + time[2])

@@ -22,7 +22,7 @@ const REFUSALS = {
   not_cancellable: "The order cannot be cancelled any more.",
   not_authenticated: "Please sign in again.",
   permission_denied: "Your session has changed. Please reload the page and try again.",
-  not_found: "There is nothing here.",
+  not_found: "Not found.",
 };
 const NO_ANSWER = "No answer from the shop.";
 
