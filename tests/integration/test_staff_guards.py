@@ -310,7 +310,7 @@ def test_all_across_is_at_most_a_hundred(two, make_item):
 
     answer = two[0].post(changelist(Sale), ticked)
 
-    assert any("At most 100" in text for text in told(answer))
+    assert any("Select at most 100" in text for text in told(answer))
     assert not Sale.objects.exclude(state="open").exists()
 
 
