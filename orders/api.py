@@ -90,6 +90,17 @@ class Pay(APIView):
         return Response(customer_actions.pay(customer_id(request), order_id, method), 202)
 
 
+class PaymentAction(APIView):
+    """What a payment waits for."""
+
+    @extend_schema(request=serializers.EmptySerializer, responses=serializers.ActionSerializer)
+    def post(self, request: Request, order_id: UUID) -> Response:
+        """Where you confirm a payment that needs it, by 3-D Secure for example. Asks the payment provider; changes nothing."""
+        _valid(serializers.EmptySerializer, request)
+        action = customer_actions.payment_action(customer_id(request), order_id)
+        return Response(action, headers={"Cache-Control": "no-store"})
+
+
 class Cancel(APIView):
     """Cancellation of an order."""
 

@@ -17,6 +17,12 @@ class NotPayable(Refused):
     code = "not_payable"
 
 
+class NoActionNeeded(Refused):
+    """The payment of this order does not wait for the customer."""
+
+    code = "no_action_needed"
+
+
 class NotCancellable(Refused):
     """This order cannot be cancelled in its current state."""
 

@@ -13,6 +13,7 @@ from orders.errors import OrderInDoubt
 from orders.models import CUSTOMER_TEXT, SEQ_TEXT, SOURCE_TEXT, Intake, Order
 from orders.states import OrderStatus
 from payments.models import Payment
+from payments.services import OPEN
 
 LONGEST_PAGE = 100
 
@@ -67,6 +68,7 @@ def _row_view(order: Order, payment: Payment | None) -> dict[str, Any]:
             "amount": money.text(payment.amount, payment.currency),
             "currency": payment.currency,
             "failure_code": payment.failure_code,
+            "needs_action": payment.needs_action and payment.status in OPEN,
             "refund": _refund_view(payment),
         },
         "history": [{"status": event.status, "reason": event.reason, "at": _time(event.at)} for event in order.history.all()],

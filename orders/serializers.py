@@ -67,7 +67,7 @@ class OrderRequestSerializer(StrictSerializer):
     quantity = Whole(min_value=1, max_value=_MOST)
     source = Text(r"^[a-z0-9-]{1,32}\Z", allowed="1 to 32 characters from a-z 0-9 -")  # type: ignore[assignment]
     seq = Text(r"^[A-Za-z0-9._:-]{1,64}\Z", allowed="1 to 64 characters from A-Z a-z 0-9 . _ : -")
-    payment_method = Text(r"^[a-z_]{1,32}\Z", required=False, validators=[_method])
+    payment_method = Text(r"^[A-Za-z0-9_]{1,32}\Z", required=False, validators=[_method])
     unit_price = Price(
         required=False,
         help_text="The price that was shown to the customer. If it is outdated, the order is refused with `price_changed`.",
@@ -77,7 +77,14 @@ class OrderRequestSerializer(StrictSerializer):
 class PayRequestSerializer(StrictSerializer):
     """The body of ``POST orders/{id}/pay/``."""
 
-    payment_method = Text(r"^[a-z_]{1,32}\Z")
+    payment_method = Text(r"^[A-Za-z0-9_]{1,32}\Z")
+
+
+class ActionSerializer(serializers.Serializer[object]):
+    """The answer to ``POST orders/{id}/payment-action/``."""
+
+    url = serializers.CharField(help_text="Where the customer confirms the payment; empty when that is done in the page.")
+    client_secret = serializers.CharField(help_text="For the provider's script in the page; empty when it has none.")
 
 
 class EmptySerializer(StrictSerializer):
@@ -106,7 +113,10 @@ class PaymentViewSerializer(serializers.Serializer[object]):
     method = serializers.CharField()
     amount = serializers.CharField()
     currency = serializers.CharField()
-    failure_code = serializers.CharField()
+    failure_code = serializers.CharField(
+        help_text="Why it has failed; `provider_unavailable` of an open one: it is charged once the provider answers again."
+    )
+    needs_action = serializers.BooleanField(help_text="The customer has to confirm it: see `payment-action/`.")
     refund = RefundViewSerializer(allow_null=True)
 
 

@@ -7,5 +7,6 @@ urlpatterns = [
     path("orders/", api.Orders.as_view(), name="orders"),
     path("orders/<uuid:order_id>/", api.OrderDetail.as_view(), name="order"),
     path("orders/<uuid:order_id>/pay/", api.Pay.as_view(), name="order-pay"),
+    path("orders/<uuid:order_id>/payment-action/", api.PaymentAction.as_view(), name="order-payment-action"),
     path("orders/<uuid:order_id>/cancel/", api.Cancel.as_view(), name="order-cancel"),
 ]

@@ -39,6 +39,9 @@ class Payment(models.Model):
     failure_code = models.CharField(max_length=64, blank=True)
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(db_default=Now())
+    needs_action = models.BooleanField(
+        default=False, db_default=False, help_text="The customer has to confirm it at the provider, by 3-D Secure for example."
+    )
     applied_at = models.DateTimeField(null=True, blank=True, help_text="When the order learnt the outcome.")
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())

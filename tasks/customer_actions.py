@@ -4,7 +4,8 @@ from uuid import UUID
 
 from flashsale.core import messages
 from orders import services
-from orders.errors import NotCancellable, NotPayable, OrderNotFound
+from orders.errors import NoActionNeeded, NotCancellable, NotPayable, OrderNotFound
+from payments import services as payments
 from tasks import intake
 
 
@@ -22,6 +23,19 @@ def pay(customer: int, order_id: UUID, method: str) -> dict[str, object]:
     if payment is not None:
         messages.publish("tasks.charge_payments", [str(payment)])
     return intake.order_of(customer, order_id)
+
+
+def payment_action(customer: int, order_id: UUID) -> dict[str, str]:
+    """What the customer has to do so that the provider takes the money. Asks the provider.
+
+    Raises:
+        OrderNotFound, NoActionNeeded, ProviderUnavailable: it cannot be said.
+    """
+    intake.order_of(customer, order_id)
+    action = payments.action_of(order_id)
+    if action is None:
+        raise NoActionNeeded
+    return {"url": action.url, "client_secret": action.client_secret}
 
 
 def cancel(customer: int, order_id: UUID) -> dict[str, object]:

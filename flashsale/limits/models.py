@@ -20,6 +20,7 @@ API_ENDPOINTS = (
     "orders",
     "order",
     "order-pay",
+    "order-payment-action",
     "order-cancel",
     "auth-token-refresh",
     "auth-token-revoke",
@@ -32,6 +33,7 @@ PLACES = (
     *((f"api:{name}", f"API endpoint {name}") for name in API_ENDPOINTS),
     ("admission", "the admission of orders, in the gate's script"),
     ("gateway", "the gateway, through the rate-limit service"),
+    ("call:payments", "calls to the payment provider, over all processes"),
     *((f"produce:{queue}", f"producers of queue {queue}") for queue in settings.QUEUES),
     *((f"consume:{queue}", f"consumers of queue {queue}, over all workers") for queue in settings.QUEUES),
 )

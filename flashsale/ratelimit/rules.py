@@ -89,13 +89,14 @@ class Rule:
             "consume": self._require_queue,
             "produce": self._require_queue,
             "gateway": self._require_gateway,
+            "call": self._require_queue,
         }.get(place, _nowhere)(part)
         self._require_no_idle_number()
 
     def _require_an_answer(self) -> None:
         if self.on_limit == "queue" and self.algorithm != "leaky_bucket":
             raise ConfigurationError("only a leaky bucket can make a request wait for its turn")
-        is_of_queue = self.applies_to.startswith(("consume:", "produce:"))
+        is_of_queue = self.applies_to.startswith(("consume:", "produce:", "call:"))
         if self.algorithm == "leaky_bucket" and self.on_limit == "reject" and not is_of_queue:
             raise ConfigurationError("a leaky bucket gives turns: let it queue, or take a token bucket to reject")
 
@@ -116,8 +117,8 @@ class Rule:
             raise ConfigurationError("the gate's script decides admission; without the gate nothing is admitted at all")
 
     def _require_queue(self, _queue: str) -> None:
-        if self.applies_to.startswith("consume:") and self.algorithm != "leaky_bucket":
-            raise ConfigurationError("a queue is consumed at the pace of a leaky bucket")
+        if self.applies_to.startswith(("consume:", "call:")) and self.algorithm != "leaky_bucket":
+            raise ConfigurationError("a queue is consumed, and a provider called, at the pace of a leaky bucket")
         if self.key != "all":
             raise ConfigurationError("a queue has one rate for everybody")
 

@@ -14,6 +14,7 @@ from django.views.generic import TemplateView
 from django.views.generic.base import ContextMixin
 
 from flashsale.accounts.visitor import visitor_of
+from payments.services import shown_methods
 
 
 @method_decorator([never_cache, ensure_csrf_cookie], name="dispatch")
@@ -28,7 +29,7 @@ class _Page(ContextMixin, View):
         return super().dispatch(request, *args, **kwargs)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(**kwargs) | {"visitor": visitor_of(self.request)}
+        return super().get_context_data(**kwargs) | {"visitor": visitor_of(self.request), "methods": shown_methods()}
 
 
 class Login(_Page, LoginView):

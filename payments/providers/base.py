@@ -108,11 +108,13 @@ class Provider(Protocol):
     """Every call may be repeated with the same keys, and answers the same truth.
 
     ``signature_header``: of the webhooks. ``books_sql``: empty, or a SELECT of ``key, ref, amount, currency, refunded`` of what
-    was captured, by a provider whose books are tables of our database.
+    was captured, by a provider whose books are tables of our database. ``test_methods``: of test money,
+    with their names.
     """
 
     signature_header: str
     books_sql: str
+    test_methods: Sequence[tuple[str, str]]
 
     def takes(self, method: str) -> bool:
         """Whether this may be a payment method of the provider. Asks nobody."""

@@ -39,6 +39,7 @@ class Sandbox:
     """
 
     signature_header = "Sandbox-Signature"
+    test_methods = (("pm_ok", "Pay now: accepted test card"), ("pm_declined", "Pay now: declined test card"))
     books_sql = (
         "SELECT c.idempotency_key AS key, c.ref, c.amount, c.currency, "
         " coalesce((SELECT sum(r.amount) FROM payments_sandboxrefund r WHERE r.charge_id = c.id), 0) AS refunded "

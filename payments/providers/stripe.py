@@ -36,6 +36,11 @@ logger = logging.getLogger(__name__)
 logging.getLogger("stripe").setLevel(logging.WARNING)  # the SDK logs every request
 T = TypeVar("T")
 API_VERSION = "2026-10-28.endive"
+_TEST_METHODS = (
+    ("pm_card_visa", "Pay now: accepted test card"),
+    ("pm_card_threeDSecure2Required", "Pay now: test card with 3-D Secure"),
+    ("pm_card_chargeDeclined", "Pay now: declined test card"),
+)
 _METHOD = re.compile(r"pm_[A-Za-z0-9_]+", re.ASCII)
 _CONFIRMED_BY_CUSTOMER = "card"
 _TIMEOUT_S = (3.0, 10.0)  # to connect, and for an answer
@@ -93,6 +98,9 @@ class Stripe:
     books_sql = ""
 
     def __init__(self, options: Mapping[str, str]) -> None:
+        self.test_methods: Sequence[tuple[str, str]] = ()
+        if options.get("API_KEY", "").startswith("sk_test_"):
+            self.test_methods = _TEST_METHODS
         self._secrets = options.get("WEBHOOK_SECRET", "")
         self._calls = Calls("stripe", per_second=_CALLS_PER_SECOND, at_once=_CALLS_AT_ONCE, breaker=breaker("stripe"))
         self._api = stripe.StripeClient(

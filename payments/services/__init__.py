@@ -9,6 +9,7 @@ from payments.services.charges import (
     Opened,
     PaymentRequest,
     Status,
+    action_of,
     ask,
     captured_of,
     decided_payments,
@@ -18,6 +19,7 @@ from payments.services.charges import (
     open_payments,
     put_back,
     record,
+    shown_methods,
     untold_answers,
 )
 from payments.services.events import Confirmed, close_events, confirm_events, receive_event, signature_header
@@ -31,6 +33,7 @@ __all__ = [
     "Opened",
     "PaymentRequest",
     "Status",
+    "action_of",
     "ask",
     "books_sql",
     "captured_of",
@@ -48,6 +51,7 @@ __all__ = [
     "record",
     "request_refund",
     "send_again",
+    "shown_methods",
     "signature_header",
     "try_payment",
     "untold_answers",

@@ -13,14 +13,14 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Exists, OuterRef
-from django.db.models.functions import Now
+from django.db.models import Exists, F, OuterRef
+from django.db.models.functions import Greatest, Now
 
 from flashsale.core import bulk
 from flashsale.core.clock import now
 from flashsale.core.ids import new_uuid
 from payments.models import Payment, Refund
-from payments.providers.base import ChargeRequest, ChargeResult, Outcome
+from payments.providers.base import Action, ChargeRequest, ChargeResult, Outcome, ProviderUnavailable
 from payments.providers.registry import provider
 
 Status = Payment.Status
@@ -71,6 +71,11 @@ class Answer:
 def known_method(method: str) -> bool:
     """Whether the provider takes this method."""
     return provider(settings.PAYMENT_PROVIDER).takes(method)
+
+
+def shown_methods() -> Sequence[tuple[str, str]]:
+    """Methods of payment, with their names, that a page may offer as they are: those of test money."""
+    return provider(settings.PAYMENT_PROVIDER).test_methods
 
 
 def open_payments(
@@ -134,7 +139,34 @@ def ask(payment_ids: Iterable[UUID], fresh: Iterable[UUID] = ()) -> Iterator[lis
             by_provider.setdefault(name, []).append(ChargeRequest(*values))
     for name, requests in by_provider.items():
         for results in provider(name).charge(requests):
+            _note(results)
             yield answers_of(results)
+
+
+def _note(results: Iterable[ChargeResult]) -> None:
+    """What is no answer yet, and has to be known when the provider is asked again."""
+    for result in results:
+        mine = Payment.objects.filter(idempotency_key=result.request.key, status__in=OPEN)
+        if result.outcome is Outcome.ACTION and (result.ref != result.request.ref):
+            mine.update(provider_ref=result.ref, needs_action=True, updated_at=Now())
+        elif result.outcome is Outcome.POSTPONED:
+            mine.filter(status=Status.PROCESSING).update(
+                status=Status.CREATED,
+                attempts=Greatest(F("attempts") - 1, 0),
+                failure_code=ProviderUnavailable.code,
+                next_attempt_at=now() + timedelta(seconds=result.retry_after_s),
+                updated_at=Now(),
+            )
+
+
+def action_of(order_id: UUID) -> Action | None:
+    """What the customer has to do for the open payment of an order; None for nothing. Asks the provider.
+
+    Raises:
+        ProviderUnavailable: it cannot be said at present.
+    """
+    payment = Payment.objects.filter(order_id=order_id, status__in=OPEN, needs_action=True).first()
+    return provider(payment.provider).action(charge_request(payment)) if payment else None
 
 
 def put_back(fresh: Iterable[UUID]) -> None:

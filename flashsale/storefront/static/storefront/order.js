@@ -39,8 +39,9 @@ function deadline() {
 function controls() {
   const isWaiting = order.status === "pending_payment";
   byId("pay").hidden = !isWaiting || OPEN_PAYMENTS.includes(order.payment?.status);
+  byId("confirm").hidden = !isWaiting || !order.payment?.needs_action;
   byId("cancel").hidden = !isWaiting && order.status !== "reserved";
-  for (const control of document.querySelectorAll("#pay button, #method, #cancel")) control.disabled = isBusy;
+  for (const control of document.querySelectorAll("#pay button, #method, #confirm, #cancel")) control.disabled = isBusy;
 }
 
 function show() {
@@ -99,5 +100,11 @@ async function act(path, body, doing) {
 byId("pay").addEventListener("submit", (submitted) => {
   submitted.preventDefault();
   act("pay", { payment_method: byId("method").value }, "Paying…");
+});
+byId("confirm").addEventListener("click", async () => {
+  const answer = await insist("POST", `orders/${id}/payment-action/`, {}, (text) => tell(byId("answer"), text));
+  if (answer?.status === 200 && answer.data.url) location.assign(answer.data.url);
+  else tell(byId("answer"), answer?.status === 200 ? "Confirm the payment in your bank's app." : refusal(answer), "bad");
+  followed.again();
 });
 byId("cancel").addEventListener("click", () => act("cancel", {}, "Cancelling…"));

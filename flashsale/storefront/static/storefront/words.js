@@ -66,7 +66,12 @@ const PAYMENTS = {
   succeeded: "The payment went through.",
   failed: "The payment was declined.",
 };
-export const paymentState = (payment) => (payment ? (PAYMENTS[payment.status] ?? payment.status) : "");
+export function paymentState(payment) {
+  if (!payment) return "";
+  if (payment.needs_action) return "The payment waits for your confirmation.";
+  if (payment.failure_code === "provider_unavailable") return "Payments are delayed. You are charged as soon as possible.";
+  return PAYMENTS[payment.status] ?? payment.status;
+}
 
 export function money(amount, currency) {
   try {
