@@ -53,3 +53,10 @@ def test_the_commands_that_are_described_are_those_that_exist():
     described = set(re.findall(r"^\| `manage\.py ([a-z_]+)", _text("docs/commands.md"), re.MULTILINE))
 
     assert described == _COMMANDS
+
+
+@pytest.mark.parametrize("page", [page for page in _PAGES if page != "CHANGELOG.md"])
+def test_a_file_of_the_project_that_is_named_exists(page):
+    named = re.findall(r"`((?:flashsale|inventory|orders|payments|tasks|tests|deploy|requirements)/[\w./-]*\w)`", _text(page))
+
+    assert [path for path in named if not (ROOT / path).exists()] == []
