@@ -41,18 +41,12 @@ class PlaceSerializer(serializers.Serializer[object]):
     retry_after = serializers.IntegerField(help_text="Seconds to wait before the next poll.")
 
 
-class CheckInSerializer(serializers.Serializer[object]):
-    """Up to this number, customers ask with their tickets at least so often, in seconds."""
-
-    up_to = serializers.IntegerField()
-    every = serializers.IntegerField()
-
-
 class NumbersSerializer(serializers.Serializer[object]):
-    """Whose number is at most ``now_serving`` asks with the ticket. Of ``check_in`` the first that fits a number holds."""
+    """Whose number is at most ``now_serving`` asks with the ticket; up to ``check_in``, every ``check_in_every`` s."""
 
     now_serving = serializers.IntegerField()
-    check_in = CheckInSerializer(many=True)
+    check_in = serializers.IntegerField()
+    check_in_every = serializers.IntegerField(help_text="Seconds.")
     waiting = serializers.IntegerField()
     remaining = serializers.IntegerField()
     rate = serializers.FloatField(help_text="Turns per second.")

@@ -78,13 +78,14 @@ class Place:
 class Numbers:
     """What all who stand in a line may know.
 
-    ``now_serving``: every number up to it has had its turn, so its customer asks with their ticket. ``check_in``: up to a
-    number, how often customers ask with their tickets at the least, in seconds; else they are passed over, or lose their place.
-    ``rate``: turns a second. ``retry_after_s``: when to look again.
+    ``now_serving``: every number up to it has had its turn, so its customer asks with their ticket. ``check_in``: so do all
+    up to this number, at least once in ``check_in_every_s``, else they are passed over, or lose their place. ``rate``: turns a
+    second. ``retry_after_s``: when to look again.
     """
 
     now_serving: int
-    check_in: tuple[tuple[int, int], ...]
+    check_in: int
+    check_in_every_s: int
     waiting: int
     remaining: int
     rate: float
@@ -94,7 +95,8 @@ class Numbers:
         """As the API says it."""
         return {
             "now_serving": self.now_serving,
-            "check_in": [{"up_to": number, "every": every_s} for number, every_s in self.check_in],
+            "check_in": self.check_in,
+            "check_in_every": self.check_in_every_s,
             "waiting": self.waiting,
             "remaining": self.remaining,
             "rate": self.rate,
@@ -182,16 +184,11 @@ def _numbers(answer: list[Any]) -> Numbers | FlashsaleError:
     code = AdmitCode(answer[0])
     if code is not AdmitCode.WAITING:
         return gate.refusal_of(code)
-    served, soon, near, remaining, pace_us, waiting, called, per_customer = map(int, answer[1:])
-    check_in = ((max(served, soon), _often(settings.WAITING_ROOM_LAPSE_S)), (near, _often(settings.WAITING_ROOM_KEEP_PLACE_S)))
+    served, near, remaining, pace_us, waiting, called, per_customer = map(int, answer[1:])
     end_s = max(_earliest_end_s(remaining, pace_us, called, per_customer), -(-waiting // _READS_PER_S))
     retry_after_s = min(max(end_s, 1), settings.WAITING_ROOM_RETRY_S)
-    return Numbers(served, check_in, waiting, remaining, round(_SECOND_US / max(pace_us, 1), 3), retry_after_s)
-
-
-def _often(silence_s: int) -> int:
-    """How often to ask, with some seconds to spare, so as not to be silent for so long."""
-    return max(1, silence_s * 3 // 4)
+    every_s = settings.WAITING_ROOM_LAPSE_S * 3 // 4  # an answer may be lost or late
+    return Numbers(served, near, every_s, waiting, remaining, round(_SECOND_US / max(pace_us, 1), 3), retry_after_s)
 
 
 def _token_of(ticket: str) -> str:

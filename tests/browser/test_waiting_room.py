@@ -100,3 +100,25 @@ def test_lost_place_is_explained_with_a_button_to_rejoin(line, shopper):
 
     expect(shopper.get_by_text(IN_LINE)).to_be_visible(timeout=WITHIN_MS)
     assert gate_client().hlen(keys.tickets(line.pk)) == 1
+
+
+def test_a_page_far_back_in_line_reads_the_numbers_and_asks_with_its_ticket_only_when_its_turn_comes(workers, line, shopper):
+    asked, read = [], []
+    shopper.on("request", lambda request: asked.append(request.url) if "/api/v1/waiting-room/" in request.url else None)
+    shopper.on("request", lambda request: read.append(request.url) if request.url.endswith("/thing/waiting-room/") else None)
+    # As far back as nobody need be heard of: the numbers say that nobody is near.
+    gate_client().hset(keys.meta(line.pk), mapping={"line_near": 1, "pace": 200 * 1_000_000})
+    shopper.clock.install()
+    stand_in_line(shopper)
+    for _ in range(60):
+        shopper.clock.fast_forward(1_000)
+        shopper.wait_for_timeout(20)
+    assert len(read) >= 8
+    assert asked == []
+
+    gate_client().hset(keys.meta(line.pk), mapping={"pace": 10_000, "line_slot": 0})
+    shopper.clock.resume()
+    line.leave()
+
+    expect_order(shopper, "Paid")
+    assert len(asked) <= 3

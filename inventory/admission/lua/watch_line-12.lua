@@ -1,8 +1,8 @@
 -- Lets the waiting room's line move, and says what all who stand in it may know. One trip, O(log line); no write while nobody waits.
 -- KEYS  1 meta  2 stock  3 held  4 buyers  5 queued  6 admitted  7 line  8 seen  9 called  10 kept  11 tickets  12 turns
 -- ARGV  1 lapse us  2 how long a place is kept, us  3 now in us, '' for the server's clock
--- Returns {15 WAITING, served: numbers up to it had their turn, soon: up to it they are passed over if not heard lately, near: up to
---       it they lose their place if not heard, units left, pace us, all who wait, called up, units per customer}  {4 GATE_MISSING}  {5 NOT_OPEN}  {7 ENDED}  {13 SOLD_OUT}
+-- Returns {15 WAITING, served: numbers up to it had their turn, near: numbers up to it lose their place if not heard, units left,
+--       pace us, all who wait, called up, units per customer}  {4 GATE_MISSING}  {5 NOT_OPEN}  {7 ENDED}  {13 SOLD_OUT}
 local meta = redis.call('HMGET', KEYS[1], 'state', 'opens_at', 'closes_at', 'rebuilding', 'pace', 'per_customer')
 local now = tonumber(ARGV[3])
 if not now then
@@ -21,7 +21,5 @@ if redis.call('EXISTS', keys.seen, keys.called, keys.kept) > 0 then
   call_up(keys, now, is_paused and 0 or left, pace, times)
 end
 local numbers = redis.call('HMGET', KEYS[1], 'line_served', 'line_near')
-local ahead = math.ceil(times.lapse / math.max(pace, 1)) - 1
-local soon = redis.call('ZRANGE', keys.line, ahead, ahead, 'WITHSCORES')[2] or redis.call('ZRANGE', keys.line, -1, -1, 'WITHSCORES')[2]
-return {15, numbers[1] or '0', soon or '0', numbers[2] or '0', left, pace, redis.call('ZCARD', keys.line), redis.call('ZCARD', keys.called),
+return {15, numbers[1] or '0', numbers[2] or '0', left, pace, redis.call('ZCARD', keys.line), redis.call('ZCARD', keys.called),
   tonumber(meta[6] or '1')}

@@ -87,7 +87,7 @@ export class Item {
     if (!ticket || this.isBusy || unanswered(this.where)) return;
     this.isBusy = true;
     this.refresh();
-    const answer = await waitInLine(ticket, (text) => tell(this.answer, text));
+    const answer = await waitInLine(this.where, ticket, (text) => tell(this.answer, text));
     if (answer.data.token) takeUp(this.where, ticket);
     this.isLapsed = answer.data.code === "ticket_lapsed";
     this.done(answer.data.token ? YOUR_TURN : refusal(answer));

@@ -1,14 +1,17 @@
 // Waits in an item's line until there is a token or nothing left to wait for.
 //
-// It never stops asking of itself: without an answer it asks at growing intervals, and at once when the device is online again or
-// the page is looked at again. The shop keeps a place for two minutes.
+// A place has a number. The page looks at the line's numbers, which are the same for everybody and cost the shop nothing; it asks with
+// the ticket when its number is served, and every now and then once the shop wants to hear from it. It never stops of itself:
+// without an answer it asks at growing intervals, and at once when the device is online again or the page is looked at again. The
+// shop keeps a place for two minutes.
 
 import { call } from "./api.js";
 import { jittered, rest } from "./poll.js";
 
 const LONGEST_S = 15;
 
-const hasPlace = (answer) => [200, 202].includes(answer?.status) && !answer.data.token;
+const isOfLine = (answer) => answer?.status === 200 && answer.data.now_serving !== undefined;
+const hasPlace = (answer) => [200, 202].includes(answer?.status) && !answer.data.token && !isOfLine(answer);
 
 // Neither an answer of the line nor its end.
 function isUnanswered(answer) {
@@ -16,7 +19,7 @@ function isUnanswered(answer) {
   return [408, 429].includes(answer.status) || answer.data.code === "paused";
 }
 
-function place({ position, remaining, estimated_wait: wait }) {
+function sentence({ position, remaining, estimated_wait: wait }) {
   const units = remaining === 1 ? "1 unit is" : `${remaining} units are`;
   return `You are number ${position} in line, about ${wait} s. ${units} left. Please keep this page open.`;
 }
@@ -27,15 +30,70 @@ function told(answer) {
   return `${why} Trying again: your place in line is kept for two minutes.`;
 }
 
-// The answer that ends the waiting: with a token, or why there is none. `first`: the answer that gave the ticket, if there is one.
-export async function waitInLine(ticket, onWait, first = undefined) {
-  const ask = () => call("GET", `waiting-room/${encodeURIComponent(ticket)}/`);
-  let answer = first === undefined ? await ask() : first;
-  for (let failures = 0; hasPlace(answer) || isUnanswered(answer); answer = await ask()) {
-    failures = hasPlace(answer) ? 0 : failures + 1;
-    onWait(failures ? told(answer) : place(answer.data));
+class Waiting {
+  constructor({ slug, sku }, ticket) {
+    this.ticketPath = `waiting-room/${encodeURIComponent(ticket)}/`;
+    this.linePath = `sales/${encodeURIComponent(slug)}/items/${encodeURIComponent(sku)}/waiting-room/`;
+    this.place = null;
+    this.line = null; // null as well where the shop has no numbers: then each time the ticket is asked about
+    this.hasNumbers = true;
+    this.wasOffline = false;
+    this.askedAt = performance.now();
+  }
+
+  async ask() {
+    this.wasOffline = false;
+    this.askedAt = performance.now();
+    return call("GET", this.ticketPath);
+  }
+
+  // Whether it is time to ask with the ticket.
+  isDue() {
+    if (this.wasOffline || !this.line) return this.wasOffline;
+    const { now_serving: served, check_in: near, check_in_every: every, retry_after: pause } = this.line;
+    const silence = (performance.now() - this.askedAt) / 1000;
+    return this.place.number <= served || (this.place.number <= near && silence + pause > every);
+  }
+
+  async next() {
+    if (this.place?.number === undefined || !this.hasNumbers) return this.ask();
+    const answer = await call("GET", this.linePath);
+    if (answer === null && !navigator.onLine) {
+      this.wasOffline = true;
+      return answer;
+    }
+    this.hasNumbers = answer?.status !== 404;
+    if (isOfLine(answer)) this.line = answer.data;
+    return !this.hasNumbers || this.isDue() ? this.ask() : answer;
+  }
+
+  learn(answer) {
+    if (hasPlace(answer)) this.place = answer.data;
+    if (!isOfLine(answer)) return;
+    const { now_serving: served, remaining, rate } = answer.data;
+    const position = Math.max(1, Math.min(this.place.position, this.place.number - served));
+    this.place = { ...this.place, position, remaining, estimated_wait: Math.ceil(position / rate) };
+  }
+
+  // Seconds until the next look: sooner when the turn is near.
+  pause(answer, failures) {
     const named = Math.max(1, answer?.retryAfter ?? 0, Number(answer?.data.retry_after) || 0);
-    await rest(Math.min(LONGEST_S, failures ? jittered(Math.max(named, 2 ** (failures - 1))) : named));
+    if (failures) return Math.min(LONGEST_S, jittered(Math.max(named, 2 ** (failures - 1))));
+    if (!isOfLine(answer)) return Math.min(LONGEST_S, named);
+    return jittered(Math.max(1, Math.min(named, this.place.estimated_wait / 2)));
+  }
+}
+
+// The answer that ends the waiting: with a token, or why there is none. `item`: its slug and SKU; `first`: the answer that gave the
+// ticket, if there is one.
+export async function waitInLine(item, ticket, onWait, first = undefined) {
+  const waiting = new Waiting(item, ticket);
+  let answer = first === undefined ? await waiting.ask() : first;
+  for (let failures = 0; hasPlace(answer) || isOfLine(answer) || isUnanswered(answer); answer = await waiting.next()) {
+    failures = isUnanswered(answer) ? failures + 1 : 0;
+    waiting.learn(answer);
+    onWait(failures ? told(answer) : sentence(waiting.place));
+    await rest(waiting.pause(answer, failures));
   }
   return answer;
 }

@@ -41,7 +41,7 @@ async function purchaseToken(item, wish, onWait) {
   const ticket = wish.ticket ?? first?.data.ticket;
   if (!ticket) return first;
   keep(item, Object.assign(wish, { ticket }));
-  return waitInLine(ticket, onWait, first);
+  return waitInLine(item, ticket, onWait, first);
 }
 
 // Whether the shop has said no for good: not for lack of an answer, of time, or of a session.
