@@ -10,9 +10,11 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from celery import chain, signature
+from django.conf import settings
 
 from flashsale.core import messages
 from flashsale.core.metrics import BATCH_ORDERS
+from flashsale.ratelimit.limit import SECOND_US
 from inventory.admission import gate
 from inventory.admission.gate import Entry
 from inventory.admission.wake_up import wake
@@ -66,9 +68,22 @@ def wake_soon(item: int, seconds: float) -> None:
 
     If the process dies, the wake-up is lost. The next order or the sweep sends one within a second.
     """
-    timer = threading.Timer(seconds, wake, (item,))
+    timer = threading.Timer(seconds, _wake_when_free, (item,))
     timer.daemon = True
     timer.start()
+
+
+def _wake_when_free(item: int) -> None:
+    """Wake the dispatcher, or wait on while the chain of the item's last batch is under way."""
+    linger_us = settings.DISPATCH_LINGER_MS * 1000
+    try:
+        left_us = gate.may_start(item, linger_us=linger_us, full=settings.BATCH_SIZE)
+    except GateUnavailable:
+        left_us = 0
+    if left_us:
+        wake_soon(item, left_us / SECOND_US)
+    else:
+        wake(item)
 
 
 def start_chain(item: int, entries: Sequence[Entry]) -> None:

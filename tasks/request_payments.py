@@ -1,5 +1,6 @@
 """Step 4: charge the payments and update the orders with the results."""
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from uuid import UUID
@@ -7,11 +8,15 @@ from uuid import UUID
 from celery import shared_task
 
 from flashsale.core import messages
+from flashsale.core.ids import item_of_order
+from inventory.admission import gate
+from inventory.errors import GateUnavailable
 from orders import selectors, services
 from payments import services as payments
 from tasks import cancel_unpaid, gate_effects
 from tasks.retry import Step
 
+logger = logging.getLogger(__name__)
 TURN_S = 1.0  # time per batch for provider calls before other batches continue
 _FIRST = 5  # payments per turn until the provider's speed is known
 _MORE_EVENTS = 100  # limit of further events of the same payments
@@ -23,8 +28,18 @@ def request_payments(order_ids: list[str]) -> None:
     ids = [UUID(pk) for pk in order_ids]
     opened = services.request_payments(ids)
     paid = _charge_or_publish(opened.others, opened.fresh)
+    if ids:
+        _end_batch(item_of_order(ids[0]))
     if unpaid := set(ids).difference(paid):
         cancel_unpaid.schedule(selectors.unpaid_of(unpaid))
+
+
+def _end_batch(item: int) -> None:
+    """Let the next batch of the item start. Without it, that starts ten lingers after this one."""
+    try:
+        gate.end_batch(item)
+    except GateUnavailable as error:
+        logger.warning("end of batch not told", extra={"event": "batch_end_not_told", "item": item, "error": repr(error)})
 
 
 @shared_task(base=Step, name="tasks.charge_payments")

@@ -143,7 +143,7 @@ def test_statements_trips_and_row_versions_of_a_batch_of_fifty(no_workers, batch
     }
     assert written.total() == 10 * ORDERS + 4
     assert dict(costs.statements) == {"dispatch": 1, "deduct": 4, "create": 3, "request": 11}
-    assert dict(costs.trips) == {"dispatch": 3, "deduct": 1, "request": 1}
+    assert dict(costs.trips) == {"dispatch": 3, "deduct": 1, "request": 2}
 
 
 def test_a_batch_of_fifty_is_four_messages(workers, batch_of):

@@ -52,11 +52,12 @@ def test_orders_soon_after_a_batch_join_with_one_wake_up(item, customer, order, 
     assert gate.waiting([item.pk]) == {item.pk: (2, 0)}
 
 
-def test_when_the_time_is_over_all_that_wait_are_one_batch(item, customer, order, first):
+def test_when_the_time_is_over_and_the_chain_too_all_that_wait_are_one_batch(item, customer, order, first):
     for _ in range(3):
         order(item, customer)
     assert claim(item)[1] > 0
     gate.ack(item.pk, first)
+    gate.end_batch(item.pk)
 
     pretend_the_last_batch_started(item, 60)
     gate_client().hset(keys.meta(item.pk), "joining_until", 1)
@@ -76,7 +77,37 @@ def test_a_whole_batch_waits_for_nobody_even_while_others_joined(item, customer,
     assert len(entries) == 2
 
 
-def test_while_a_batch_is_under_way_its_acknowledgement_starts_the_next(item, customer, order, first):
+def test_while_the_chain_of_a_batch_is_under_way_orders_collect(item, customer, order, first):
+    order(item, customer)
+    pretend_the_last_batch_started(item, 61)
+
+    entries, join_us = claim(item)
+
+    assert (entries, 0 < join_us <= LONG_US) == ([], True)
+    gate.ack(item.pk, first)  # which is not its end
+    assert 0 < gate.may_start(item.pk, linger_us=LONG_US, full=500) <= LONG_US
+    assert claim(item) == ([], 0)  # whoever asked sends the wake-up
+    gate.end_batch(item.pk)
+    assert gate.may_start(item.pk, linger_us=LONG_US, full=500) == 0
+
+
+def test_orders_that_have_become_a_whole_batch_do_not_wait_for_the_chain_before(item, customer, order, first):
+    order(item, customer)
+    assert claim(item, full=3)[1] > 0
+    order(item, customer)
+
+    assert gate.may_start(item.pk, linger_us=LONG_US, full=3) == 0
+
+
+def test_a_chain_that_never_ends_keeps_nobody_back_longer_than_ten_times(item, customer, order, first):
+    order(item, customer)
+    pretend_the_last_batch_started(item, 600)
+
+    assert gate.may_start(item.pk, linger_us=LONG_US, full=500) == 0
+
+
+def test_a_batch_that_the_previous_release_claimed_starts_the_next_by_its_acknowledgement(item, customer, order, first):
+    gate_client().hdel(keys.meta(item.pk), "under_way")
     order(item, customer)
     pretend_the_last_batch_started(item, 61)
 
@@ -117,6 +148,7 @@ def test_the_dispatcher_wakes_itself_for_those_who_wait(item, customer, order, s
     keep_asleep(item)
     order(item, customer)
     dispatch.dispatch.run(item.pk)
+    gate.end_batch(item.pk)
     keep_asleep(item)
     order(item, customer)
 

@@ -20,6 +20,7 @@ from inventory.admission.gate.calls import LUA, guarded
 
 UNQUEUE = LUA / "unqueue.lua"
 _CLAIM = Script(LUA / "claim-2.lua")
+_MAY_START = Script(LUA / "may_start-2.lua")
 _ACK = Script(LUA / "ack-3.lua", parts=[UNQUEUE])
 _HOLD_BACK = Script(LUA / "hold_back-1.lua")
 _GROUP = "ledger"
@@ -81,7 +82,7 @@ def claim(item: int, *, consumer: str, limit: int, in_flight: int, linger_us: in
 
     Args:
         linger_us: the next batch starts no sooner than so many microseconds after the last one, nor, for ten times as long,
-            before that one is acknowledged.
+            before :func:`end_batch` or, after a claim of the previous release, an acknowledgement.
         full: so many orders do not wait for others.
     """
     raw = _CLAIM(gate_client(), [keys.meta(item), keys.admitted(item)], [consumer, limit, in_flight, linger_us, full])
@@ -90,6 +91,18 @@ def claim(item: int, *, consumer: str, limit: int, in_flight: int, linger_us: in
     found = _parse(item, raw)
     leave(item, [each.entry_id for each in found.unread])
     return found
+
+
+@guarded
+def may_start(item: int, *, linger_us: int, full: int) -> int:
+    """For the caller that ``claim`` told to wait: 0 when the batch may start, else the microseconds until it must ask again."""
+    return int(_MAY_START(gate_client(), [keys.meta(item), keys.admitted(item)], [linger_us, full]))
+
+
+@guarded
+def end_batch(item: int) -> None:
+    """Note that the chain of a batch is over, so that the next batch may start."""
+    gate_client().hdel(keys.meta(item), "under_way")
 
 
 @guarded
