@@ -271,7 +271,7 @@ def running(*processes):
 
 
 class KeptWorker:
-    """The worker that tests share: started by the first that wants it, ended by one that wants none."""
+    """The worker that the tests of a file share: started by the first that wants it, ended by one that wants none."""
 
     def __init__(self):
         self.process = None
@@ -287,7 +287,7 @@ class KeptWorker:
             self.process = None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _kept_worker(django_db_setup, django_db_blocker):
     kept = KeptWorker()
     yield kept
