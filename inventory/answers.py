@@ -1,10 +1,11 @@
 """Answers to requests for purchase tokens, shared by the express lane and the API views."""
 
-from collections.abc import Callable
+from functools import partial
 
 from flashsale.core.errors import FlashsaleError, NotFound
 from flashsale.core.ids import item_of_token
 from flashsale.core.metrics import PURCHASE_TOKENS
+from flashsale.core.steps import Blocking, Steps
 from flashsale.edge import catalog
 from flashsale.edge.shared import Shared
 from flashsale.web.answer import Answer
@@ -13,34 +14,35 @@ from inventory.errors import GateMissing, TicketLapsed
 
 _KNOWN_FOR_S = 0.2
 PUBLIC = {"Cache-Control": "public, max-age=1"}
+_Found = gate.IssuedToken | waiting_room.Place
 
 
-def purchase_token(customer: int, slug: str, sku: str) -> Answer:
+def purchase_token(customer: int, slug: str, sku: str) -> Steps[Answer]:
     """A purchase token, or a waiting-room ticket. May run twice.
 
     Raises:
         FlashsaleError: no token was issued.
     """
-    item = catalog.item_id(slug, sku)
-    enter = waiting_room.join if catalog.has_waiting_room(slug) else gate.issue_token
-    return _answer(lambda: enter(item, customer), issued=201, waiting=202)
+    item, has_waiting_room = catalog.item_and_line(slug, sku)
+    enter: Steps[_Found] = waiting_room.joining(item, customer) if has_waiting_room else gate.issuing(item, customer)
+    return (yield from _answer(enter, issued=201, waiting=202))
 
 
-def place_in_line(customer: int, ticket: str) -> Answer:
+def place_in_line(customer: int, ticket: str) -> Steps[Answer]:
     """The customer's position in the waiting room, or the purchase token after the call-up. May run twice.
 
     Raises:
         FlashsaleError: the ticket is no longer valid.
     """
-    return _answer(lambda: _ask(ticket, customer), issued=200, waiting=200)
+    return (yield from _answer(_ask(ticket, customer), issued=200, waiting=200))
 
 
-def _ask(ticket: str, customer: int) -> gate.IssuedToken | waiting_room.Place:
+def _ask(ticket: str, customer: int) -> Steps[_Found]:
     """Poll the ticket. If an item that should have a gate has none, answer ``paused``: its waiting room still exists."""
     try:
-        return waiting_room.ask(ticket, customer)
+        return (yield from waiting_room.asking(ticket, customer))
     except GateMissing as missing:
-        if not catalog.may_have(item_of_token(ticket) or 0):
+        if not (yield Blocking(partial(catalog.may_have, item_of_token(ticket) or 0))):
             raise TicketLapsed from missing
         raise
 
@@ -52,8 +54,8 @@ def line(slug: str, sku: str) -> Answer:
         NotFound: the sale has no waiting room.
         FlashsaleError: there is nothing to wait for.
     """
-    item = catalog.item_id(slug, sku)
-    if not catalog.has_waiting_room(slug):
+    item, has_waiting_room = catalog.item_and_line(slug, sku)
+    if not has_waiting_room:
         raise NotFound
     return line_of(_numbers.get(item))
 
@@ -78,9 +80,9 @@ def _watched(item: int) -> waiting_room.Numbers | FlashsaleError:
 _numbers = Shared(_watched, known_for_s=_KNOWN_FOR_S)
 
 
-def _answer(enter: Callable[[], gate.IssuedToken | waiting_room.Place], *, issued: int, waiting: int) -> Answer:
+def _answer(enter: Steps[_Found], *, issued: int, waiting: int) -> Steps[Answer]:
     try:
-        found = enter()
+        found = yield from enter
     except FlashsaleError as error:
         PURCHASE_TOKENS.labels(error.code).inc()
         raise

@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from flashsale.core.steps import run
 from flashsale.edge import catalog
 from flashsale.edge.customer import customer_id
 from flashsale.edge.strict import StrictSerializer
@@ -45,7 +46,7 @@ class PurchaseTokens(APIView):
         """Issue a purchase token. It is valid for one order and for five minutes."""
         body = StrictSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        return sent(answers.purchase_token(customer_id(request), slug, sku))
+        return sent(run(answers.purchase_token(customer_id(request), slug, sku)))
 
 
 class Line(_Public):
@@ -63,4 +64,4 @@ class WaitingRoom(APIView):
     @extend_schema(responses={200: serializers.TurnSerializer})
     def get(self, request: Request, ticket: str) -> Response:
         """Your position in the waiting room, or your purchase token after you are called up."""
-        return sent(answers.place_in_line(customer_id(request), ticket))
+        return sent(run(answers.place_in_line(customer_id(request), ticket)))

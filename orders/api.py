@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from flashsale.core.steps import run
 from flashsale.edge import catalog
 from flashsale.edge.customer import customer_id
 from flashsale.edge.strict import StrictSerializer
@@ -55,7 +56,7 @@ class Orders(APIView):
     def post(self, request: Request) -> Response:
         """Place an order. 202 means that the units are reserved for you and the order will not be lost."""
         values, customer = _valid(serializers.OrderRequestSerializer, request), customer_id(request)
-        return sent(answers.place(customer, values))
+        return sent(run(answers.place(customer, values)))
 
 
 class SaleMe(APIView):
@@ -77,7 +78,7 @@ class OrderDetail(APIView):
     @extend_schema(responses=serializers.OrderViewSerializer)
     def get(self, request: Request, order_id: UUID) -> Response:
         """The order's current state."""
-        return sent(answers.one(customer_id(request), order_id))
+        return sent(run(answers.one(customer_id(request), order_id)))
 
 
 class Pay(APIView):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from hashlib import sha256
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from flashsale.core.database.patience import patience
 from flashsale.core.errors import FlashsaleError, RateLimited
 from flashsale.core.ids import MAX_ITEM, item_of_order, item_of_token, made_at
 from flashsale.core.metrics import ADMISSIONS, LIMIT_DECISIONS
+from flashsale.core.steps import Aside, Blocking, Steps, run
 from flashsale.ratelimit.headers import headers
 from flashsale.ratelimit.in_process import rules_at
 from flashsale.ratelimit.limit import SECOND_US, Reading
@@ -54,6 +56,11 @@ class OrderRequest:
 
 
 def place_order(customer: int, request: OrderRequest) -> gate.Admission:
+    """See :func:`placing`."""
+    return run(placing(customer, request))
+
+
+def placing(customer: int, request: OrderRequest) -> Steps[gate.Admission]:
     """Admit an order, or repeat the answer of an earlier request. May run twice.
 
     Raises:
@@ -62,24 +69,24 @@ def place_order(customer: int, request: OrderRequest) -> gate.Admission:
         OrderInDoubt: no order was placed now. Whether an earlier request placed one is unknown until PostgreSQL is back.
     """
     try:
-        admission = _admit(customer, request)
+        admission = yield from _admitting(customer, request)
     except FlashsaleError as error:
         ADMISSIONS.labels(error.code).inc()
         raise
     ADMISSIONS.labels("replayed" if admission.replayed else "admitted").inc()
     if admission.wake:
-        wake(item_of_order(admission.order_id))
+        yield Aside(partial(wake, item_of_order(admission.order_id)))
     return admission
 
 
-def _admit(customer: int, request: OrderRequest) -> gate.Admission:
+def _admitting(customer: int, request: OrderRequest) -> Steps[gate.Admission]:
     rule = _admission_rule()
     # Item 0 has no gate. The script still checks the receipt, so that a replay is recognised before the invalid token.
     item = item_of_token(request.token) or 0
     if item > MAX_ITEM:  # does not fit into an order id
         item = 0
     try:
-        admission = gate.admit(
+        admission = yield from gate.admitting(
             item,
             customer=customer,
             sku=request.sku,
@@ -100,10 +107,10 @@ def _admit(customer: int, request: OrderRequest) -> gate.Admission:
             refusal.headers = _headers(rule, item, refusal.retry_after or 0)
         raise
     except (TokenInvalid, TokenUsed, GateMissing) as refusal:
-        replayed = _from_ledger(customer, request)
+        replayed: gate.Admission | None = yield Blocking(partial(_from_ledger, customer, request))
         if replayed:
             return replayed
-        if isinstance(refusal, GateMissing) and not _has_gate(item):
+        if isinstance(refusal, GateMissing) and not (yield Blocking(partial(_has_gate, item))):
             raise TokenInvalid from refusal
         raise
 

@@ -321,8 +321,21 @@ def _web(django_db_setup, django_db_blocker):
         process = Process(
             "web",
             "granian",
-            *("--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-            *("--blocking-threads", "8", "--no-ws", "--log-level", "warning", "flashsale.wsgi:application"),
+            *(
+                "--interface",
+                "asginl",
+                "--loop",
+                "uvloop",
+                "--runtime-mode",
+                "st",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+                "--workers",
+                "1",
+            ),
+            *("--no-ws", "--log-level", "warning", "flashsale.asgi:application"),
             CATALOG_TTL_S="0.1",  # a test ends with 0.1 s of silence: what is remembered of its sales is over then
         )
     with running(process):

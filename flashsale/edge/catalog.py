@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from django.conf import settings
@@ -26,6 +27,7 @@ from inventory.errors import GateUnavailable, UnknownItem, UnknownSale
 from inventory.models import Sale
 
 logger = logging.getLogger(__name__)
+_AHEAD = 0.5  # of CATALOG_TTL_S: when the catalog is read anew beside the requests that go by it
 _WAIT_S = 0.2  # for news that are being looked for; then what is in memory will do
 _LOOK_UP_EVERY_S = 0.1  # for sales that are not in memory; who comes between two is answered from it
 _MOST_LISTED = 500  # sales; the others are read one by one when somebody asks for them
@@ -33,11 +35,20 @@ _MOST_OTHERS = 200
 _SLUG = re.compile(r"[A-Za-z0-9_-]{1,64}")  # PostgreSQL takes no NUL, and would refuse the slugs asked for with it as well
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Snapshot:
     sales: dict[str, Sale] = field(default_factory=dict)
     stocks: dict[int, int | None] = field(default_factory=dict)
     taken_at: float = 0.0
+
+    @cached_property
+    def items(self) -> dict[tuple[str, str], tuple[int, bool]]:
+        """(slug, SKU) -> item and whether its sale has a waiting room."""
+        return {
+            (slug, item.product.sku): (int(item.pk), sale.waiting_room_rate is not None)
+            for slug, sale in self.sales.items()
+            for item in sale.items.all()
+        }
 
     @property
     def is_whole(self) -> bool:
@@ -183,16 +194,25 @@ def _sale(slug: str) -> tuple[Sale, _Snapshot]:
     return other.sales[slug], other
 
 
-def item_id(slug: str, sku: str) -> int:
-    """
+def item_and_line(slug: str, sku: str) -> tuple[int, bool]:
+    """The item, and whether its sale lets customers wait for their turn.
+
     Raises:
         UnknownSale, UnknownItem: there is none.
     """
-    sale, _ = _sale(slug)
-    for item in sale.items.all():
-        if item.product.sku == sku:
-            return int(item.pk)
-    raise UnknownItem
+    snapshot = _snapshot if is_at_hand(slug) else _sale(slug)[1]
+    try:
+        return snapshot.items[slug, sku]
+    except KeyError:
+        raise UnknownItem from None
+
+
+def is_at_hand(slug: str) -> bool:
+    """Whether :func:`item_and_line` answers from memory, without waiting for PostgreSQL."""
+    age_s = time.monotonic() - _snapshot.taken_at
+    if age_s > _AHEAD * settings.CATALOG_TTL_S and _keeper is not None:
+        _keeper.ask(wait=False)
+    return slug in _snapshot.sales and age_s <= settings.CATALOG_TTL_S
 
 
 def items_of(slug: str) -> dict[int, str]:
@@ -203,12 +223,6 @@ def items_of(slug: str) -> dict[int, str]:
     """
     sale, _ = _sale(slug)
     return {int(item.pk): item.product.sku for item in sale.items.all()}
-
-
-def has_waiting_room(slug: str) -> bool:
-    """Whether the sale lets customers wait for their turn."""
-    found, _ = _sale(slug)
-    return found.waiting_room_rate is not None
 
 
 def item_ids() -> list[int]:

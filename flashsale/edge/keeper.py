@@ -24,12 +24,14 @@ class Keeper:
         self._began: float | None = None
         threading.Thread(target=self._run, daemon=True, name="keeper").start()
 
-    def ask(self) -> None:
-        """Have it done; returns once it is, or when it takes long."""
+    def ask(self, *, wait: bool = True) -> None:
+        """Have it done; with ``wait`` returns once it is, or when it takes long."""
         with self._changed:
             wanted = self._done + 1
             self._asked = max(self._asked, wanted)
             self._changed.notify_all()
+            if not wait:
+                return
             began = time.monotonic() if self._began is None else self._began
             self._changed.wait_for(lambda: self._done >= wanted, timeout=max(0.0, began + self._wait_s - time.monotonic()))
 

@@ -1,8 +1,7 @@
 """Refuses what has waited for its turn for too long, so that a shop with more to do than it can goes on serving somebody."""
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -25,7 +24,7 @@ class QueueWait:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if has_waited_too_long(request.META):
+        if has_waited_too_long(request.META.get("HTTP_X_REQUEST_START", "")):
             REQUESTS_LATE.inc()
             refusal = problem(503, Busy.code, "Too many requests are waiting. Try again in a moment.")
             refusal.headers["Retry-After"] = "1"
@@ -33,13 +32,13 @@ class QueueWait:
         return self._get_response(request)
 
 
-def has_waited_too_long(meta: Mapping[str, Any]) -> bool:
+def has_waited_too_long(request_start: str) -> bool:
     """Whether a request waited longer than its client does.
 
     Args:
-        meta: the WSGI environment.
+        request_start: its ``X-Request-Start`` header; empty for none.
     """
-    since = _start(meta.get("HTTP_X_REQUEST_START", ""))
+    since = _start(request_start)
     return bool(since) and 0 < settings.REQUEST_WAIT_S < time.time() - since < _LONGEST_S
 
 

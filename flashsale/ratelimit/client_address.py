@@ -1,7 +1,7 @@
 """Whose request it is, by address."""
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -37,10 +37,16 @@ def address_of(meta: Mapping[str, Any]) -> str:
     Args:
         meta: the WSGI environment.
     """
-    return client_address(meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", ""), settings.TRUSTED_PROXIES)
+    return address(meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", ""))
 
 
-def client_address(remote: str, forwarded_for: str, trusted: Sequence[str]) -> str:
+def address(remote: str, forwarded_for: str) -> str:
+    """The client's address as a key; see :func:`client_address`."""
+    return client_address(remote, forwarded_for, tuple(settings.TRUSTED_PROXIES))
+
+
+@lru_cache(maxsize=8_192)
+def client_address(remote: str, forwarded_for: str, trusted: tuple[str, ...]) -> str:
     """The client's address as a key: IPv4 as it is, IPv6 as its /64.
 
     Args:
@@ -48,7 +54,7 @@ def client_address(remote: str, forwarded_for: str, trusted: Sequence[str]) -> s
         forwarded_for: the ``X-Forwarded-For`` header; believed only as far as the hops behind it are ours.
         trusted: networks of our own proxies.
     """
-    networks = _networks(tuple(trusted))
+    networks = _networks(trusted)
     hops = [remote, *reversed(forwarded_for.split(","))] if forwarded_for else [remote]
     found = _parsed(remote)
     for hop in hops:

@@ -11,8 +11,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from flashsale.core.breaker import CircuitBreaker
-from flashsale.ratelimit.limiter import Limiter
-from flashsale.ratelimit.redis_store import RedisStore
+from flashsale.core.steps import Steps, Trip
+from flashsale.ratelimit.limit import Mode
+from flashsale.ratelimit.limiter import Asked, Decision, Limiter
+from flashsale.ratelimit.redis_store import DECIDE, RedisStore, arguments, verdict
 from flashsale.ratelimit.rules import Rule
 from flashsale.ratelimit.ruleset import RuleSet
 
@@ -59,3 +61,16 @@ def ruleset() -> RuleSet:
 def rules_at(*places: str) -> list[Rule]:
     """The rules in force at these places."""
     return ruleset().at(*places)
+
+
+def deciding(asked: Asked, mode: Mode = "take") -> Steps[Decision]:
+    """Decide these rules for one unit, all or nothing; see ``Limiter.check``. Never raises because Redis is gone."""
+    prepared = limiter().prepare(asked, 1, mode)
+    if isinstance(prepared, Decision):
+        return prepared
+    checks = prepared.checks
+    try:
+        reply = yield Trip(DECIDE, limits_client, [check.key for check in checks], arguments(checks, 1, mode, None))
+    except (redis.RedisError, OSError) as error:
+        return limiter().fail(prepared, error, mode)
+    return limiter().conclude(prepared, verdict(reply))

@@ -22,7 +22,6 @@ VERSION_KEY = "fs:{limits}:rules:version"
 NODES_KEY = "fs:{limits}:nodes"
 REFRESH_S = 0.5
 _NODE_LIFE_S = 5
-_KEEP_FRESH_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +96,12 @@ class RuleSet:
         self._lock = threading.Lock()
         self._looked_at = -REFRESH_S
         self._in_force: _InForce | None = None
+        self._is_kept = False
         self._last_good: tuple[Rule, ...] = ()
         self.nodes = 1
 
     def at(self, *places: str) -> list[Rule]:
-        """The enabled rules of these places."""
+        """The enabled rules of these places. Asks nobody in a process that keeps them fresh."""
         by_place = self._current().by_place
         return [rule for place in places for rule in by_place.get(place, ())]
 
@@ -115,12 +115,19 @@ class RuleSet:
         self._current()
 
     def keep_fresh(self) -> None:
-        """Look for new rules for as long as the process lives: one without work is counted among the nodes too."""
+        """Look for new rules for as long as the process lives, in a thread of its own.
+
+        No request waits for it, and a process without work is counted among the nodes too.
+        """
 
         def look() -> None:
             while True:
-                time.sleep(_KEEP_FRESH_S)
-                self._current()
+                time.sleep(REFRESH_S)
+                self._looked_at = -REFRESH_S
+                self._renewed()
+
+        self._renewed()
+        self._is_kept = True
 
         threading.Thread(target=look, daemon=True, name="rules").start()
 
@@ -129,8 +136,11 @@ class RuleSet:
         self._looked_at = -REFRESH_S
 
     def _current(self) -> _InForce:
-        if time.monotonic() - self._looked_at < REFRESH_S and self._in_force:
+        if self._in_force and (self._is_kept or time.monotonic() - self._looked_at < REFRESH_S):
             return self._in_force
+        return self._renewed()
+
+    def _renewed(self) -> _InForce:
         # One thread looks; the others go on with what they have, unless there is nothing.
         if self._lock.acquire(blocking=self._in_force is None):
             try:

@@ -1,8 +1,8 @@
 """The DRF throttle: every rule that applies to an endpoint, in one round trip."""
 
 import threading
-import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -11,10 +11,11 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from flashsale.core.errors import RateLimited
+from flashsale.core.steps import Pause, Steps, run
 from flashsale.ratelimit.account_name import account_key
 from flashsale.ratelimit.client_address import address_of
 from flashsale.ratelimit.headers import headers
-from flashsale.ratelimit.in_process import limiter, rules_at
+from flashsale.ratelimit.in_process import deciding, rules_at
 from flashsale.ratelimit.rules import Rule
 
 # What a customer asks for here becomes a message there.
@@ -22,7 +23,7 @@ _PRODUCES = {"order-pay": "produce:payments", "order-cancel": "produce:cancellat
 _waiters = threading.BoundedSemaphore(settings.RATELIMIT_WAITERS)
 
 
-def pass_rules(endpoint: str, value_of: Callable[[Rule], str | None]) -> dict[str, str]:
+def pass_rules(endpoint: str, value_of: Callable[[Rule], str | None]) -> Steps[dict[str, str]]:
     """Pass every rule of an endpoint, in one round trip; what the limits say over HTTP. Waits under a ``queue`` rule.
 
     Args:
@@ -32,36 +33,41 @@ def pass_rules(endpoint: str, value_of: Callable[[Rule], str | None]) -> dict[st
     Raises:
         RateLimited: over a limit; it carries the headers.
     """
-    places = ["api", f"api:{endpoint}", *filter(None, [_PRODUCES.get(endpoint)])]
-    asked = [(rule, value) for rule in rules_at(*places) if (value := value_of(rule)) is not None]
+    asked = [(rule, value) for rule in rules_at(*_places(endpoint)) if (value := value_of(rule)) is not None]
     may_queue = any(rule.on_limit == "queue" for rule, _ in asked)
     has_seat = may_queue and _waiters.acquire(blocking=False)
     try:
         # Without a seat to wait on, a turn that lies ahead is not even booked.
-        decision = limiter().check(asked, mode="now" if may_queue and not has_seat else "take")
+        decision = yield from deciding(asked, mode="now" if may_queue and not has_seat else "take")
         said = headers(decision)
         if not decision.allowed:
             raise RateLimited(retry_after=decision.retry_after_s or decision.wait_s, headers=said)
         if decision.wait_s > 0:
-            time.sleep(decision.wait_s)
+            yield Pause(decision.wait_s)
     finally:
         if has_seat:
             _waiters.release()
     return said
 
 
-def value_of_customer(rule: Rule, meta: Mapping[str, Any], customer: str | None, names: Mapping[str, Any]) -> str | None:
+@cache
+def _places(endpoint: str) -> tuple[str, ...]:
+    produced = _PRODUCES.get(endpoint)
+    return ("api", f"api:{endpoint}") if produced is None else ("api", f"api:{endpoint}", produced)
+
+
+def value_of_customer(rule: Rule, address: str, customer: str | None, names: Mapping[str, Any]) -> str | None:
     """What a rule counts of a customer's request.
 
     Args:
-        meta: the WSGI environment.
+        address: the client's, as a key.
         customer: None when nobody knows who asks.
         names: what the path names.
     """
     if rule.key == "all":
         return "all"
     if rule.key == "address":
-        return address_of(meta)
+        return address
     if rule.key == "customer":
         return customer
     return f"{names['slug']}/{names['sku']}" if rule.key == "item" and "sku" in names else None
@@ -74,7 +80,7 @@ class RuleThrottle(BaseThrottle):
         """Always True: a refusal is raised, so that it carries its headers."""
         match = request.resolver_match
         try:
-            said = pass_rules((match.url_name if match else "") or "", lambda rule: self._value(rule, request, view))
+            said = run(pass_rules((match.url_name if match else "") or "", lambda rule: self._value(rule, request, view)))
         except RateLimited as refusal:
             request._request.limit_headers = refusal.headers  # type: ignore[attr-defined]
             raise
@@ -95,7 +101,7 @@ class RuleThrottle(BaseThrottle):
         if rule.key == "account":
             return account_key(_name_sent(request))
         customer = str(request.user.pk) if request.user and request.user.is_authenticated else None
-        return value_of_customer(rule, request.META, customer, view.kwargs)
+        return value_of_customer(rule, address_of(request.META), customer, view.kwargs)
 
 
 def _name_sent(request: Request) -> object:

@@ -75,6 +75,8 @@ TEMPLATES = [
 ROOT_URLCONF = "flashsale.urls"
 # Whether the hot calls are answered before Django (flashsale.web.express); the same answers either way.
 EXPRESS_LANE = env.choice("EXPRESS_LANE", "1", of=("0", "1")) == "1"
+# Threads of a customers' web process for what the express lane leaves to Django.
+WEB_THREADS = env.integer("WEB_THREADS", 4, low=1, high=64)
 WSGI_APPLICATION = "flashsale.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True

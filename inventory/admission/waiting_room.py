@@ -20,6 +20,7 @@ from flashsale.core.errors import FlashsaleError
 from flashsale.core.ids import item_of_token, new_purchase_token
 from flashsale.core.lua import Script
 from flashsale.core.redis_client import gate_client
+from flashsale.core.steps import Steps, run
 from inventory.admission import gate, keys
 from inventory.admission.codes import AdmitCode
 from inventory.errors import TicketLapsed
@@ -119,6 +120,11 @@ class Turn:
 
 
 def join(item: int, customer: int, *, now_us: int | None = None) -> gate.IssuedToken | Place:
+    """See :func:`joining`."""
+    return run(joining(item, customer, now_us=now_us))
+
+
+def joining(item: int, customer: int, *, now_us: int | None = None) -> Steps[gate.IssuedToken | Place]:
     """A purchase token if nobody waits and the pace allows it, otherwise the customer's place in the line. May run twice.
 
     A customer who has used or missed their turn joins at the end of the line.
@@ -128,14 +134,19 @@ def join(item: int, customer: int, *, now_us: int | None = None) -> gate.IssuedT
         LimitPerCustomer: the customer already has as many units as allowed.
     """
     while True:
-        answer = _stand(item, customer, new_purchase_token(item), "join", now_us)
+        answer = yield from _stand(item, customer, new_purchase_token(item), "join", now_us)
         if not isinstance(answer, _CalledUp):
             return answer
         with suppress(TicketLapsed):  # the turn was used between the two round trips: join again
-            return ask(answer.ticket, customer, now_us=now_us)
+            return (yield from asking(answer.ticket, customer, now_us=now_us))
 
 
 def ask(ticket: str, customer: int, *, now_us: int | None = None) -> gate.IssuedToken | Place:
+    """See :func:`asking`."""
+    return run(asking(ticket, customer, now_us=now_us))
+
+
+def asking(ticket: str, customer: int, *, now_us: int | None = None) -> Steps[gate.IssuedToken | Place]:
     """The customer's place, or their token after the call-up. The token stays the same until it is used. May run twice.
 
     Raises:
@@ -145,7 +156,7 @@ def ask(ticket: str, customer: int, *, now_us: int | None = None) -> gate.Issued
     item = item_of_token(ticket)
     if item is None:
         raise TicketLapsed
-    answer = _stand(item, customer, ticket, "ask", now_us)
+    answer = yield from _stand(item, customer, ticket, "ask", now_us)
     assert not isinstance(answer, _CalledUp), "CALLED_UP is returned only to join"
     return answer
 
@@ -213,9 +224,8 @@ def call(item: int, customer: int, ticket: str, verb: str, now_us: int | None = 
     ]
 
 
-@gate.guarded
-def _stand(item: int, customer: int, ticket: str, verb: str, now_us: int | None) -> gate.IssuedToken | Place | _CalledUp:
-    answer = STAND(gate_client(), *call(item, customer, ticket, verb, now_us))
+def _stand(item: int, customer: int, ticket: str, verb: str, now_us: int | None) -> Steps[gate.IssuedToken | Place | _CalledUp]:
+    answer = yield from gate.trip(STAND, *call(item, customer, ticket, verb, now_us))
     code = AdmitCode(answer[0])
     if code is AdmitCode.CALLED_UP:
         return _CalledUp(answer[1])

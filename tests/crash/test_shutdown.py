@@ -23,19 +23,9 @@ INTAKE, SETTLE = ["dispatch", "inventory"], ["orders", "payments", "cancellation
 def start_web(workers=2):
     """The web process as in the Procfile, and its address."""
     port = str(free_port())
-    options = (
-        "--interface",
-        "wsgi",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        port,
-        "--workers",
-        str(workers),
-        "--blocking-threads",
-        "4",
-    )
-    more = ("--backlog", "4096", "--no-ws", "--log-level", "warning", "--respawn-failed-workers", "flashsale.wsgi:application")
+    loop = ("--interface", "asginl", "--loop", "uvloop", "--runtime-mode", "st")
+    options = (*loop, "--host", "127.0.0.1", "--port", port, "--workers", str(workers))
+    more = ("--backlog", "4096", "--no-ws", "--log-level", "warning", "--respawn-failed-workers", "flashsale.asgi:application")
     # On a machine at its limits a new process needs longer to answer than the interval that granian leaves it.
     process = Process("web", "granian", "--respawn-interval", "6", *options, *more)
     eventually(lambda: _answers(f"http://127.0.0.1:{port}/health/live"), within=30, what=process.text)

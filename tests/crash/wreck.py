@@ -27,7 +27,20 @@ from tests.crash.scene import METHODS, open_sale
 
 WEB_SCENES = ("order", "cancel", "pay")
 WORKER = ("celery", "-A", "flashsale", "worker", "-c", "1", "-I", "tests.crash.armed", "--without-gossip", "--without-mingle")
-WEB = ("granian", "--interface", "wsgi", "--workers", "1", "--blocking-threads", "2", "--no-ws", "--log-level", "warning")
+WEB = (
+    "granian",
+    "--interface",
+    "asginl",
+    "--loop",
+    "uvloop",
+    "--runtime-mode",
+    "st",
+    "--workers",
+    "1",
+    "--no-ws",
+    "--log-level",
+    "warning",
+)
 _OPEN = ("created", "processing", "unknown")
 
 
@@ -62,7 +75,7 @@ class Wreck:
         self.evidence = Path(tempfile.mkstemp(prefix="crash-")[1])
         self.evidence.unlink()
         self.url = f"http://127.0.0.1:{free_port()}"
-        web = [*WEB, "--port", self.url.rsplit(":", 1)[-1], "tests.crash.armed_wsgi:application"]
+        web = [*WEB, "--port", self.url.rsplit(":", 1)[-1], "tests.crash.armed_asgi:application"]
         worker = [*WORKER, "-n", f"doomed{self.sale.item}@%h", "-l", "WARNING"]
         command = web if scene in WEB_SCENES else worker
         self.process = Process(f"doomed-{self.sale.slug}", *command, **self._environment())

@@ -87,7 +87,7 @@ def test_allowed_origin_may_call_the_api_and_read_headers(program):
     from flashsale.stack.servers import free_port
 
     port = free_port()
-    command = ("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "flashsale.wsgi:application")
+    command = ("granian", "--interface", "asginl", "--host", "127.0.0.1", "--port", str(port), "flashsale.asgi:application")
     with running(Process("cors", *command, CORS_ALLOWED_ORIGINS=OTHER_SITE)):
         other = Browser(f"http://127.0.0.1:{port}")
         eventually(lambda: _answers(other), within=30)

@@ -252,7 +252,7 @@ def test_a_hundred_messages_sign_nobody_out(live_url):
 
 def test_the_canary_refuses_a_blocked_account_too(program, ada):
     port = free_port()
-    command = ("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "flashsale.wsgi:application")
+    command = ("granian", "--interface", "asginl", "--host", "127.0.0.1", "--port", str(port), "flashsale.asgi:application")
     with running(Process("canary", *command, FLEET="canary")):
         canary = Browser(f"http://127.0.0.1:{port}")
         canary.bearer = program.bearer

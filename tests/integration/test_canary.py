@@ -34,7 +34,7 @@ class Canary:
         self.port, self.process = port, None
 
     def start(self, variables):
-        command = (*GRANIAN, "--port", str(self.port), "--log-level", "warning", "flashsale.wsgi:application")
+        command = (*GRANIAN, "--port", str(self.port), "--log-level", "warning", "flashsale.asgi:application")
         self.process = Process("canary-web", *command, **variables, FLEET="canary")
 
     def kill(self):

@@ -30,7 +30,7 @@ from tests.integration.test_ratelimit_service import health
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 BURST = 40
 REQUEST_WAIT_S = 2.0
-GRANIAN = ("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--workers", "1", "--blocking-threads", "8", "--no-ws")
+GRANIAN = ("granian", "--interface", "asginl", "--loop", "uvloop", "--host", "127.0.0.1", "--workers", "1", "--no-ws")
 
 
 class Gateway:
@@ -57,7 +57,7 @@ class Gateway:
         return process
 
     def start_web(self):
-        command = (*GRANIAN, "--port", str(self.web_port), "--log-level", "warning", "flashsale.wsgi:application")
+        command = (*GRANIAN, "--port", str(self.web_port), "--log-level", "warning", "flashsale.asgi:application")
         return Process("gateway-web", *command, **self.variables)
 
     def start_envoy(self):

@@ -668,7 +668,7 @@ def test_a_sold_out_item_charges_no_rate(customers, make_item, make_rule, order)
     ],
 )
 def test_the_client_address_is_the_last_one_that_is_not_ours(remote, forwarded, expected):
-    assert client_address(remote, forwarded, ["10.0.0.0/8"]) == expected
+    assert client_address(remote, forwarded, ("10.0.0.0/8",)) == expected
 
 
 def test_a_long_key_is_kept_short():

@@ -122,7 +122,7 @@ def cpu_s() -> dict[str, float]:
 
 def _kind(name: str, command: str) -> str:
     for mark, kind in (
-        ("flashsale.wsgi", "web"),
+        ("flashsale.asgi", "web"),
         ("door_bounds", "bound"),
         ("intake@", "intake"),
         ("settle@", "settle"),

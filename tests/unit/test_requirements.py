@@ -99,13 +99,13 @@ def test_production_imports_nothing_of_the_local_set():
 
 
 _PRODUCTION = {
+    "ALLOW_TEST_PAYMENTS": "1",
     "DJANGO_SETTINGS_MODULE": "flashsale.settings.production",
     "DATABASE_URL": "postgresql://localhost/none",
     "REDIS_URL": "redis://",
     "CELERY_BROKER_URL": "redis://",
     "SECRET_KEY": "a-key-of-this-test-that-signs-nothing-at-all",
     "SANDBOX_WEBHOOK_SECRET": "a-secret-of-this-test",
-    "ALLOW_TEST_PAYMENTS": "1",
     "ALLOWED_HOSTS": "localhost",
     "PYTHONDONTWRITEBYTECODE": "1",
 }

@@ -222,7 +222,7 @@ def run(*command, tmp_path, **variables):
 
 def test_nothing_runs_with_development_settings_unless_they_are_named(tmp_path):
     shown = "from django.conf import settings; print(settings.SETTINGS_MODULE)"
-    for entry in ("flashsale.celery", "flashsale.wsgi"):
+    for entry in ("flashsale.celery", "flashsale.wsgi", "flashsale.asgi"):
         done = run("-c", f"import {entry}; {shown}", tmp_path=tmp_path, **NOWHERE)
         assert "SECRET_KEY is not set" in done.stderr, entry
     done = run("manage.py", "check", tmp_path=tmp_path, **NOWHERE)

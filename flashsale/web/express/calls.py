@@ -7,9 +7,12 @@ from uuid import UUID
 
 from rest_framework.exceptions import APIException
 
+from flashsale.core.steps import Steps
+from flashsale.edge import catalog
 from flashsale.edge.strict import StrictSerializer, parsed
 from flashsale.ratelimit import throttles
 from flashsale.web.answer import Answer
+from flashsale.web.express.request import Request
 from inventory import answers as inventory
 from orders import answers as orders
 from orders.serializers import OrderRequestSerializer
@@ -30,7 +33,7 @@ class Call:
     allow: str
     names: Mapping[str, str]
     prepare: Callable[[bytes], Any]
-    act: Callable[[int, Any], Answer]
+    act: Callable[[int, Any], Steps[Answer]]
 
 
 def find(method: str, path: str) -> Call | None:
@@ -47,10 +50,10 @@ def _posted(parts: list[str]) -> Call | None:
     match parts:
         case ["orders", ""]:
             return Call("orders", "GET, POST, HEAD, OPTIONS", {}, _order, orders.place)
-        case ["sales", slug, "items", sku, "purchase-tokens", ""] if slug and sku:
+        case ["sales", slug, "items", sku, "purchase-tokens", ""] if slug and sku and catalog.is_at_hand(slug):
             names = {"slug": slug, "sku": sku}
 
-            def issue(customer: int, _body: Any) -> Answer:
+            def issue(customer: int, _body: Any) -> Steps[Answer]:
                 return inventory.purchase_token(customer, slug, sku)
 
             return Call("purchase-tokens", "POST, OPTIONS", names, _empty, issue)
@@ -102,11 +105,12 @@ def _valid(serializer: StrictSerializer, body: bytes) -> Any:
         return None
 
 
-def pass_limits(call: Call, customer: int, environ: Mapping[str, Any]) -> dict[str, str]:
+def pass_limits(call: Call, customer: int, request: Request) -> Steps[dict[str, str]]:
     """Pass the rules of the endpoint, as every request does; the headers that say so.
 
     Raises:
         RateLimited: over a limit; it carries the headers.
     """
     who = str(customer)
-    return throttles.pass_rules(call.endpoint, lambda rule: throttles.value_of_customer(rule, environ, who, call.names))
+    address = request.address
+    return throttles.pass_rules(call.endpoint, lambda rule: throttles.value_of_customer(rule, address, who, call.names))

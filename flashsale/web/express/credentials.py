@@ -3,6 +3,7 @@
 A revocation counts at once: it is asked for with every request, which takes two look-ups in this process's memory.
 """
 
+import io
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
-from django.core.handlers.wsgi import WSGIRequest
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse
 from django.http.cookie import parse_cookie
 from rest_framework.authentication import CSRFCheck
@@ -19,23 +20,25 @@ from rest_framework.exceptions import APIException
 from flashsale.accounts import sessions, tokens
 from flashsale.accounts.denials import denials
 from flashsale.edge.authentication import AccessTokens
+from flashsale.web.express.request import Request
 
 _MOST = 20_000  # remembered by a process; some 20 MB
 _LONGEST = 4_096
-_BEARER = "Bearer "
+_BEARER = b"Bearer "
+K = TypeVar("K")
 T = TypeVar("T")
 _tokens = AccessTokens()
 
 
-class Remembered(Generic[T]):
+class Remembered(Generic[K, T]):
     """The last results of a function by its argument; None is not remembered. Safe for threads: at worst it is called twice."""
 
-    def __init__(self, function: Callable[[str], T | None], most: int) -> None:
+    def __init__(self, function: Callable[[K], T | None], most: int) -> None:
         self._function = function
         self._most = most
-        self._found: OrderedDict[str, T] = OrderedDict()
+        self._found: OrderedDict[K, T] = OrderedDict()
 
-    def __call__(self, argument: str) -> T | None:
+    def __call__(self, argument: K) -> T | None:
         """The function's result."""
         known = self._found.get(argument)
         if known is not None:
@@ -58,9 +61,9 @@ class _Token(NamedTuple):
     family: str
 
 
-def _verified(raw: str) -> _Token | None:
+def _verified(raw: bytes) -> _Token | None:
     try:
-        token = _tokens.get_validated_token(raw.encode())
+        token = _tokens.get_validated_token(raw)
         number = str(token["user_id"])
         if not number.isdecimal():
             return None
@@ -78,33 +81,33 @@ _verified_tokens = Remembered(_verified, _MOST)
 _opened_sessions = Remembered(_opened, _MOST)
 
 
-def customer_of(environ: dict[str, Any]) -> int | None:
+def customer_of(request: Request) -> int | None:
     """The customer's number; None when nobody is signed in, or Django has to say what is wrong with the credentials."""
-    header = environ.get("HTTP_AUTHORIZATION")
+    header = request.headers.get(b"authorization")
     if header is not None:
         return _of_token(header[len(_BEARER) :]) if header.startswith(_BEARER) and len(header) < _LONGEST else None
-    cookies = environ.get("HTTP_COOKIE", "")
-    return _of_session(cookies, environ) if cookies and len(cookies) < 2 * _LONGEST else None
+    cookies = request.headers.get(b"cookie", b"")
+    return _of_session(cookies.decode("latin-1"), request) if cookies and len(cookies) < 2 * _LONGEST else None
 
 
-def _of_token(raw: str) -> int | None:
+def _of_token(raw: bytes) -> int | None:
     token = _verified_tokens(raw)
     if token is None or token.expires <= time.time() or denials().refuses(token.customer, token.issued_us, token.family):
         return None
     return token.customer
 
 
-def _of_session(header: str, environ: dict[str, Any]) -> int | None:
+def _of_session(header: str, request: Request) -> int | None:
     cookie = parse_cookie(header).get(settings.SESSION_COOKIE_NAME)
     found = _opened_sessions(cookie) if cookie else None
     if found is None or not sessions.is_good(found):
         return None
-    if environ["REQUEST_METHOD"] != "GET" and not _has_csrf_token(environ):
+    if request.is_post and not _has_csrf_token(request):
         return None
     return int(found[SESSION_KEY])
 
 
-def _has_csrf_token(environ: dict[str, Any]) -> bool:
-    request, check = WSGIRequest(environ), CSRFCheck(lambda _: HttpResponse())
-    check.process_request(request)
-    return check.process_view(request, lambda _: HttpResponse(), (), {}) is None
+def _has_csrf_token(request: Request) -> bool:
+    asked, check = ASGIRequest(dict(request.scope), io.BytesIO()), CSRFCheck(lambda _: HttpResponse())
+    check.process_request(asked)
+    return check.process_view(asked, lambda _: HttpResponse(), (), {}) is None

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
-from http.client import responses
+from functools import cache
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -14,14 +14,13 @@ from flashsale.edge.answer_headers import OF_API
 from flashsale.web.answer import Answer
 
 logger = logging.getLogger(__name__)
-_LINES = {status: f"{status} {reason}" for status, reason in responses.items()}
 
 
 class Reply(NamedTuple):
-    """What WSGI's ``start_response`` gets, and the body."""
+    """``headers``: as ASGI sends them."""
 
-    line: str
-    headers: list[tuple[str, str]]
+    status: int
+    headers: list[tuple[bytes, bytes]]
     body: bytes
 
 
@@ -58,12 +57,21 @@ def _reply(status: int, content_type: str, values: Any, headers: Mapping[str, st
     if "Cache-Control" not in headers:
         headers = {"Cache-Control": "no-store", **headers}
     sent = [
-        ("Content-Type", content_type),
-        ("Content-Length", str(len(body))),
-        ("Allow", common.allow),
-        ("Vary", common.vary),
-        ("X-Fleet", settings.FLEET),
-        *OF_API,
-        *headers.items(),
+        *_shared(content_type, common),
+        (b"content-length", b"%d" % len(body)),
+        *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()),
     ]
-    return Reply(_LINES[status], sent, body)
+    return Reply(status, sent, body)
+
+
+@cache
+def _shared(content_type: str, common: Common) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that all such answers have."""
+    named = (
+        ("content-type", content_type),
+        ("allow", common.allow),
+        ("vary", common.vary),
+        ("x-fleet", settings.FLEET),
+        *OF_API,
+    )
+    return tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in named)

@@ -3,8 +3,8 @@
 Every function raises ``GateUnavailable`` when Redis cannot be reached or cannot write, and may run twice.
 """
 
-from inventory.admission.gate.admission import Admission, IssuedToken, admit, issue_token, plain
-from inventory.admission.gate.calls import CLOSED, LUA, TERMS, WHOLE, guarded, refusal_of, refuse
+from inventory.admission.gate.admission import Admission, IssuedToken, admit, admitting, issue_token, issuing, plain
+from inventory.admission.gate.calls import CLOSED, LUA, TERMS, WHOLE, guarded, refusal_of, refuse, trip
 from inventory.admission.gate.contents import GateSnapshot, snapshot
 from inventory.admission.gate.crowd import Announced, announced
 from inventory.admission.gate.decided import configure, fields, forget, release, remember, remembered, settle, withhold
@@ -62,6 +62,7 @@ __all__ = [
     "Unread",
     "ack",
     "admit",
+    "admitting",
     "announced",
     "by_oldest_pending",
     "by_oldest_unclaimed",
@@ -76,6 +77,7 @@ __all__ = [
     "hold_back",
     "is_rebuilding",
     "issue_token",
+    "issuing",
     "leave",
     "look_for",
     "may_be_claimed",
@@ -96,6 +98,7 @@ __all__ = [
     "stocks",
     "stream_orders",
     "streamed",
+    "trip",
     "turns",
     "versions",
     "waiting",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -11,11 +12,11 @@ from flashsale.core.clock import from_us
 from flashsale.core.errors import RateLimited
 from flashsale.core.ids import new_purchase_token
 from flashsale.core.lua import Script
-from flashsale.core.redis_client import gate_client
+from flashsale.core.steps import Steps, run
 from flashsale.ratelimit.redis_store import TOKEN_BUCKET
 from inventory.admission import keys
 from inventory.admission.codes import AdmitCode
-from inventory.admission.gate.calls import CLOSED, LUA, TERMS, WHOLE, guarded, refuse
+from inventory.admission.gate.calls import CLOSED, LUA, TERMS, WHOLE, refuse, trip
 from inventory.errors import PriceChanged
 
 _ISSUE = Script(LUA / "issue-4.lua", parts=[CLOSED, TERMS])
@@ -43,17 +44,21 @@ def plain(number: Decimal) -> str:
     return f"{number.normalize():f}"
 
 
-@guarded
 def issue_token(item: int, customer: int) -> IssuedToken:
+    """See :func:`issuing`."""
+    return run(issuing(item, customer))
+
+
+def issuing(item: int, customer: int) -> Steps[IssuedToken]:
     """A purchase token for this customer and item, good for ``PURCHASE_TOKEN_TTL_S`` seconds, at the price of this moment.
 
     Raises:
-        NotOpen, Paused, Ended, SoldOut, GateMissing: nothing was issued.
+        NotOpen, Paused, Ended, SoldOut, GateMissing, GateUnavailable: nothing was issued.
         RateLimited: the customer has ``PURCHASE_TOKENS_PER_CUSTOMER`` unused ones.
     """
     token = new_purchase_token(item)
-    answer = _ISSUE(
-        gate_client(),
+    answer = yield from trip(
+        _ISSUE,
         [keys.meta(item), keys.stock(item), keys.token(item, token), keys.tokens(item, customer)],
         [customer, settings.PURCHASE_TOKEN_TTL_S, token, settings.PURCHASE_TOKENS_PER_CUSTOMER],
     )
@@ -65,8 +70,7 @@ def issue_token(item: int, customer: int) -> IssuedToken:
     return IssuedToken(token, from_us(int(answer[1])))
 
 
-@guarded
-def admit(
+def admitting(
     item: int,
     *,
     customer: int,
@@ -81,7 +85,7 @@ def admit(
     limit: str = "",
     rule: str = "",
     unit_price: Decimal | None = None,
-) -> Admission:
+) -> Steps[Admission]:
     """Give or deny units in one round trip; a refusal changes nothing.
 
     Args:
@@ -94,10 +98,11 @@ def admit(
 
     Raises:
         PriceChanged: an order under this token costs something else than ``unit_price``.
+        GateUnavailable: the order may have been admitted; a repetition tells.
         Refused, Invalid: one class for each code of ``AdmitCode``.
     """
-    answer = _ADMIT(
-        gate_client(),
+    answer = yield from trip(
+        _ADMIT,
         [
             keys.meta(item),
             keys.stock(item),
@@ -140,3 +145,8 @@ def admit(
     if code not in (AdmitCode.ADMITTED, AdmitCode.REPLAYED):
         refuse(code)
     return Admission(UUID(answer[1]), code is AdmitCode.REPLAYED, bool(answer[2]), shadowed=bool(answer[3]))
+
+
+def admit(item: int, **order: Any) -> Admission:
+    """See :func:`admitting`, whose arguments it takes."""
+    return run(admitting(item, **order))

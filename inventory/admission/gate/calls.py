@@ -1,15 +1,17 @@
 """What every call to the gate shares: where the scripts are, and which error stands for which answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import NoReturn, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import redis
 
 from flashsale.core.errors import FlashsaleError
+from flashsale.core.lua import Script
 from flashsale.core.own_connection import hang_up
 from flashsale.core.redis_client import gate_client
+from flashsale.core.steps import Steps, Trip
 from inventory import errors
 from inventory.admission.codes import AdmitCode
 
@@ -46,11 +48,27 @@ def guarded(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*args, **kwargs)
         except redis.RedisError as error:
-            if isinstance(error, redis.ReadOnlyError):
-                hang_up(gate_client())
-            raise errors.GateUnavailable(retry_after=1, cause=repr(error)) from error
+            raise _away(error) from error
 
     return call
+
+
+def trip(script: Script, keys: Sequence[str], args: Sequence[Any]) -> Steps[Any]:
+    """One run of a script on the gate.
+
+    Raises:
+        GateUnavailable: no reply; the script may have run.
+    """
+    try:
+        return (yield Trip(script, gate_client, keys, args))
+    except redis.RedisError as error:
+        raise _away(error) from error
+
+
+def _away(error: redis.RedisError) -> errors.GateUnavailable:
+    if isinstance(error, redis.ReadOnlyError):
+        hang_up(gate_client())
+    return errors.GateUnavailable(retry_after=1, cause=repr(error))
 
 
 def refusal_of(code: AdmitCode) -> FlashsaleError:

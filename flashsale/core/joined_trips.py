@@ -1,0 +1,179 @@
+"""Steps in an event loop: the trips of all requests that come together share one round trip, and so one fsync of the server.
+
+A link is this loop's one connection to a server. What is asked while a trip is under way leaves with the next one.
+"""
+
+import asyncio
+import weakref
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import hiredis
+import redis
+from redis.asyncio import connection as sockets
+from redis.connection import ConnectionPool
+
+from flashsale.core.lua import Script
+from flashsale.core.steps import Blocking, Pause, Step, Steps, Trip
+
+_MOST = 256  # scripts of one trip: a longer one would hold up the server's other clients
+_KINDS: dict[type, type[sockets.AbstractConnection]] = {
+    redis.Connection: sockets.Connection,
+    redis.SSLConnection: sockets.SSLConnection,
+    redis.UnixDomainSocketConnection: sockets.UnixDomainSocketConnection,
+}
+_SHARED_OPTIONS = {"host", "port", "path", "db", "username", "password", "decode_responses", "client_name"}
+T = TypeVar("T")
+
+
+class _Call:
+    """One script to run, and who waits for its reply."""
+
+    __slots__ = ("args", "is_repeated", "keys", "reply", "script", "source")
+
+    def __init__(self, script: Script, keys: Sequence[str], args: Sequence[Any], reply: "asyncio.Future[Any]") -> None:
+        self.script, self.keys, self.args, self.reply = script, keys, args, reply
+        self.source = False
+        self.is_repeated = False
+
+    def packed(self) -> bytes:
+        verb, text = ("EVAL", self.script.source) if self.source else ("EVALSHA", self.script.digest)
+        return hiredis.pack_command((verb, text, len(self.keys), *self.keys, *self.args))  # type: ignore[no-any-return]
+
+    def end(self, result: Any) -> None:
+        if self.reply.done():  # whoever asked has gone
+            return
+        if isinstance(result, Exception):
+            self.reply.set_exception(result)
+        else:
+            self.reply.set_result(result)
+
+
+class Link:
+    """The calling loop's connection to a client's server. Not for threads."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        options = pool.connection_kwargs
+        shared = {name: value for name, value in options.items() if name in _SHARED_OPTIONS or name.startswith("ssl_")}
+        self.loop = asyncio.get_running_loop()
+        self._connect_s = float(options.get("socket_connect_timeout") or 1.0)
+        self._timeout_s = float(options.get("socket_timeout") or 1.0)
+        self._connection = _KINDS[pool.connection_class](**shared, socket_connect_timeout=self._connect_s)
+        self._waiting: list[_Call] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    async def call(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """The script's reply. A trip on a connection that turned out to be closed is made once more: scripts may run twice.
+
+        Raises:
+            redis.RedisError: what the server answers; no reply within the client's timeout; no connection.
+        """
+        call = _Call(script, keys, args, self.loop.create_future())
+        self._waiting.append(call)
+        if self._worker is None:
+            self._worker = self.loop.create_task(self._work())
+        return await call.reply
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+                await self._trip(batch)
+        finally:
+            self._worker = None
+
+    async def _trip(self, batch: list[_Call]) -> None:
+        answered: list[_Call] = []
+        timeout_s = self._timeout_s if self._connection.is_connected else self._timeout_s + self._connect_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._ask(batch, answered)
+        except (TimeoutError, redis.TimeoutError):
+            await self._hang_up()
+            # The others have waited as long, and their turn would end in the same way.
+            self._fail([*batch, *self._waiting], redis.TimeoutError("no reply from Redis in time"))
+            self._waiting = []
+        except (redis.RedisError, OSError) as error:
+            await self._hang_up()
+            left = [call for call in batch if call not in answered]
+            self._fail([call for call in left if call.is_repeated], error)
+            again = [call for call in left if not call.is_repeated]
+            for call in again:
+                call.is_repeated = True
+            self._waiting = again + self._waiting
+        except BaseException as error:
+            await self._hang_up()
+            self._fail([*batch, *self._waiting], redis.ConnectionError(repr(error)))
+            self._waiting = []
+            raise
+
+    async def _ask(self, batch: list[_Call], answered: list[_Call]) -> None:
+        if not self._connection.is_connected:
+            await self._connection.connect()  # type: ignore[no-untyped-call]
+        await self._connection.send_packed_command(b"".join([call.packed() for call in batch]), check_health=False)
+        is_primary = True
+        for call in batch:
+            try:
+                result = await self._connection.read_response()
+            except redis.exceptions.NoScriptError:
+                call.source = True
+                self._waiting.insert(0, call)
+            except redis.exceptions.ResponseError as error:
+                is_primary = is_primary and not isinstance(error, redis.ReadOnlyError)
+                call.end(error)
+            else:
+                call.end(result)
+            answered.append(call)
+        if not is_primary:  # the name may lead to another server by now
+            await self._hang_up()
+
+    @staticmethod
+    def _fail(calls: Sequence[_Call], error: Exception) -> None:
+        known = error if isinstance(error, redis.RedisError) else redis.ConnectionError(repr(error))
+        for call in calls:
+            call.end(known)
+
+    async def _hang_up(self) -> None:
+        await self._connection.disconnect(nowait=True)
+
+
+_links: "weakref.WeakKeyDictionary[ConnectionPool, Link]" = weakref.WeakKeyDictionary()
+
+
+def _link(client: "Callable[[], redis.Redis]") -> Link:
+    pool = client().connection_pool
+    found = _links.get(pool)
+    if found is None or found.loop is not asyncio.get_running_loop():
+        found = _links[pool] = Link(pool)
+    return found
+
+
+async def drive(steps: Steps[T], in_thread: Callable[[Callable[[], Any]], Awaitable[Any]]) -> T:
+    """Carry out the steps in the running event loop.
+
+    Args:
+        in_thread: does a call beside the loop; for the steps that block.
+
+    Raises:
+        Exception: what the generator raises.
+    """
+    resume: Callable[[Any], Step] = steps.send
+    value: Any = None
+    while True:
+        try:
+            step = resume(value)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        try:
+            value, resume = await _carried_out(step, in_thread), steps.send
+        except Exception as error:
+            value, resume = error, steps.throw
+
+
+async def _carried_out(step: Step, in_thread: Callable[[Callable[[], Any]], Awaitable[Any]]) -> Any:
+    if isinstance(step, Trip):
+        return await _link(step.client).call(step.script, step.keys, step.args)
+    if isinstance(step, Pause):
+        return await asyncio.sleep(step.seconds)
+    job = in_thread(step.work)
+    return await job if isinstance(step, Blocking) else None
