@@ -14,6 +14,7 @@ from flashsale.loadtest.tally import Tally
 _ATTEMPTS = 4
 _FIRST_PAUSE_S = 0.2
 _LONGEST_SIGN_IN_S = 60.0  # then a person has gone
+_ASK_AGAIN = (NO_ANSWER, 429, 503)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,9 @@ class Buyers:
             return
         path = f"/api/v1/sales/{self._plan.slug}/items/{self._plan.sku}/purchase-tokens/"
         answer = yield from self._send("token", path, {}, jwt)
-        if answer.status == 201:
+        if answer.status == 202:
+            answer = yield from self._wait_in_line(json.loads(answer.body), jwt)
+        if answer.status in (200, 201):
             body: dict[str, Any] = {
                 "token": json.loads(answer.body)["token"],
                 "sku": self._plan.sku,
@@ -72,6 +75,27 @@ class Buyers:
             answer = yield from self._send("order", "/api/v1/orders/", body, jwt)
         self._count(arrival, answer)
         self.done += 1
+
+    def _wait_in_line(self, place: dict[str, Any], jwt: str) -> Any:
+        """The answer that ends it: with a token, or why there is none. By the line's numbers, as the storefront waits."""
+        line = self._get(f"/api/v1/sales/{self._plan.slug}/items/{self._plan.sku}/waiting-room/", None)
+        ticket = self._get(f"/api/v1/waiting-room/{place['ticket']}/", jwt)
+        asked_at, wait_s, unanswered = time.monotonic(), float(place["retry_after"]), 0
+        while unanswered < _ATTEMPTS:
+            answer = yield Request("line", line, wait_s)
+            if answer.status == 200:
+                numbers, silence_s = json.loads(answer.body), time.monotonic() - asked_at
+                wait_s = numbers["retry_after"] * self._chance.uniform(0.8, 1.2)
+                is_near = place["number"] <= numbers["check_in"] and silence_s + wait_s > numbers["check_in_every"]
+                if is_near or place["number"] <= numbers["now_serving"]:
+                    asked_at = time.monotonic()
+                    answer = yield Request("ticket", ticket)
+                    if answer.status == 200 and "token" in json.loads(answer.body):
+                        break
+            if answer.status not in (200, *_ASK_AGAIN) and _code(answer) != "paused":
+                break
+            unanswered = unanswered + 1 if answer.status in _ASK_AGAIN else 0
+        return answer
 
     def _sign_in(self, username: str, password: str) -> Any:
         """An access token; None when none was to be had within a person's patience. A refusal is tried again as it asks."""
@@ -120,6 +144,10 @@ class Buyers:
             f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         )
         return head.encode() + content
+
+    def _get(self, path: str, jwt: str | None) -> bytes:
+        credential = f"Authorization: Bearer {jwt}\r\n" if jwt else ""
+        return f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\n{credential}\r\n".encode()
 
     def _count(self, arrival: int, answer: Answer) -> None:
         second = self._second()
