@@ -146,6 +146,8 @@ def ask(payment_ids: Iterable[UUID], fresh: Iterable[UUID] = ()) -> Iterator[lis
 def _note(results: Iterable[ChargeResult]) -> None:
     """What is no answer yet, and has to be known when the provider is asked again."""
     for result in results:
+        if result.outcome not in (Outcome.ACTION, Outcome.POSTPONED):
+            continue  # a query that is only made up costs more than all else that is done here for an order
         mine = Payment.objects.filter(idempotency_key=result.request.key, status__in=OPEN)
         if result.outcome is Outcome.ACTION and (result.ref != result.request.ref):
             mine.update(provider_ref=result.ref, needs_action=True, updated_at=Now())
