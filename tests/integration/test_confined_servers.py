@@ -126,6 +126,7 @@ def home():
         yield Path(folder)
 
 
+@pytest.mark.slow
 def test_old_folder_keeps_its_data_and_gets_an_ordinary_role(home):
     former = PostgreSQL(home)
     password = secrets.token_hex(8)

@@ -83,6 +83,7 @@ def test_numbers_are_given_in_the_order_of_arrival_and_are_served_at_the_pace(li
     assert room.ask(places[20], 22).position == 1
 
 
+@pytest.mark.slow
 def test_line_of_readers_is_served_in_order_with_bounded_polls(line):
     room = line(rate=5)
     readers = [Reader(room, customer) for customer in range(1, 1_002)]
@@ -97,6 +98,7 @@ def test_line_of_readers_is_served_in_order_with_bounded_polls(line):
     assert max(reader.requests for reader in readers) <= 14  # however long the line; by polls it would be 41
 
 
+@pytest.mark.slow
 def test_whoever_is_far_may_be_silent_for_as_long_as_it_takes(line, settings):
     room = line(rate=1)
     room.join(1)
@@ -124,6 +126,7 @@ def test_whoever_has_come_near_and_says_nothing_for_two_minutes_has_lost_the_pla
         room.ask(gone, 160)
 
 
+@pytest.mark.slow
 def test_no_turn_is_spent_on_those_who_joined_and_were_never_heard_of_again(line):
     room = line(rate=10)
     room.join(1)
@@ -138,6 +141,7 @@ def test_no_turn_is_spent_on_those_who_joined_and_were_never_heard_of_again(line
     assert len([customer for customer in called if customer < 10_000]) <= 1 + 20 * 10  # as long as they were not away
 
 
+@pytest.mark.slow
 def test_half_of_a_line_leaves_and_the_other_half_is_served_at_the_whole_pace(line):
     room = line(rate=10)
     room.join(1)
@@ -156,6 +160,7 @@ def test_half_of_a_line_leaves_and_the_other_half_is_served_at_the_whole_pace(li
     assert last - began <= 1.25 * 1_000 / 10 * S
 
 
+@pytest.mark.slow
 def test_readers_of_a_line_that_stands_still_keep_their_places(line, customers, order):
     room = line(rate=10, units=2)
     sell_all(room.item, customers(2), order)

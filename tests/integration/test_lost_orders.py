@@ -251,6 +251,7 @@ def test_a_batch_that_arrives_after_its_order_was_given_up_takes_no_units(make_i
     assert list(Order.objects.values_list("pk", "reason")) == [(order_id, "lost")]
 
 
+@pytest.mark.slow
 def test_an_order_is_either_lost_or_taken_over_whoever_comes_first(make_item, customers, order):
     item = make_item(units=60)
     keep_asleep(item)

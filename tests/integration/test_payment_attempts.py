@@ -128,6 +128,7 @@ def test_the_chain_asks_nothing_for_a_customer_over_the_bound(reserved, customer
     assert not Payment.objects.filter(order_id=third).exists()
 
 
+@pytest.mark.slow
 def test_the_bound_is_looked_up_by_an_index(customer):
     Payment.objects.bulk_create(
         Payment(id=pk, order_id=uuid4(), customer_id=n, amount=1, currency="EUR", idempotency_key=pk.hex, status="failed")

@@ -107,6 +107,7 @@ def test_former_folder_is_taken_over_only_if_it_is_ours(tmp_path):
 
 
 @as_root
+@pytest.mark.slow
 def test_postgresql_starts_beside_what_another_user_prepared_in_the_former_place(tmp_path):
     """``tmp_path`` is closed to others, so the data cannot lie there."""
     victim = tmp_path / "victim"

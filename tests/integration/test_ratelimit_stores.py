@@ -147,6 +147,7 @@ def test_a_sub_window_bounds_the_burst_inside_the_window(store, clock):
         assert sum(store.decide(check).granted for _ in range(10)) == 3
 
 
+@pytest.mark.slow
 def test_a_cold_token_bucket_starts_at_a_third_and_warms_up(store, clock):
     check = [Check("k", TokenBucket(100, S, 10, warm_up_ms=10_000))]
     passed = []
@@ -212,6 +213,7 @@ steps = st.lists(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(limits=st.lists(st.tuples(algorithms, st.booleans()), min_size=1, max_size=4), steps=steps)
+@pytest.mark.slow
 def test_the_script_agrees_with_the_model_on_every_decision(limits, steps):
     gate_client().flushall()
     clock = Clock()

@@ -27,6 +27,7 @@ def virtual(shape, name):
 
 
 @pytest.mark.parametrize(("shape", "name"), CASES, ids=IDS)
+@pytest.mark.slow
 def test_the_load_gets_its_shape_exactly(shape, name):
     outcome = virtual(shape, name)
 

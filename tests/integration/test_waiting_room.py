@@ -51,6 +51,7 @@ def sell_all(item, customers, order, *, method=""):
         order(None, buyer, token=token, sku="thing", method=method)
 
 
+@pytest.mark.slow
 def test_first_pass_at_once_others_in_order_at_the_pace(line):
     room = line(rate=10)
     assert isinstance(room.join(1), IssuedToken)
@@ -135,6 +136,7 @@ def test_the_moment_the_last_unit_is_gone_for_good_everybody_is_told(line, custo
 
 
 @pytest.mark.parametrize(("budget", "bound_s"), [(1_000, 1), (100, 2), (10, 5)])
+@pytest.mark.slow
 def test_sold_out_reaches_the_line_within_its_poll_budget(line, customers, order, settings, budget, bound_s):
     settings.WAITING_ROOM_POLLS_PER_S = budget
     room = line(rate=10, units=100)
@@ -212,6 +214,7 @@ def test_a_paused_sale_keeps_its_line_and_an_ended_one_sends_it_home(line):
         room.ask(place, 2)
 
 
+@pytest.mark.slow
 def test_no_more_are_called_up_than_there_is_hope_for(line):
     room = line(rate=1000, units=10)
     room.join(1)

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 COUNT = """
 from flashsale.core.metrics import ADMISSIONS, BATCH_ORDERS
 ADMISSIONS.labels("admitted").inc(3)
@@ -19,6 +21,7 @@ def _run(code, folder):
     ).stdout
 
 
+@pytest.mark.slow
 def test_counts_of_ended_processes_are_kept_in_one_file_of_a_kind(tmp_path):
     for turn in (1, 2):
         for _ in range(2):

@@ -220,6 +220,7 @@ def run(*command, tmp_path, **variables):
     )
 
 
+@pytest.mark.slow
 def test_nothing_runs_with_development_settings_unless_they_are_named(tmp_path):
     shown = "from django.conf import settings; print(settings.SETTINGS_MODULE)"
     for entry in ("flashsale.celery", "flashsale.wsgi", "flashsale.asgi"):
