@@ -25,7 +25,7 @@ from inventory.admission import gate, keys
 from inventory.admission.codes import AdmitCode
 from inventory.errors import TicketLapsed
 
-_PARTS = [gate.CLOSED, gate.TERMS, gate.WHOLE, gate.LUA / "place.lua", gate.LUA / "call_up.lua"]
+_PARTS = [gate.CLOSED, gate.TERMS, gate.WHOLE, gate.LUA / "place.lua", gate.LUA / "come_near.lua", gate.LUA / "call_up.lua"]
 STAND = Script(gate.LUA / "stand_in_line-14.lua", parts=_PARTS)
 _WATCH = Script(gate.LUA / "watch_line-12.lua", parts=_PARTS)
 _KEYS: tuple[Callable[[int], str], ...] = (

@@ -16,6 +16,7 @@ PARTS = (
     "sliding_log.lua",
     "sliding_counter.lua",
     "call_up.lua",
+    "come_near.lua",
     "place.lua",
     "unqueue.lua",
     "closed.lua",

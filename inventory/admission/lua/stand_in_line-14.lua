@@ -3,8 +3,7 @@
 -- ARGV  1 customer  2 ticket: a new one to join with, or the one to poll  3 'join' or 'ask'
 --       4 length of a turn in s  5 lapse us  6 time a place is kept, us  7 now in us, '' for Redis's clock  8 token
 -- Returns {0 ADMITTED, expiry us}  {15 WAITING, ahead, units left, pace us, ticket, customers waiting, called up, units per customer, number}
---       {17 CALLED_UP, ticket: an earlier one, to poll instead}  {16 TICKET_LAPSED}
---       {4 GATE_MISSING}  {5 NOT_OPEN}  {6 PAUSED}  {7 ENDED}  {11 LIMIT_PER_CUSTOMER}  {13 SOLD_OUT}
+--       {17 CALLED_UP, ticket: an earlier one, to poll}  {16 TICKET_LAPSED}  {4 GATE_MISSING}  {5 NOT_OPEN}  {6 PAUSED}  {7 ENDED}  {11 LIMIT_PER_CUSTOMER}  {13 SOLD_OUT}
 local customer, is_ask = ARGV[1], ARGV[3] == 'ask'
 local meta = redis.call('HMGET', KEYS[1], 'state', 'opens_at', 'closes_at', 'rebuilding', 'pace', 'per_customer')
 local now = tonumber(ARGV[7])
