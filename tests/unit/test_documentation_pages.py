@@ -60,3 +60,12 @@ def test_a_file_of_the_project_that_is_named_exists(page):
     named = re.findall(r"`((?:flashsale|inventory|orders|payments|tasks|tests|deploy|requirements)/[\w./-]*\w)`", _text(page))
 
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_tests_that_hold_a_promise_exist():
+    paths = [path for path in (ROOT / "tests").rglob("*.py") if path.name != "test_documentation_pages.py"]
+    source = "\n".join(f"{path}\n{path.read_text(encoding='utf-8')}" for path in paths)
+    promises = _text("docs/reliability.md").split("## What an error")[0]
+    named = [cell for row in promises.splitlines() if row.startswith("| ") for cell in row.split(" | ")[-1:]]
+
+    assert [name for name in re.findall(r"`([\w/.]*_[\w/.]*)`", " ".join(named)) if name not in source] == []
