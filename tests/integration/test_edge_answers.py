@@ -318,7 +318,7 @@ def test_each_gateway_has_a_publisher_and_outlives_the_others(edge, make_sale, c
     item = make_sale(units=1)
     set_stock(item, 0)
     with running(envoy), running(other.start_publisher()) as others:
-        eventually(other.is_ready, within=30, what=envoy.log)
+        eventually(lambda: other.is_ready() and by_edge(other.ask("GET", "/api/v1/sales/")), within=30, what=envoy.log)
         refused_at_the_edge(edge, item, customer, "sold_out")
         refused_at_the_edge(other, item, customer, "sold_out")
 
