@@ -69,3 +69,9 @@ def test_the_tests_that_hold_a_promise_exist():
     named = [cell for row in promises.splitlines() if row.startswith("| ") for cell in row.split(" | ")[-1:]]
 
     assert [name for name in re.findall(r"`([\w/.]*_[\w/.]*)`", " ".join(named)) if name not in source] == []
+
+
+def test_new_changes_stand_under_unreleased():
+    oldest = _text("CHANGELOG.md").split("\n## ")[-1]
+
+    assert [line for line in oldest.splitlines() if line.startswith("- ")] == [], "write it under Unreleased"
