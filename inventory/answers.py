@@ -4,7 +4,7 @@ from functools import partial
 
 from flashsale.core.errors import FlashsaleError, NotFound
 from flashsale.core.ids import item_of_token
-from flashsale.core.metrics import PURCHASE_TOKENS
+from flashsale.core.metrics import PURCHASE_TOKENS, child
 from flashsale.core.steps import Blocking, Steps
 from flashsale.edge import catalog
 from flashsale.edge.shared import Shared
@@ -84,13 +84,13 @@ def _answer(enter: Steps[_Found], *, issued: int, waiting: int) -> Steps[Answer]
     try:
         found = yield from enter
     except FlashsaleError as error:
-        PURCHASE_TOKENS.labels(error.code).inc()
+        child(PURCHASE_TOKENS, error.code).inc()
         raise
     headers = {"Cache-Control": "no-store"}
     if isinstance(found, gate.IssuedToken):
-        PURCHASE_TOKENS.labels("issued").inc()
+        child(PURCHASE_TOKENS, "issued").inc()
         expires_at = found.expires_at.isoformat().replace("+00:00", "Z")
         return Answer({"token": found.token, "expires_at": expires_at}, issued, headers)
-    PURCHASE_TOKENS.labels("waiting").inc()
+    child(PURCHASE_TOKENS, "waiting").inc()
     place = {"ticket": found.ticket, **found.as_json()}
     return Answer(place, waiting, headers | {"Retry-After": str(found.retry_after_s)})

@@ -30,7 +30,12 @@ class Price(Text):
             ValidationError: the value is not a decimal number in a string.
         """
         text = super().run_validation(data)
-        return Decimal(text) if isinstance(text, str) else text
+        return self.converted(text) if isinstance(text, str) else text
+
+    @staticmethod
+    def converted(text: str) -> Decimal:
+        """The number of a valid text."""
+        return Decimal(text)
 
 
 class PageSerializer(serializers.Serializer[Any]):

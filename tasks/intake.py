@@ -14,7 +14,7 @@ from flashsale.core.clock import now
 from flashsale.core.database.patience import patience
 from flashsale.core.errors import FlashsaleError, RateLimited
 from flashsale.core.ids import MAX_ITEM, item_of_order, item_of_token, made_at
-from flashsale.core.metrics import ADMISSIONS, LIMIT_DECISIONS
+from flashsale.core.metrics import ADMISSIONS, LIMIT_DECISIONS, child
 from flashsale.core.steps import Aside, Blocking, Steps, run
 from flashsale.ratelimit.headers import headers
 from flashsale.ratelimit.in_process import rules_at
@@ -71,9 +71,9 @@ def placing(customer: int, request: OrderRequest) -> Steps[gate.Admission]:
     try:
         admission = yield from _admitting(customer, request)
     except FlashsaleError as error:
-        ADMISSIONS.labels(error.code).inc()
+        child(ADMISSIONS, error.code).inc()
         raise
-    ADMISSIONS.labels("replayed" if admission.replayed else "admitted").inc()
+    child(ADMISSIONS, "replayed" if admission.replayed else "admitted").inc()
     if admission.wake:
         yield Aside(partial(wake, item_of_order(admission.order_id)))
     return admission
@@ -103,7 +103,7 @@ def _admitting(customer: int, request: OrderRequest) -> Steps[gate.Admission]:
         )
     except RateLimited as refusal:
         if rule:
-            LIMIT_DECISIONS.labels(rule.name, "limited").inc()
+            child(LIMIT_DECISIONS, rule.name, "limited").inc()
             refusal.headers = _headers(rule, item, refusal.retry_after or 0)
         raise
     except (TokenInvalid, TokenUsed, GateMissing) as refusal:
@@ -115,7 +115,7 @@ def _admitting(customer: int, request: OrderRequest) -> Steps[gate.Admission]:
         raise
 
     if rule:
-        LIMIT_DECISIONS.labels(rule.name, "shadowed" if admission.shadowed else "passed").inc()
+        child(LIMIT_DECISIONS, rule.name, "shadowed" if admission.shadowed else "passed").inc()
     return admission
 
 

@@ -1,6 +1,7 @@
 """Prometheus metrics. Processes share them through PROMETHEUS_MULTIPROC_DIR."""
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from prometheus_client import REGISTRY as _PROCESS
@@ -34,3 +35,9 @@ def exposition() -> bytes:
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     with folded(Path(folder)):
         return generate_latest(registry)
+
+
+@lru_cache(maxsize=4_096)
+def child(counter: Counter, *labels: str) -> Counter:
+    """The counter of these label values; ``labels()`` costs more than the counting."""
+    return counter.labels(*labels)

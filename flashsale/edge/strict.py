@@ -20,6 +20,9 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
+
+
 def parsed(raw: bytes) -> Any:
     """JSON in UTF-8, without names that stand twice, NaN, NUL, lone surrogates or nesting past the interpreter's depth.
 
@@ -27,7 +30,7 @@ def parsed(raw: bytes) -> Any:
         ParseError: not such JSON.
     """
     try:
-        data = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
+        data = _DECODER.decode(raw.decode("utf-8"))
         if b"\\u" in raw:
             json.dumps(data, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:

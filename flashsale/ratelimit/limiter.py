@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import redis
 
 from flashsale.core.breaker import CircuitBreaker
-from flashsale.core.metrics import LIMIT_DECISIONS, LIMIT_NEAR
+from flashsale.core.metrics import LIMIT_DECISIONS, LIMIT_NEAR, child
 from flashsale.ratelimit.deny_cache import DenyCache
 from flashsale.ratelimit.leaky_bucket import LeakyBucket
 from flashsale.ratelimit.limit import SECOND_US, Algorithm, Check, Mode, Reading, Store, Verdict
@@ -189,19 +189,19 @@ class Limiter:
         for answer in decision.answers:
             rule, reading = answer.rule, answer.reading
             if reading.passed:
-                LIMIT_DECISIONS.labels(rule.name, "passed" if decision.granted else "refunded").inc()
+                child(LIMIT_DECISIONS, rule.name, "passed" if decision.granted else "refunded").inc()
                 if reading.remaining * _NEAR <= most(rule.limit):
-                    LIMIT_NEAR.labels(rule.name).inc()
+                    child(LIMIT_NEAR, rule.name).inc()
             elif rule.on_limit == "log":
                 self._shadowed(rule, answer.key)
             else:
-                LIMIT_DECISIONS.labels(rule.name, "limited").inc()
+                child(LIMIT_DECISIONS, rule.name, "limited").inc()
                 if remember and rule.on_limit == "reject" and not decision.granted:
                     self.denied.deny(rule.redis_key(answer.key), cost, reading.retry_after_us)
         return decision
 
     def _shadowed(self, rule: Rule, key: str) -> None:
-        LIMIT_DECISIONS.labels(rule.name, "shadowed").inc()
+        child(LIMIT_DECISIONS, rule.name, "shadowed").inc()
         moment = time.monotonic()
         if moment - self._warned.get(rule.name, -_WARN_EVERY_S) >= _WARN_EVERY_S:
             self._warned[rule.name] = moment

@@ -16,6 +16,9 @@ from flashsale.web.answer import Answer
 logger = logging.getLogger(__name__)
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 class Reply(NamedTuple):
     """``headers``: as ASGI sends them."""
 
@@ -53,7 +56,7 @@ def failure(error: Exception, common: Common, limits: Mapping[str, str]) -> Repl
 
 
 def _reply(status: int, content_type: str, values: Any, headers: Mapping[str, str], common: Common) -> Reply:
-    body = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+    body = _ENCODER.encode(values).encode()
     if "Cache-Control" not in headers:
         headers = {"Cache-Control": "no-store", **headers}
     sent = [
