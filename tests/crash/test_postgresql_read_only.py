@@ -118,7 +118,7 @@ def test_a_page_that_has_to_write_says_that_it_is_unavailable(client, django_use
         page = client.post("/admin/inventory/product/add/", {"sku": "new", "name": "new"})
 
     assert (page.status_code, page.headers["Retry-After"]) == (503, "1")
-    assert b"please try again in a moment" in page.content
+    assert b"Try again in a moment" in page.content
     assert not Product.objects.exists()
 
 

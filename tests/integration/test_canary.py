@@ -221,6 +221,7 @@ def test_a_change_of_the_percentage_drops_no_request(fleets):
     assert {fleet for _, _, fleet in seen} == {"main", "canary"}
 
 
+@pytest.mark.timed
 def test_killed_canary_loses_requests_under_way_and_gets_customers_back(fleets):
     customers = range(1, 101)
     set_percent(50)

@@ -494,6 +494,7 @@ def test_every_endpoint_passes_the_limiter(api, make_item, make_rule):
         ("get", gone),
         ("post", f"{gone}pay/"),
         ("post", f"{gone}cancel/"),
+        ("post", f"{gone}payment-action/"),
         ("get", "/api/v1/waiting-room/1.x/"),
         ("get", "/api/v1/sales/drop/items/thing/waiting-room/"),
         ("post", "/api/v1/auth/token/refresh/"),
