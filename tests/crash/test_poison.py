@@ -132,7 +132,7 @@ class Statements:
 def test_finding_the_bad_order_costs_transactions_in_the_logarithm_of_the_batch(batch):
     with_value("units", 0)(batch)
     entries = gate.claim(batch.item, consumer="test", limit=BATCH, in_flight=BATCH).entries
-    deducting = Statements('SELECT "inventory_stockmovement"')
+    deducting = Statements("WITH fresh AS")
     with connection.execute_wrapper(deducting):
         deduction = deduct_inventory.Deduction(batch.item)
         deduction.run(entries)
