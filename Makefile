@@ -14,7 +14,7 @@ DOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: docs lock audit-dependencies bench-door up test test-fast coverage chromium check lint rehearse bench bench-limits bench-service shapes audit clean bench-sign-in bench-rebuild bench-expiries simulate chaos soak bench-gateway bench-waiting-room canary explain
+.PHONY: docs lock audit-dependencies bench-provider bench-door up test test-fast coverage chromium check lint rehearse bench bench-limits bench-service shapes audit clean bench-sign-in bench-rebuild bench-expiries simulate chaos soak bench-gateway bench-waiting-room canary explain
 
 up: .venv/.runtime
 	@$(STACK) up
@@ -72,6 +72,9 @@ bench-limits: .venv/.development
 
 bench-service: .venv/.development
 	$(STACK) servers -- $(BIN)/python -m tests.load.bench_ratelimit_service --json docs/results/ratelimit-service.json $(ARGS)
+
+bench-provider: .venv/.development
+	$(STACK) servers -- $(BIN)/python -m tests.load.bench_provider --json docs/results/provider.json $(ARGS)
 
 bench-rebuild: .venv/.development
 	$(BIN)/python -m tests.load.bench_rebuild $(ARGS)

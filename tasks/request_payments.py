@@ -19,6 +19,7 @@ from tasks.retry import Step
 logger = logging.getLogger(__name__)
 TURN_S = 1.0  # time per batch for provider calls before other batches continue
 _FIRST = 5  # payments per turn until the provider's speed is known
+_FEED_S = 0.5  # seconds of work that a provider with a pace of its own is given at once
 _MORE_EVENTS = 100  # limit of further events of the same payments
 
 
@@ -68,6 +69,8 @@ class _Speed:
 
 def most_in_a_turn(limit: int, *, within_s: float = TURN_S) -> int:
     """Estimated number of payments the provider can process in ``within_s`` seconds, from 1 to ``limit``."""
+    if pace := payments.pace():
+        return max(1, min(limit, int(pace * min(within_s, _FEED_S))))
     if _Speed.per_payment_s is None:
         return min(limit, _FIRST)
     return max(1, min(limit, int(within_s / max(_Speed.per_payment_s, 1e-6))))
@@ -96,7 +99,8 @@ def _charge(payment_ids: Iterable[UUID], fresh: Iterable[UUID]) -> tuple[list[UU
         size = most_in_a_turn(len(left), within_s=remaining_s)
         some, left = left[:size], left[size:]
         began, applying_s = time.monotonic(), 0.0
-        for answers in payments.ask([pk for pk in some if pk not in is_fresh], [pk for pk in some if pk in is_fresh]):
+        others, mine = [pk for pk in some if pk not in is_fresh], [pk for pk in some if pk in is_fresh]
+        for answers in payments.ask(others, mine, more=bool(left)):
             heard = time.monotonic()
             paid += apply(answers)
             applying_s += time.monotonic() - heard

@@ -120,11 +120,18 @@ class Provider(Protocol):
         """Whether this may be a payment method of the provider. Asks nobody."""
         ...
 
-    def charge(self, requests: Sequence[ChargeRequest]) -> Iterable[list[ChargeResult]]:
+    def charge(self, requests: Sequence[ChargeRequest], *, more: bool = False) -> Iterable[list[ChargeResult]]:
         """Charge each request once, whatever number of times it is asked; groups of answers as they become known.
 
         An answer may be one to an earlier call, whose request took longer; a request may remain without one.
+
+        Args:
+            more: another call follows at once, so no answer need be waited for.
         """
+        ...
+
+    def per_second(self) -> float | None:
+        """How many requests the provider takes in a second, over all processes; None where nothing but time limits them."""
         ...
 
     def look_up(self, requests: Sequence[ChargeRequest]) -> list[ChargeResult]:

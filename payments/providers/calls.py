@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from queue import Empty, SimpleQueue
 from typing import TypeVar
@@ -18,28 +18,49 @@ from payments.providers.base import ChargeRequest, ChargeResult, Outcome, Provid
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+Work = Callable[[ChargeRequest], ChargeResult]
 PLACE = "call:payments"  # of the rules in the admin
 _GATHER_S = 0.04  # answers that come within it are applied together
-_GRACE_S = 1.0  # a call that takes longer than this behind the last one is not waited for
+_USUAL_S = 0.5  # how long a call takes, as long as nobody knows
 _MARGIN = 1.03  # calls travel for different times: so many closer together are still within the limit
 _BOOKINGS = 20  # a second
+_STEP = 1.05
+_LATE_S = 0.02
 
 
-@dataclass(slots=True)
-class _Turn:
-    """The calls of one `run`: their answers, and how many are missing."""
+class _Answers:
+    """The answers to some calls, and how many are still missing. Thread-safe."""
 
-    answers: "SimpleQueue[ChargeResult]" = field(default_factory=SimpleQueue)
-    missing: int = 0
-    last_begun: float = field(default_factory=time.monotonic)
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[ChargeResult] = SimpleQueue()
+        self._lock = threading.Lock()
+        self.missing = 0
+        self.last_begun = time.monotonic()
+
+    def expect(self, calls: int) -> None:
+        with self._lock:
+            self.missing += calls
+
+    def put(self, answer: ChargeResult) -> None:
+        self._queue.put(answer)
 
     def take(self, wait_s: float) -> ChargeResult | None:
         try:
-            answer = self.answers.get(timeout=wait_s) if wait_s > 0 else self.answers.get_nowait()
+            answer = self._queue.get(timeout=wait_s) if wait_s > 0 else self._queue.get_nowait()
         except Empty:
             return None
-        self.missing -= 1
+        self.expect(-1)
         return answer
+
+    def gather(self) -> list[ChargeResult]:
+        """The next answer, and those that come within a moment of it; none when none comes within it."""
+        first = self.take(_GATHER_S)
+        if first is None:
+            return []
+        group, ends = [first], time.monotonic() + _GATHER_S
+        while self.missing and (answer := self.take(ends - time.monotonic())) is not None:
+            group.append(answer)
+        return group
 
 
 class Calls:
@@ -64,7 +85,8 @@ class Calls:
         )
         self._at_once = at_once
         self.breaker = breaker
-        self._left: deque[_Turn] = deque()
+        self._charges = _Answers()
+        self._usual_s = _USUAL_S
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -74,64 +96,71 @@ class Calls:
     def _room(self) -> threading.BoundedSemaphore:
         return threading.BoundedSemaphore(self._at_once)
 
-    def run(
-        self, work: Callable[[ChargeRequest], ChargeResult], requests: Sequence[ChargeRequest]
-    ) -> Iterator[list[ChargeResult]]:
+    def charge(self, work: Work, requests: Sequence[ChargeRequest], *, more: bool) -> Iterator[list[ChargeResult]]:
         """Work on each request beside the others; groups of answers as they come.
 
-        A call that takes much longer than the others is left behind; its answer comes with those of a later run.
+        A call that takes much longer than the others is left behind; its answer comes with those of a later charge.
+
+        Args:
+            more: another charge follows at once, so no call that has begun is waited for.
         """
-        turn = _Turn(missing=len(requests))
-        feeder = threading.Thread(target=self._feed, args=(work, deque(requests), turn), daemon=True)
+        yield from self._run(work, requests, self._charges, more=more)
+
+    def look_up(self, work: Work, requests: Sequence[ChargeRequest]) -> list[ChargeResult]:
+        """Work on each request beside the others; all answers, but those that take much longer than usual."""
+        return [answer for group in self._run(work, requests, _Answers(), more=False) for answer in group]
+
+    def _run(
+        self,
+        work: Work,
+        requests: Sequence[ChargeRequest],
+        answers: _Answers,
+        *,
+        more: bool,
+    ) -> Iterator[list[ChargeResult]]:
+        answers.expect(len(requests))
+        feeder = threading.Thread(target=self._feed, args=(work, requests, answers), daemon=True)
         feeder.start()
-        try:
-            if late := self._late():
-                yield late
-            while turn.missing:
-                if group := _gather(turn):
-                    yield group
-                elif not feeder.is_alive() and time.monotonic() - turn.last_begun > _GRACE_S:
-                    break
-        finally:
-            if turn.missing:
-                self._left.append(turn)
+        while answers.missing and (feeder.is_alive() or not more):
+            if group := answers.gather():
+                yield group
+            elif not feeder.is_alive() and time.monotonic() - answers.last_begun > self._grace_s:
+                return
 
-    def _late(self) -> list[ChargeResult]:
-        """Answers to earlier runs."""
-        late = []
-        for _ in range(len(self._left)):
-            turn = self._left.popleft()
-            while (answer := turn.take(0)) is not None:
-                late.append(answer)
-            if turn.missing:
-                self._left.append(turn)
-        return late
+    @property
+    def _grace_s(self) -> float:
+        """A call that takes longer than this is not waited for."""
+        return 0.3 + 2 * self._usual_s
 
-    def _feed(self, work: Callable[[ChargeRequest], ChargeResult], requests: deque[ChargeRequest], turn: _Turn) -> None:
+    def _feed(self, work: Work, requests: Sequence[ChargeRequest], answers: _Answers) -> None:
         slots: deque[float] = deque()
-        while requests:
-            request = requests.popleft()
+        for number, request in enumerate(requests):
             self._room.acquire()
             if not self.breaker.may_ask():
                 self._room.release()
                 wait_s = max(0.1, self.breaker.retry_after_s())
-                turn.answers.put(ChargeResult(request, Outcome.POSTPONED, retry_after_s=wait_s))
+                code = ProviderUnavailable.code
+                answers.put(ChargeResult(request, Outcome.POSTPONED, code=code, retry_after_s=wait_s))
                 continue
+            while slots and time.monotonic() - slots[0] > _LATE_S:
+                slots.popleft()  # a busy machine: what was missed is not made up for in a bunch
             if not slots:
-                slots.extend(self._book(len(requests) + 1))
+                slots.extend(self._book(len(requests) - number))
             time.sleep(max(0.0, slots.popleft() - time.monotonic()))
-            turn.last_begun = time.monotonic()
-            self._pool.submit(self._work, work, request, turn)
+            answers.last_begun = time.monotonic()
+            self._pool.submit(self._work, work, request, answers)
 
-    def _work(self, work: Callable[[ChargeRequest], ChargeResult], request: ChargeRequest, turn: _Turn) -> None:
-        answer = ChargeResult(request, Outcome.UNKNOWN)
+    def _work(self, work: Work, request: ChargeRequest, answers: _Answers) -> None:
+        answer, began = ChargeResult(request, Outcome.UNKNOWN), time.monotonic()
         try:
             answer = work(request)
         except Exception:  # a fault of ours costs the others nothing; this one is asked about again
             logger.exception("call broke", extra={"event": "provider_call_broke", "payment": request.key})
         finally:
             self._room.release()
-            turn.answers.put(answer)
+            answers.put(answer)
+            # Goes to the median, whatever the slowest ones take.
+            self._usual_s *= _STEP if time.monotonic() - began > self._usual_s else 1 / _STEP
 
     def one(self, call: Callable[[], T]) -> T:
         """One call, in this thread, at its time.
@@ -144,12 +173,23 @@ class Calls:
         time.sleep(max(0.0, self._book(1)[0] - time.monotonic()))
         return call()
 
+    @property
+    def per_second(self) -> float:
+        """How many calls may begin in a second, over all processes."""
+        return 1 / self._interval_s(self._rules())
+
+    def _rules(self) -> list[Rule]:
+        rules = [rule for rule in rules_at(PLACE) if rule.on_limit != "log"] or [self._rule]
+        return [_with_margin(rule) for rule in rules]
+
+    @staticmethod
+    def _interval_s(rules: Sequence[Rule]) -> float:
+        return max(rule.window_ms / 1000 / rule.rate for rule in rules)
+
     def _book(self, calls: int) -> list[float]:
         """When, by the monotonic clock, the next calls may begin; so many at most."""
-        rules = [_with_margin(rule) for rule in rules_at(PLACE) or [self._rule] if rule.algorithm == "leaky_bucket"]
-        if not rules:
-            return [time.monotonic()]
-        interval_s = max(rule.window_ms / 1000 / rule.rate for rule in rules)
+        rules = self._rules()
+        interval_s = self._interval_s(rules)
         part = max(1, min(calls, int(1 / interval_s / _BOOKINGS)))
         while not (decision := limiter().check([(rule, "all") for rule in rules], part)).allowed:
             time.sleep(max(interval_s, min(1.0, decision.retry_after_s)))
@@ -159,14 +199,3 @@ class Calls:
 
 def _with_margin(rule: Rule) -> Rule:
     return replace(rule, window_ms=int(rule.window_ms * _MARGIN), max_wait_ms=max(rule.max_wait_ms, 60_000))
-
-
-def _gather(turn: _Turn) -> list[ChargeResult]:
-    """The next answer, and those that come within a moment of it."""
-    first = turn.take(_GATHER_S)
-    if first is None:
-        return []
-    group, ends = [first], time.monotonic() + _GATHER_S
-    while turn.missing and (answer := turn.take(ends - time.monotonic())) is not None:
-        group.append(answer)
-    return group

@@ -53,7 +53,10 @@ class Sandbox:
         """One of the five."""
         return method in _METHODS
 
-    def charge(self, requests: Sequence[ChargeRequest]) -> Iterable[list[ChargeResult]]:
+    def per_second(self) -> None:
+        """No limit."""
+
+    def charge(self, requests: Sequence[ChargeRequest], *, more: bool = False) -> Iterable[list[ChargeResult]]:
         """
         Raises:
             Invalid: a key came before with another amount.

@@ -117,9 +117,13 @@ class Stripe:
 
     # charges
 
-    def charge(self, requests: Sequence[ChargeRequest]) -> Iterable[list[ChargeResult]]:
+    def charge(self, requests: Sequence[ChargeRequest], *, more: bool = False) -> Iterable[list[ChargeResult]]:
         """One intent for each; a request whose intent is known is looked up instead."""
-        return self._calls.run(self._charge, requests)
+        return self._calls.charge(self._charge, requests, more=more)
+
+    def per_second(self) -> float:
+        """As the rule in the admin says, or Stripe's own limit."""
+        return self._calls.per_second
 
     def _charge(self, request: ChargeRequest) -> ChargeResult:
         try:
@@ -148,7 +152,7 @@ class Stripe:
 
     def look_up(self, requests: Sequence[ChargeRequest]) -> list[ChargeResult]:
         """By Stripe's id, and by the key in the metadata where that is not known. Nothing of one that Stripe does not have."""
-        return [result for group in self._calls.run(self._look_up, requests) for result in group if result.ref]
+        return [result for result in self._calls.look_up(self._look_up, requests) if result.ref]
 
     def _look_up(self, request: ChargeRequest) -> ChargeResult:
         try:

@@ -20,7 +20,7 @@ from flashsale.core import bulk
 from flashsale.core.clock import now
 from flashsale.core.ids import new_uuid
 from payments.models import Payment, Refund
-from payments.providers.base import Action, ChargeRequest, ChargeResult, Outcome, ProviderUnavailable
+from payments.providers.base import Action, ChargeRequest, ChargeResult, Outcome
 from payments.providers.registry import provider
 
 Status = Payment.Status
@@ -119,7 +119,12 @@ def open_payments(
 _UNPAID = "NOT EXISTS (SELECT FROM payments_payment p WHERE p.order_id = rows.order_id AND p.status = 'succeeded')"
 
 
-def ask(payment_ids: Iterable[UUID], fresh: Iterable[UUID] = ()) -> Iterator[list[Answer]]:
+def pace() -> float | None:
+    """How many payments the provider can be asked about in a second; None where nothing but time limits it."""
+    return provider(settings.PAYMENT_PROVIDER).per_second()
+
+
+def ask(payment_ids: Iterable[UUID], fresh: Iterable[UUID] = (), *, more: bool = False) -> Iterator[list[Answer]]:
     """Ask the provider about those of these open payments whose question is due; ``record`` what it says. May run twice.
 
     The rows say ``processing`` before the provider is called, and the same key is sent whenever it is asked again: a
@@ -128,6 +133,7 @@ def ask(payment_ids: Iterable[UUID], fresh: Iterable[UUID] = ()) -> Iterator[lis
 
     Args:
         fresh: payments that the caller has opened as being asked about; those that a sweep has asked about since are left out.
+        more: the caller asks about others at once, so no slow answer is waited for.
 
     Returns:
         Groups of answers, as the provider gives them.
@@ -138,7 +144,7 @@ def ask(payment_ids: Iterable[UUID], fresh: Iterable[UUID] = ()) -> Iterator[lis
         for name, *values in cursor.fetchall():
             by_provider.setdefault(name, []).append(ChargeRequest(*values))
     for name, requests in by_provider.items():
-        for results in provider(name).charge(requests):
+        for results in provider(name).charge(requests, more=more):
             _note(results)
             yield answers_of(results)
 
@@ -155,7 +161,7 @@ def _note(results: Iterable[ChargeResult]) -> None:
             mine.filter(status=Status.PROCESSING).update(
                 status=Status.CREATED,
                 attempts=Greatest(F("attempts") - 1, 0),
-                failure_code=ProviderUnavailable.code,
+                failure_code=result.code,
                 next_attempt_at=now() + timedelta(seconds=result.retry_after_s),
                 updated_at=Now(),
             )

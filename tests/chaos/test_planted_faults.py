@@ -139,9 +139,9 @@ def refund_dropped(monkeypatch, sale):
 def idempotency_key_forgotten(monkeypatch, sale):
     charge = Sandbox.charge
 
-    def careless(self, requests):
+    def careless(self, requests, **more):
         sent = {new_uuid().hex: request for request in requests}
-        groups = charge(self, [replace(request, key=key) for key, request in sent.items()])
+        groups = charge(self, [replace(request, key=key) for key, request in sent.items()], **more)
         return [[replace(result, request=sent[result.request.key]) for result in group] for group in groups]
 
     monkeypatch.setattr(Sandbox, "charge", careless)

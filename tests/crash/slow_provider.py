@@ -7,9 +7,9 @@ from payments.providers.sandbox import Sandbox
 _charge = Sandbox.charge
 
 
-def _slowly(self, requests):
+def _slowly(self, requests, **more):
     time.sleep(0.2 * len(requests))
-    return _charge(self, requests)
+    return _charge(self, requests, **more)
 
 
 setattr(Sandbox, "charge", _slowly)  # noqa: B010

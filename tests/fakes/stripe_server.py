@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from bisect import bisect_left
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
@@ -47,7 +48,7 @@ class Books:
         self.latency_s = self.slow_s = 0.0
         self.limit_per_s = 0
         self.is_down = False
-        self.arrivals, self.numbers = [], 0
+        self.arrivals, self.writes, self.refused, self.numbers = [], [], 0, 0
 
     def new_id(self, prefix):
         self.numbers += 1
@@ -202,14 +203,16 @@ class Control:
     def state(self, _):
         books = self.books
         moments = sorted(books.arrivals)
-        fullest = max((sum(1 for at in moments[n:] if at < begin + 1.0) for n, begin in enumerate(moments)), default=0)
+        fullest = max((bisect_left(moments, begin + 1.0) - n for n, begin in enumerate(moments)), default=0)
         return {
             "intents": list(books.intents.values()),
             "refunds": list(books.refunds.values()),
             "events": books.events,
             "requests": len(moments),
             "fullest_second": fullest,
-            "seconds": moments[-1] - moments[0] if moments else 0,
+            "writes": len(books.writes),
+            "written_at": books.writes,
+            "refused": books.refused,
         }
 
     def deliver(self, wishes):
@@ -304,6 +307,8 @@ class Handler(BaseHTTPRequestHandler):
         with books.lock:
             moment = time.monotonic()
             books.arrivals.append(moment)
+            if self.command == "POST":
+                books.writes.append(moment)
             latency_s = books.latency_s + (books.slow_s if params.get("payment_method") == "pm_card_slow" else 0)
             fault = books.faults.popleft() if books.faults and self.command == "POST" else None
             if books.is_down:
@@ -312,6 +317,7 @@ class Handler(BaseHTTPRequestHandler):
                 books.limit_per_s
                 and sum(1 for at in books.arrivals[-2 * books.limit_per_s :] if at > moment - 1) > books.limit_per_s
             ):
+                books.refused += 1
                 fault = 429
         time.sleep(latency_s)
         return fault
