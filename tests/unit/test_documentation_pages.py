@@ -75,3 +75,4 @@ def test_new_changes_stand_under_unreleased():
     oldest = _text("CHANGELOG.md").split("\n## ")[-1]
 
     assert [line for line in oldest.splitlines() if line.startswith("- ")] == [], "write it under Unreleased"
+    assert _text("CHANGELOG.md").count("- The first sale:") == 0, "a rebase brought back the list that 0.2.0 replaced"
