@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from flashsale.core.metrics import REQUESTS_LATE
-from flashsale.edge.error_handler import problem
+from flashsale.edge.error_handler import CONTENT_TYPE, body
+from flashsale.web.answer import Answer
 from inventory.errors import Busy
 
 _LONGEST_S = 60.0  # no request waits longer than its gateway does: somebody's clock is wrong
@@ -25,11 +26,16 @@ class QueueWait:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if has_waited_too_long(request.META.get("HTTP_X_REQUEST_START", "")):
-            REQUESTS_LATE.inc()
-            refusal = problem(503, Busy.code, "Too many requests are waiting. Try again in a moment.")
-            refusal.headers["Retry-After"] = "1"
-            return refusal
+            answer = refusal()
+            return JsonResponse(answer.values, status=answer.status, content_type=CONTENT_TYPE, headers=dict(answer.headers))
         return self._get_response(request)
+
+
+def refusal() -> Answer:
+    """The answer to a request that has waited too long; counts it."""
+    REQUESTS_LATE.inc()
+    values = body(503, Busy.code, "Too many requests are waiting. Try again in a moment.")
+    return Answer(values, 503, {"Retry-After": "1"})
 
 
 def has_waited_too_long(request_start: str) -> bool:

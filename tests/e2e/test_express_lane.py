@@ -74,7 +74,11 @@ class Sent:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             head = {name.decode().lower(): value.decode("latin-1") for name, value in message["headers"]}
-            self.head = {name: value for name, value in head.items() if name not in ("ratelimit", "date", "retry-after")}
+            self.head = {
+                name: value
+                for name, value in head.items()
+                if name not in ("ratelimit", "date", "retry-after", "content-length")
+            }
         self.body += message.get("body", b"")
 
     @property
@@ -329,3 +333,8 @@ def test_a_length_that_is_none_is_left_to_django(bearer, length):
 
 def test_without_credentials_django_answers(both, sale):
     assert both(lambda: (("POST", _tokens(sale), b"{}"), {}), by_lane=False).status == 401
+
+
+def test_a_request_that_waited_too_long_is_refused_before_django(both, sale, bearer):
+    waited = {"x-request-start": f"t={now().timestamp() - 10:.3f}"}
+    assert both(lambda: (("POST", _tokens(sale), b"{}"), bearer | waited)).status == 503

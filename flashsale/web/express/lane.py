@@ -11,6 +11,7 @@ from django.db import close_old_connections, connection
 from flashsale.core.database.patience import patience
 from flashsale.core.errors import FlashsaleError
 from flashsale.core.joined_trips import drive
+from flashsale.edge import queue_wait
 from flashsale.web.express import body, calls, reply
 from flashsale.web.express.body import Message, Receive
 from flashsale.web.express.credentials import customer_of
@@ -32,6 +33,8 @@ class ExpressLane:
         """Answer the request, or let Django do it."""
         call = calls.find(scope["method"], scope["path"]) if scope["type"] == "http" else None
         request = common(scope) if call is not None else None
+        if request is not None and request.is_late:
+            return await _answer(send, reply.late(queue_wait.refusal()))
         customer = customer_of(request) if request is not None else None
         if call is None or request is None or customer is None:
             return await self._django(scope, receive, send)
@@ -42,9 +45,7 @@ class ExpressLane:
         if values is None:
             return await self._django(scope, body.again(*found, receive), send)
         answer = await self._answered(call, customer, values, request)
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        await send({"type": "http.response.body", "body": answer.body})
-        return None
+        return await _answer(send, answer)
 
     def _in_thread(self, work: Callable[[], Any]) -> Awaitable[Any]:
         return asyncio.get_running_loop().run_in_executor(self.threads, _patiently, work)
@@ -61,6 +62,11 @@ class ExpressLane:
             return reply.refusal(error, shared, limits)
         except Exception as error:
             return reply.failure(error, shared, limits)
+
+
+async def _answer(send: Send, answer: reply.Reply) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "http.response.body", "body": answer.body})
 
 
 def _patiently(work: Callable[[], Any]) -> Any:

@@ -10,12 +10,13 @@ from django.conf import settings
 
 from flashsale.core.errors import FlashsaleError
 from flashsale.edge import error_handler
-from flashsale.edge.answer_headers import OF_API
+from flashsale.edge.answer_headers import OF_API, OF_DATA
 from flashsale.web.answer import Answer
 
 logger = logging.getLogger(__name__)
 
 
+_ENCODER_OF_DJANGO = json.JSONEncoder()
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -53,6 +54,23 @@ def failure(error: Exception, common: Common, limits: Mapping[str, str]) -> Repl
     logger.exception("express lane failed", extra={"event": "express_lane_failed", "error": repr(error)})
     answer = error_handler.internal_error()
     return _reply(answer.status, error_handler.CONTENT_TYPE, answer.values, limits, common)
+
+
+def late(answer: Answer) -> Reply:
+    """A refusal before anything was looked at, with the headers of Django's outer middleware only."""
+    body = _ENCODER_OF_DJANGO.encode(answer.values).encode()
+    named = {
+        "Content-Type": error_handler.CONTENT_TYPE,
+        "Content-Length": str(len(body)),
+        "Content-Security-Policy": OF_DATA,
+        "Cache-Control": "no-store",
+        "Vary": "origin",
+        "X-Fleet": settings.FLEET,
+        **answer.headers,
+    }
+    return Reply(
+        answer.status, [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in named.items()], body
+    )
 
 
 def _reply(status: int, content_type: str, values: Any, headers: Mapping[str, str], common: Common) -> Reply:

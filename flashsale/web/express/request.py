@@ -33,6 +33,11 @@ class Request(NamedTuple):
         return address((self.scope.get("client") or ("",))[0], self.headers.get(b"x-forwarded-for", b"").decode("latin-1"))
 
     @property
+    def is_late(self) -> bool:
+        """Whether it has waited longer than its client does."""
+        return has_waited_too_long(self.headers.get(b"x-request-start", b"").decode("latin-1"))
+
+    @property
     def length(self) -> int:
         """Of the body."""
         return int(self.headers.get(b"content-length") or 0)
@@ -45,8 +50,6 @@ def common(scope: Scope) -> Request | None:
         return None
     host = headers.get(b"host", b"")
     if not _is_ours(host) or headers.get(b"accept", b"*/*") not in _ACCEPTED or _is_foreign(headers.get(b"origin"), host):
-        return None
-    if has_waited_too_long(headers.get(b"x-request-start", b"").decode("latin-1")):
         return None
     request = Request(scope, headers)
     return request if not request.is_post or _has_common_body(headers) else None
