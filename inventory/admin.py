@@ -23,13 +23,13 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWi
 from flashsale.backoffice import once
 from flashsale.backoffice.autocomplete import CheckedAutocomplete
 from flashsale.backoffice.minutes import MinutesField
+from flashsale.backoffice.staff_admin import ReadOnly, StaffAdmin, amount, asking, button, linked
 from flashsale.core import money
 from flashsale.core.clock import now
 from flashsale.core.errors import FlashsaleError, Unavailable
 from inventory import selectors, services
 from inventory.models import Product, Sale, SaleItem, StockMovement
 from tasks import gate_sync, reconcile
-from tasks.admin import ReadOnly, StaffAdmin, amount, asking, button, linked
 
 _SHOWN = ("shown_price", "shown_list_price")
 _STOCK = ("allocated", "available", "reserved", "sold")

@@ -14,12 +14,12 @@ from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter, RelatedDropdownFilter
 from unfold.decorators import display
 
+from flashsale.backoffice.staff_admin import ReadOnly, StaffAdmin, amount, asking, button, linked
 from flashsale.core import money
 from flashsale.core.errors import FlashsaleError
 from orders import services
 from orders.models import Order, OrderEvent
 from tasks import gate_effects
-from tasks.admin import ReadOnly, StaffAdmin, amount, asking, button, linked
 
 _COLORS = {
     "reserved": "info",

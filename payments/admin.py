@@ -5,9 +5,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import AllValuesCheckboxFilter, ChoicesDropdownFilter, RangeDateTimeFilter
 
+from flashsale.backoffice.staff_admin import ReadOnly, StaffAdmin, amount, asking, button
 from payments import services
 from payments.models import Payment, ProviderEvent, Refund
-from tasks.admin import ReadOnly, StaffAdmin, amount, asking, button
 
 
 @admin.register(Payment)
