@@ -8,6 +8,7 @@ from tasks import (
     dispatch,
     gate_effects,
     heartbeat,
+    reconcile_payments,
     request_payments,
     sweeps,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "dispatch",
     "gate_effects",
     "heartbeat",
+    "reconcile_payments",
     "request_payments",
     "sweeps",
 ]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from celery.schedules import crontab
 from kombu import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 from redis.connection import URL_QUERY_ARGUMENT_PARSERS
@@ -80,6 +81,7 @@ CELERY_TASK_ROUTES = {
     "tasks.dispatch": {"queue": "dispatch"},
     "tasks.sweep": {"queue": "dispatch"},
     "tasks.sweep_payments": {"queue": "payments"},
+    "tasks.reconcile_payments": {"queue": "payments"},
     "tasks.sweep_unpaid": {"queue": "cancellations"},
     "tasks.forget_gates": {"queue": "dispatch"},
     "tasks.deduct_inventory": {"queue": "inventory"},
@@ -96,5 +98,6 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "tasks.sweep", "schedule": SWEEP_EVERY_S, "options": {"expires": 2 * SWEEP_EVERY_S}},
     "sweep-unpaid": {"task": "tasks.sweep_unpaid", "schedule": SWEEP_EVERY_S, "options": {"expires": 2 * SWEEP_EVERY_S}},
     "sweep-payments": {"task": "tasks.sweep_payments", "schedule": SWEEP_EVERY_S, "options": {"expires": 2 * SWEEP_EVERY_S}},
+    "reconcile-payments": {"task": "tasks.reconcile_payments", "schedule": crontab(hour=3, minute=17)},
     "forget-gates": {"task": "tasks.forget_gates", "schedule": min(3600.0, GATE_RETENTION_S / 2)},
 }

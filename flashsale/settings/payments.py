@@ -23,6 +23,7 @@ PAYMENT_PROVIDER = serving_provider(PROVIDER_OPTIONS)
 
 
 WEBHOOK_TOLERANCE_S = 300
+PROVIDER_EVENT_RETENTION_DAYS = env.integer("PROVIDER_EVENT_RETENTION_DAYS", 90, low=1, high=3_650)  # of settled ones
 PAYMENT_ATTEMPTS_PER_ORDER = env.integer("PAYMENT_ATTEMPTS_PER_ORDER", 10, low=1, high=1_000)
 # Of one customer, that expired without a payment; from then on they order it no more.
 UNPAID_ORDERS_PER_ITEM = env.integer("UNPAID_ORDERS_PER_ITEM", 3, low=1, high=1_000_000)

@@ -23,7 +23,8 @@ from payments.services.charges import (
     shown_methods,
     untold_answers,
 )
-from payments.services.events import Confirmed, close_events, confirm_events, receive_event, signature_header
+from payments.services.comparison import Found, compare
+from payments.services.events import Confirmed, close_events, confirm_events, forget_events, receive_event, signature_header
 from payments.services.refunds import process_refunds, request_refund, send_again
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Answer",
     "Captured",
     "Confirmed",
+    "Found",
     "Opened",
     "PaymentRequest",
     "Status",
@@ -39,14 +41,15 @@ __all__ = [
     "books_sql",
     "captured_of",
     "close_events",
+    "compare",
     "confirm_events",
     "decided_payments",
     "due_payments",
+    "forget_events",
     "known_method",
     "look_up",
     "open_by_chain",
     "open_payments",
-    "over_bound",
     "pace",
     "process_refunds",
     "put_back",

@@ -6,6 +6,7 @@ the books confirm it. So events may come in any order, twice, late, and before t
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
@@ -140,3 +141,10 @@ def close_events(confirmed: Confirmed) -> None:
     for outcome in set(confirmed.events.values()):
         ids = [event for event, settled in confirmed.events.items() if settled == outcome]
         ProviderEvent.objects.filter(pk__in=ids).update(outcome=outcome)
+
+
+def forget_events(older_than: timedelta) -> int:
+    """Delete the events that are settled and older than that; how many there were. Those that wait stay."""
+    settled = ProviderEvent.objects.exclude(outcome=ProviderEvent.Outcome.WAITING)
+    deleted, _ = settled.filter(received_at__lt=now() - older_than).delete()
+    return deleted

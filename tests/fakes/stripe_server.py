@@ -200,6 +200,10 @@ class Control:
             {"amount": "700", "currency": "eur", "payment_method": "pm_card_visa", "confirm": "true"} | wishes
         )
 
+    def give_back(self, wishes):
+        """Somebody refunds an ``intent`` in the provider's dashboard."""
+        return self.books.refund({"payment_intent": wishes["intent"]})
+
     def state(self, _):
         books = self.books
         moments = sorted(books.arrivals)
