@@ -25,7 +25,7 @@ import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -113,11 +113,17 @@ def _bearer(jwt: str) -> dict[str, str]:
 def cpu_s() -> dict[str, float]:
     """CPU seconds used so far by each kind of process of the stack and of the bounds, and by wrk's parent's children."""
     used: dict[str, float] = defaultdict(float)
-    for process in psutil.process_iter(["name", "cmdline", "cpu_times"]):
-        name = _kind(process.info["name"] or "", " ".join(process.info["cmdline"] or []))
-        if name and process.info["cpu_times"]:
-            used[name] += process.info["cpu_times"].user + process.info["cpu_times"].system
+    for process in _of_this_stack():
+        with suppress(psutil.Error):
+            name, times = _kind(process.name(), " ".join(process.cmdline())), process.cpu_times()
+            if name:
+                used[name] += times.user + times.system
     return used
+
+
+def _of_this_stack() -> list[psutil.Process]:
+    """The processes that the launcher has started, this one's children among them; other stacks may run beside."""
+    return psutil.Process(os.getppid()).children(recursive=True)
 
 
 def _kind(name: str, command: str) -> str:
@@ -202,9 +208,7 @@ def without_address_rules() -> Iterator[None]:
 @contextmanager
 def dispatcher_stopped() -> Iterator[None]:
     """Nothing that is accepted is worked on."""
-    stopped = [
-        process for process in psutil.process_iter(["cmdline"]) if _DISPATCHER in " ".join(process.info["cmdline"] or [])
-    ]
+    stopped = [process for process in _of_this_stack() if _DISPATCHER in " ".join(process.cmdline())]
     for process in stopped:
         process.send_signal(signal.SIGSTOP)
     try:
