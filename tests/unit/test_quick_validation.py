@@ -1,6 +1,6 @@
 """The express lane's validation agrees with the serializer that it is made from."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rest_framework.exceptions import ValidationError
 
@@ -19,6 +19,7 @@ _odd = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*_GOOD, "more"]), _odd, max_size=3), st.sets(st.sampled_from(list(_GOOD)), max_size=2))
 def test_a_body_is_valid_for_both_or_left_to_the_serializer(changes, missing):
     body = {name: value for name, value in (_GOOD | changes).items() if name not in missing}
