@@ -119,6 +119,8 @@ class CircuitBreaker:
             self._failures = 0
             if self._probe_at is None:
                 self._note(is_error=False, is_slow=is_slow)
+            elif not self._probes and (limits.error_ratio or limits.slow_ratio):
+                pass  # an answer to a call from before the opening
             elif is_slow:
                 self._open()
             else:

@@ -23,6 +23,7 @@ STEPS_GIVEN_UP = Counter(
     "flashsale_steps_given_up_total", "Batches that a step gave up on. Sweeps or staff continue them.", ["step"]
 )
 MESSAGES_NOT_SENT = Counter("flashsale_messages_not_sent_total", "Messages that the broker did not confirm in time.", ["task"])
+BREAKER_CHANGES = Counter("flashsale_breaker_changes_total", "Changes of a circuit breaker to a state.", ["breaker", "state"])
 PAYLOADS_UNREAD = Counter("flashsale_payloads_unread_total", "Payloads left for another release.", ["where"])
 
 

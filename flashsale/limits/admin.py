@@ -11,7 +11,8 @@ from unfold.admin import ModelAdmin
 from flashsale.backoffice.versions import VersionGuard
 from flashsale.edge.selection import CheckedSelection
 from flashsale.limits import services
-from flashsale.limits.models import LimitRule, RuleChange
+from flashsale.limits.models import BreakerRule, LimitRule, RuleChange
+from flashsale.ratelimit.breakers import shown_state
 
 
 @admin.register(LimitRule)
@@ -53,6 +54,27 @@ class LimitRuleAdmin(VersionGuard, CheckedSelection, ModelAdmin):
             rule.enabled = enabled
             services.save_rule(rule, actor=request.user.get_username())
             self.log_change(request, rule, f"enabled: {enabled}")
+
+
+@admin.register(BreakerRule)
+class BreakerRuleAdmin(VersionGuard, ModelAdmin):
+    list_display = ("name", "state", "error_percent", "slow_percent", "slow_ms", "window_ms", "min_calls", "open_ms", "probes")
+    search_fields = ("name",)
+
+    @admin.display(description="state now")
+    def state(self, rule: BreakerRule) -> str:
+        """Over all processes."""
+        return shown_state(rule.name)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        services.save_breaker(obj, actor=request.user.get_username())
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        services.delete_breaker(obj, actor=request.user.get_username())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for rule in queryset:
+            self.delete_model(request, rule)
 
 
 @admin.register(RuleChange)

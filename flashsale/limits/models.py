@@ -140,6 +140,52 @@ class LimitRule(models.Model):
             raise ValidationError("Admission has one rule for a fleet; change or disable the other one first.")
 
 
+class BreakerRule(models.Model):
+    """When the circuit breaker of an outgoing call opens; see ``flashsale.core.breaker.BreakerLimits``."""
+
+    name = models.SlugField(max_length=40, unique=True, help_text="Name of the payment provider or of another outgoing call.")
+    error_percent = models.PositiveSmallIntegerField(default=50, help_text="Failed calls of a window; 0 for not looked at.")
+    slow_percent = models.PositiveSmallIntegerField(default=80, help_text="Slow calls of a window; 0 for not looked at.")
+    slow_ms = models.PositiveIntegerField("slow from (ms)", default=5_000)
+    window_ms = models.PositiveIntegerField("window (ms)", default=30_000)
+    min_calls = models.PositiveIntegerField("fewest calls", default=20, help_text="In a window; fewer say nothing.")
+    open_ms = models.PositiveIntegerField("open time (ms)", default=10_000, help_text="Then probes are let through.")
+    probes = models.PositiveSmallIntegerField(default=3, help_text="All must be good to close it; one bad one opens it again.")
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name = "circuit breaker"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def as_values(self) -> dict[str, Any]:
+        """JSON values, as every process takes them."""
+        return {
+            "failures": 0,
+            "error_ratio": self.error_percent / 100,
+            "slow_ratio": self.slow_percent / 100,
+            "slow_s": self.slow_ms / 1000,
+            "window_s": self.window_ms / 1000,
+            "min_calls": self.min_calls,
+            "open_s": self.open_ms / 1000,
+            "probes": self.probes,
+        }
+
+    def clean(self) -> None:
+        """
+        Raises:
+            ValidationError: the rule could not do what it says.
+        """
+        times = ("slow_ms", "window_ms", "open_ms")
+        errors = {name: "0 to 100." for name in ("error_percent", "slow_percent") if (getattr(self, name) or 0) > 100}
+        errors |= {name: "At least 1." for name in (*times, "min_calls", "probes") if getattr(self, name) == 0}
+        errors |= {name: "A day at most." for name in times if (getattr(self, name) or 0) > 86_400_000}
+        if errors:
+            raise ValidationError(errors)
+
+
 class RuleChange(models.Model):
     """One change of a rule. Append-only; ``before`` and ``after`` are null for a rule that was made or deleted."""
 

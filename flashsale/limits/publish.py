@@ -7,7 +7,8 @@ from hashlib import sha256
 import redis
 from django.db import close_old_connections, connection
 
-from flashsale.limits.models import LimitRule
+from flashsale.limits.models import BreakerRule, LimitRule
+from flashsale.ratelimit.breakers import RULES_KEY as BREAKERS_KEY
 from flashsale.ratelimit.in_process import limits_client
 from flashsale.ratelimit.ruleset import RULES_KEY, VERSION_KEY
 
@@ -30,6 +31,12 @@ def load() -> str:
             connection.close()
 
 
+def _publish_breakers() -> None:
+    text = json.dumps({rule.name: rule.as_values() for rule in BreakerRule.objects.order_by("name")})
+    if limits_client().get(BREAKERS_KEY) != text:
+        limits_client().set(BREAKERS_KEY, text)
+
+
 def publish() -> str:
     """Put the rules into Redis unless they are there, and return them.
 
@@ -40,6 +47,7 @@ def publish() -> str:
     try:
         if limits_client().get(VERSION_KEY) != version:
             limits_client().mset({RULES_KEY: text, VERSION_KEY: version})
+        _publish_breakers()
     except redis.RedisError as error:
         logger.warning("rules not published", extra={"event": "rules_not_published", "error": repr(error)})
     return text

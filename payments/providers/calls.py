@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from flashsale.core.breaker import CircuitBreaker
+from flashsale.ratelimit.breakers import breaker
 from flashsale.ratelimit.in_process import limiter, rules_at
 from flashsale.ratelimit.rules import Rule
 from payments.providers.base import ChargeRequest, ChargeResult, Outcome, ProviderUnavailable
@@ -66,10 +67,10 @@ class _Answers:
 class Calls:
     """Thread-safe. A process that forks makes its threads after it."""
 
-    def __init__(self, name: str, *, per_second: int, at_once: int, breaker: CircuitBreaker) -> None:
+    def __init__(self, name: str, *, per_second: int, at_once: int) -> None:
         """
         Args:
-            name: of the provider.
+            name: of the provider; its breaker has the same.
             per_second: calls over all processes, where no rule of the admin says otherwise.
             at_once: calls of this process that may be under way.
         """
@@ -84,9 +85,14 @@ class Calls:
             on_failure="share",
         )
         self._at_once = at_once
-        self.breaker = breaker
+        self._name = name
         self._charges = _Answers()
         self._usual_s = _USUAL_S
+
+    @property
+    def breaker(self) -> CircuitBreaker:
+        """Under the rule in force."""
+        return breaker(self._name)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:

@@ -29,7 +29,6 @@ from payments.providers.base import (
     Outcome,
     ProviderUnavailable,
 )
-from payments.providers.breakers import breaker
 from payments.providers.calls import Calls
 
 logger = logging.getLogger(__name__)
@@ -102,7 +101,7 @@ class Stripe:
         if options.get("API_KEY", "").startswith("sk_test_"):
             self.test_methods = _TEST_METHODS
         self._secrets = options.get("WEBHOOK_SECRET", "")
-        self._calls = Calls("stripe", per_second=_CALLS_PER_SECOND, at_once=_CALLS_AT_ONCE, breaker=breaker("stripe"))
+        self._calls = Calls("stripe", per_second=_CALLS_PER_SECOND, at_once=_CALLS_AT_ONCE)
         self._api = stripe.StripeClient(
             options.get("API_KEY") or "sk_none",
             stripe_version=API_VERSION,
