@@ -192,7 +192,7 @@ def calls(shop):
         "create": partial(services.create, shop.waiting),
         "request payments": partial(services.request_payments, shop.reserved),
         "unpaid of a batch": partial(selectors.unpaid_of, shop.reserved),
-        "ask about payments": partial(payments.ask, shop.payments),
+        "ask about payments": lambda: list(payments.ask(shop.payments)),
         "apply answers": partial(services.apply_answers, answers),
         "untold answers": partial(payments.untold_answers, shop.payments),
         "pay": partial(_pay, shop.unpaid),
