@@ -5,14 +5,14 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
-from flashsale.edge import health
-from flashsale.edge.schema import Schema
-from flashsale.edge.shared_answer import shared_for
-from flashsale.edge.sign_in import Refresh, Revoke, SignIn
+from flashsale.web import health
+from flashsale.web.schema import Schema
+from flashsale.web.shared_answer import shared_for
+from flashsale.web.sign_in import Refresh, Revoke, SignIn
 
-handler400 = "flashsale.edge.error_handler.bad_request"
-handler404 = "flashsale.edge.error_handler.not_found"
-handler500 = "flashsale.edge.error_handler.server_error"
+handler400 = "flashsale.web.problem.bad_request"
+handler404 = "flashsale.web.problem.not_found"
+handler500 = "flashsale.web.problem.server_error"
 
 api: list[URLPattern | URLResolver] = [
     path("auth/token/", SignIn.as_view(), name="auth-token"),

@@ -9,8 +9,8 @@ application = get_wsgi_application()
 
 from flashsale.accounts.denials import denials  # noqa: E402 - settings first
 from flashsale.core.durability import require_durable_gate  # noqa: E402 - settings first
-from flashsale.edge import catalog  # noqa: E402 - settings first
 from flashsale.ratelimit.in_process import ruleset  # noqa: E402 - settings first
+from inventory import catalog  # noqa: E402 - settings first
 
 require_durable_gate()
 ruleset().keep_fresh()

@@ -29,7 +29,7 @@ from flashsale.core.clock import now
 from flashsale.core.errors import FlashsaleError, Unavailable
 from inventory import selectors, services
 from inventory.models import Product, Sale, SaleItem, StockMovement
-from tasks import gate_sync, reconcile
+from tasks.repair import drift, gate_sync
 
 _SHOWN = ("shown_price", "shown_list_price")
 _STOCK = ("allocated", "available", "reserved", "sold")
@@ -256,11 +256,11 @@ class SaleAdmin(StaffAdmin):
 
     def _reconcile(self, request: HttpRequest, sale: Sale) -> None:
         mended = []
-        for found in reconcile.drifts(sale.slug):
+        for found in drift.drifts(sale.slug):
             level = messages.WARNING if found.is_drift else messages.INFO
             self.message_user(request, _side_by_side(found), level)
             if found.is_drift:
-                reconcile.mend(found, request.user.get_username())
+                drift.mend(found, request.user.get_username())
                 mended.append(found.sku)
         outcome = f"gates rebuilt: {', '.join(mended)}" if mended else "no drift"
         self.note(request, sale, f"Reconciled, {outcome}.")
@@ -274,7 +274,7 @@ def _save(row: Model, form: "ModelForm[Any]", *, change: bool) -> None:
         row.save()
 
 
-def _side_by_side(found: reconcile.Drift) -> str:
+def _side_by_side(found: drift.Drift) -> str:
     missing = found.gate_stock is None
     columns = ", ".join(f"{name} {'missing' if missing else gate} / {ledger}" for name, gate, ledger in found.pairs)
     verdict = "drift" if found.is_drift else "no drift"
@@ -359,7 +359,7 @@ class SaleItemAdmin(ShownAmounts, CheckedAutocomplete, StaffAdmin):
             return self.gone(request, object_id)
         found = None
         try:
-            found = reconcile.drift(item.pk)
+            found = drift.drift(item.pk)
             if request.method == "POST":
                 seen = found
                 once.once(request, f"rebuild gate of item {item.pk}", lambda: self._rebuild(request, item, seen))
@@ -376,8 +376,8 @@ class SaleItemAdmin(ShownAmounts, CheckedAutocomplete, StaffAdmin):
         }
         return TemplateResponse(request, "admin/inventory/saleitem/gate_and_ledger.html", context)
 
-    def _rebuild(self, request: HttpRequest, item: SaleItem, found: reconcile.Drift) -> None:
-        reconcile.mend(found, request.user.get_username())
+    def _rebuild(self, request: HttpRequest, item: SaleItem, found: drift.Drift) -> None:
+        drift.mend(found, request.user.get_username())
         self.note(request, item, f"Rebuilt the gate: {found.why or 'asked for'}")
         self.message_user(request, f"{found.sku}: the gate was rebuilt from the ledger.", messages.SUCCESS)
 

@@ -5,10 +5,10 @@ from functools import partial
 from flashsale.core.errors import FlashsaleError, NotFound
 from flashsale.core.ids import item_of_token
 from flashsale.core.metrics import PURCHASE_TOKENS, child
+from flashsale.core.shared import Shared
 from flashsale.core.steps import Blocking, Steps
-from flashsale.edge import catalog
-from flashsale.edge.shared import Shared
 from flashsale.web.answer import Answer
+from inventory import catalog
 from inventory.admission import gate, waiting_room
 from inventory.errors import GateMissing, TicketLapsed
 

@@ -8,11 +8,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from flashsale.core.steps import run
-from flashsale.edge import catalog
-from flashsale.edge.customer import customer_id
-from flashsale.edge.strict import StrictSerializer
 from flashsale.web.answer import sent
-from inventory import answers, serializers
+from flashsale.web.customer import customer_id
+from flashsale.web.strict import StrictSerializer
+from inventory import answers, catalog, serializers
 
 
 class _Public(APIView):

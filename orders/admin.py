@@ -19,7 +19,7 @@ from flashsale.core import money
 from flashsale.core.errors import FlashsaleError
 from orders import services
 from orders.models import Order, OrderEvent
-from tasks import gate_effects
+from tasks.steps import gate_effects
 
 _COLORS = {
     "reserved": "info",

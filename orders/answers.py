@@ -6,7 +6,7 @@ from uuid import UUID
 
 from flashsale.core.steps import Blocking, Steps
 from flashsale.web.answer import Answer
-from tasks import intake
+from orders import placement
 
 _ADDRESS = "/api/v1/orders/{}/"
 
@@ -20,12 +20,12 @@ def place(customer: int, values: dict[str, Any]) -> Steps[Answer]:
     Raises:
         FlashsaleError: the order was not placed.
     """
-    admission = yield from intake.placing(customer, intake.OrderRequest(**values))
+    admission = yield from placement.placing(customer, placement.OrderRequest(**values))
     address = _ADDRESS.format(admission.order_id)
     headers, values = {"Location": address}, {"id": str(admission.order_id), "status": "queued", "status_url": address}
     if admission.replayed:
         headers["Idempotency-Replayed"] = "true"
-        status = yield Blocking(partial(intake.status_of, customer, admission.order_id))
+        status = yield Blocking(partial(placement.status_of, customer, admission.order_id))
         if status is None:  # unknown now; the order may already be past "queued"
             del values["status"]
         else:
@@ -40,5 +40,5 @@ def one(customer: int, order_id: UUID) -> Steps[Answer]:
         OrderNotFound: the customer has no such order.
         OrderInDoubt: the state is temporarily unavailable.
     """
-    found = yield Blocking(partial(intake.order_of, customer, order_id))
+    found = yield Blocking(partial(placement.order_of, customer, order_id))
     return Answer(found)

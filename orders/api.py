@@ -11,13 +11,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from flashsale.core.steps import run
-from flashsale.edge import catalog
-from flashsale.edge.customer import customer_id
-from flashsale.edge.strict import StrictSerializer
 from flashsale.web.answer import sent
-from orders import answers, cursor, serializers
+from flashsale.web.customer import customer_id
+from flashsale.web.strict import StrictSerializer
+from inventory import catalog
+from orders import answers, cursor, customer_actions, placement, serializers, standing
 from orders.selectors import LONGEST_PAGE
-from tasks import customer_actions, intake, standing
 
 
 def _valid(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]:
@@ -45,7 +44,7 @@ class Orders(APIView):
         limit = query.validated_data.get("limit", LONGEST_PAGE)
         sent = query.validated_data.get("cursor")
         before = cursor.load(customer, sent) if sent is not None else None
-        page, last = intake.orders_of(customer, catalog.item_ids(), limit=limit, before=before)
+        page, last = placement.orders_of(customer, catalog.item_ids(), limit=limit, before=before)
         headers = {}
         if last:
             more = urlencode({"limit": limit, "cursor": cursor.dump(customer, last)})

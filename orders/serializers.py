@@ -5,7 +5,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from flashsale.edge.strict import StrictSerializer, Text, Whole
+from flashsale.web.strict import StrictSerializer, Text, Whole
 from orders.selectors import LONGEST_PAGE
 from payments.services import known_method
 

@@ -11,8 +11,9 @@ from unfold.contrib.filters.admin import AllValuesCheckboxFilter, RangeDateTimeF
 
 from flashsale.backoffice.staff_admin import MOST_ROWS, ReadOnly, StaffAdmin, asking, button
 from flashsale.core.errors import FlashsaleError
-from tasks import dead_letters, gate_effects, poison
 from tasks.models import DeadLetter, GateMend
+from tasks.repair import dead_letters, poison
+from tasks.steps import gate_effects
 
 
 @admin.register(DeadLetter)

@@ -8,7 +8,7 @@ from django.conf import settings
 
 from flashsale.core.clock import now
 from payments import services as payments
-from tasks import request_payments
+from tasks.steps import request_payments
 
 logger = logging.getLogger(__name__)
 _JUST_NOW = timedelta(minutes=2)  # what is younger may still be on its way

@@ -11,30 +11,20 @@ from celery import shared_task
 from django.conf import settings
 from django.db import close_old_connections
 
-from flashsale.accounts import publish as revocations
+from flashsale.accounts import revocations
 from flashsale.core import messages
 from flashsale.core.errors import FlashsaleError
-from flashsale.limits import publish
+from flashsale.ratelimit.rules import publish
 from inventory import selectors as inventory
 from inventory.admission import gate
 from inventory.admission.gate import Entry
 from orders import services
 from payments import services as payments
-from tasks import (
-    cancel_unpaid,
-    create_orders,
-    deduct_inventory,
-    gate_effects,
-    gate_sync,
-    heartbeat,
-    pace,
-    pipeline,
-    poison,
-    request_payments,
-    unread,
-)
-from tasks.dispatch import CONSUMER
-from tasks.retry import TRANSIENT
+from tasks.repair import gate_sync, poison, unread
+from tasks.steps import cancel_unpaid, create_orders, deduct_inventory, gate_effects, pipeline, request_payments
+from tasks.steps.dispatch import CONSUMER
+from tasks.worker import heartbeat, pace
+from tasks.worker.retry import TRANSIENT
 
 logger = logging.getLogger(__name__)
 _CLAIM_IDLE_MS = 3_000

@@ -47,7 +47,7 @@ def keep_asleep(item):
 
 def open_gate(item):
     """Opens the gate of a new item, or waits for the sweeper that is at it already."""
-    from tasks import gate_sync
+    from tasks.repair import gate_sync
 
     gate_sync.refresh_gates([item])
     eventually(lambda: gate.versions([item])[item], what="the item's gate")
@@ -92,7 +92,7 @@ def _tables_emptied_by_us():
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup, django_db_blocker):
     """The rules of a new installation, which are taken out of the database: a test makes those that it needs."""
-    from flashsale.limits.models import LimitRule
+    from flashsale.ratelimit.rules.models import LimitRule
 
     with django_db_blocker.unblock():
         rules = list(LimitRule.objects.order_by("pk"))
@@ -103,8 +103,8 @@ def django_db_setup(django_db_setup, django_db_blocker):
 @pytest.fixture
 def shipped_rules(transactional_db, clean_redis, django_db_setup):
     """The rules that a new installation has, in force."""
-    from flashsale.limits import publish
-    from flashsale.limits.models import LimitRule
+    from flashsale.ratelimit.rules import publish
+    from flashsale.ratelimit.rules.models import LimitRule
 
     LimitRule.objects.bulk_create(django_db_setup)
     publish.publish()
@@ -119,7 +119,7 @@ def clean_redis(request):
         return
     request.getfixturevalue("transactional_db")
     gate_client().flushall()
-    from flashsale.edge import catalog
+    from inventory import catalog
 
     _empty_queues()
 
@@ -413,13 +413,13 @@ def make_item():
 @pytest.fixture
 def order(make_item):
     """Admits an order the way the API does, wake-up included unless told otherwise."""
-    from tasks import intake
+    from orders import placement
 
     counter = iter(range(1_000_000))
 
     def place(item, customer, *, units=1, token=None, source="shop", seq=None, method="pm_ok", sku=None):
         token = token or gate.issue_token(item.pk, customer.pk).token
-        request = intake.OrderRequest(
+        request = placement.OrderRequest(
             token=token,
             sku=sku or item.product.sku,
             quantity=units,
@@ -427,7 +427,7 @@ def order(make_item):
             seq=seq or f"seq-{next(counter)}",
             payment_method=method,
         )
-        return intake.place_order(customer.pk, request)
+        return placement.place_order(customer.pk, request)
 
     return place
 

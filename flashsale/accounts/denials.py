@@ -14,7 +14,7 @@ import redis
 from django.conf import settings
 from django.db import Error, connection
 
-from flashsale.accounts import publish
+from flashsale.accounts import revocations
 from flashsale.core.clock import now, to_us
 from flashsale.core.database.patience import quiet_patience, silence
 from flashsale.ratelimit.in_process import limits_client
@@ -70,11 +70,11 @@ class Denials:
         return True
 
     def _read(self) -> None:
-        newest: Any = self._client().xrevrange(publish.STREAM, count=1)
+        newest: Any = self._client().xrevrange(revocations.STREAM, count=1)
         if newest and _order(newest[0][0]) < _order(self._last):  # a different Redis with a slower clock
             self._last = "0-0"
         while newest and _order(self._last) < _order(newest[0][0]):
-            page: Any = self._client().xrange(publish.STREAM, f"({self._last}", count=_PAGE)
+            page: Any = self._client().xrange(revocations.STREAM, f"({self._last}", count=_PAGE)
             for _, fields in page:
                 self._take(fields)
             if not page:
@@ -97,7 +97,7 @@ class Denials:
         if time.monotonic() - self._pruned_at < _PRUNE_EVERY_S:
             return
         self._pruned_at = time.monotonic()
-        oldest_us = to_us(now() - publish.lifetime())
+        oldest_us = to_us(now() - revocations.lifetime())
         known: tuple[dict[Any, int], ...] = (self._users, self._sessions)
         for found in known:
             for key in [key for key, at_us in list(found.items()) if at_us < oldest_us]:
@@ -121,10 +121,10 @@ class Denials:
         try:
             # While PostgreSQL does not answer, nothing can be revoked. Leave the circuit breaker's probe to requests.
             is_silent = silence.state == "open" or (silence.state == "half-open" and time.monotonic() < self._probe_at)
-            if not is_silent and not self._client().exists(publish.PUBLISHED):
+            if not is_silent and not self._client().exists(revocations.PUBLISHED):
                 self._probe_at = time.monotonic() + _PROBE_EVERY_S
                 with quiet_patience(settings.DATABASE_REQUEST_PATIENCE_S):
-                    publish.publish()
+                    revocations.publish()
                 self.look()
         except (redis.RedisError, Error, OSError) as error:
             logger.warning(
@@ -137,8 +137,8 @@ class Denials:
         """Read revocations from PostgreSQL, for a process that starts while Redis is down."""
         try:
             with quiet_patience(settings.DATABASE_REQUEST_PATIENCE_S):
-                for row in publish.live():
-                    self._take(publish.fields(row))
+                for row in revocations.live():
+                    self._take(revocations.fields(row))
         except (Error, OSError) as error:
             logger.warning("revocations could not be loaded", extra={"event": "revocations_unknown", "error": repr(error)})
         finally:

@@ -5,7 +5,7 @@ import logging
 import redis
 from django.db import Error, transaction
 
-from flashsale.accounts import publish
+from flashsale.accounts import revocations
 from flashsale.accounts.models import Revocation
 
 logger = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ def session(name: str) -> None:
     try:
         with transaction.atomic():
             Revocation.objects.create(session=name)
-            transaction.on_commit(publish.publish, robust=True)
+            transaction.on_commit(revocations.publish, robust=True)
     except Error as error:
         logger.warning("session revoked in Redis only", extra={"event": "revocation_not_stored", "error": repr(error)})
         _tell_redis(Revocation(session=name))
@@ -29,11 +29,11 @@ def everything_of(user_id: int) -> None:
     """Revoke all credentials issued to a user so far ("sign out everywhere"). May run twice."""
     with transaction.atomic():
         Revocation.objects.create(user_id=user_id)
-        transaction.on_commit(publish.publish, robust=True)
+        transaction.on_commit(revocations.publish, robust=True)
 
 
 def _tell_redis(revocation: Revocation) -> None:
     try:
-        publish.append([revocation])
+        revocations.append([revocation])
     except redis.RedisError as error:
         logger.error("session not revoked", extra={"event": "session_not_revoked", "error": repr(error)})

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 from django.http import HttpRequest
 
-from flashsale.accounts import publish, sessions
+from flashsale.accounts import revocations, sessions
 from flashsale.accounts.errors import AccountEnded
 
 _ENDS_CREDENTIALS = frozenset({"is_active", "password", "is_staff", "is_superuser"})
@@ -32,8 +32,8 @@ def _signed_in(request: HttpRequest, user: Any, **_: Any) -> None:
 def _saved(created: bool, update_fields: frozenset[str] | None, **_: Any) -> None:
     """Publish the revocation that the trigger has written, without waiting for the sweep."""
     if not created and (update_fields is None or update_fields & _ENDS_CREDENTIALS):
-        transaction.on_commit(publish.publish, robust=True)
+        transaction.on_commit(revocations.publish, robust=True)
 
 
 def _deleted(**_: Any) -> None:
-    transaction.on_commit(publish.publish, robust=True)
+    transaction.on_commit(revocations.publish, robust=True)

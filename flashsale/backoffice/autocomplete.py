@@ -6,7 +6,7 @@ from django.contrib.admin.options import BaseModelAdmin
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.http import HttpRequest
 
-from flashsale.edge.selection import can_be
+from flashsale.backoffice.selection import can_be
 
 
 class _Found(AutocompleteSelect):

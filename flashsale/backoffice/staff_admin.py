@@ -24,9 +24,9 @@ from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 
 from flashsale.backoffice import once
+from flashsale.backoffice.selection import CheckedSelection
 from flashsale.backoffice.versions import VersionGuard
 from flashsale.core import money
-from flashsale.edge.selection import CheckedSelection
 
 MOST_ROWS = 100  # limit of a bulk action: as many rows as a person can review
 _CONFIRMED = ("post", "yes")  # the field that Django's delete confirmation sends

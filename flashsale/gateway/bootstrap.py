@@ -8,8 +8,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from flashsale.core.errors import Invalid, NotFound, RateLimited, Unavailable
-from flashsale.edge.error_handler import CONTENT_TYPE, body
 from flashsale.gateway.routes import SOURCES, filled, publish_edge, routes_path
+from flashsale.web.problem import CONTENT_TYPE, body
 from inventory.errors import Busy
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")

@@ -9,11 +9,10 @@ from typing import Any
 
 from flashsale.core.clock import now
 from flashsale.core.errors import FlashsaleError
-from flashsale.edge import catalog
-from flashsale.edge.answer_headers import OF_API
-from flashsale.edge.error_handler import CONTENT_TYPE, problem_of
 from flashsale.gateway.edge_answers import TIME, EdgeAnswer
-from inventory import selectors
+from flashsale.web.middleware.answer_headers import OF_API
+from flashsale.web.problem import CONTENT_TYPE, problem_of
+from inventory import catalog, selectors
 from inventory.admission import gate, waiting_room
 from inventory.answers import PUBLIC, line_of
 from inventory.models import Sale

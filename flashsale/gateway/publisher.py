@@ -13,12 +13,12 @@ from django.conf import settings
 from django.db import Error, close_old_connections
 
 from flashsale.core.errors import FlashsaleError
-from flashsale.edge import catalog
 from flashsale.gateway import freshness, routes
 from flashsale.gateway.edge_answers import EdgeAnswer, routes_of
 from flashsale.gateway.public_answers import PublicAnswers
 from flashsale.ratelimit.in_process import rules_at
-from flashsale.ratelimit.rules import Rule
+from flashsale.ratelimit.rule import Rule
+from inventory import catalog
 
 logger = logging.getLogger(__name__)
 _EVERY_S = 0.1

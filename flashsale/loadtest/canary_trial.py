@@ -8,8 +8,8 @@ from pathlib import Path
 from django.conf import settings
 
 from flashsale.gateway import canary, routes
-from flashsale.limits import services
-from flashsale.limits.models import LimitRule
+from flashsale.ratelimit.rules import services
+from flashsale.ratelimit.rules.models import LimitRule
 
 _NAME = "rehearsal-canary"
 _ACTOR = "rehearsal"

@@ -3,7 +3,7 @@
 import secrets
 from typing import Any, NamedTuple
 
-from flashsale.edge import customers
+from flashsale.loadtest import customers
 
 
 class Password(NamedTuple):

@@ -14,9 +14,9 @@ from flashsale.core.breaker import CircuitBreaker
 from flashsale.core.steps import Steps, Trip
 from flashsale.ratelimit.limit import Mode
 from flashsale.ratelimit.limiter import Asked, Decision, Limiter
-from flashsale.ratelimit.redis_store import DECIDE, RedisStore, arguments, verdict
-from flashsale.ratelimit.rules import Rule
+from flashsale.ratelimit.rule import Rule
 from flashsale.ratelimit.ruleset import RuleSet
+from flashsale.ratelimit.stores.redis_store import DECIDE, RedisStore, arguments, verdict
 
 
 @cache

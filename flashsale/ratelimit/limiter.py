@@ -9,11 +9,11 @@ import redis
 
 from flashsale.core.breaker import CircuitBreaker
 from flashsale.core.metrics import LIMIT_DECISIONS, LIMIT_NEAR, child
+from flashsale.ratelimit.algorithms.leaky_bucket import LeakyBucket
 from flashsale.ratelimit.deny_cache import DenyCache
-from flashsale.ratelimit.leaky_bucket import LeakyBucket
 from flashsale.ratelimit.limit import SECOND_US, Algorithm, Check, Mode, Reading, Store, Verdict
-from flashsale.ratelimit.memory_store import MemoryStore
-from flashsale.ratelimit.rules import Rule, share_of
+from flashsale.ratelimit.rule import Rule, share_of
+from flashsale.ratelimit.stores.memory_store import MemoryStore
 
 logger = logging.getLogger(__name__)
 _NEAR = 5  # at most a fifth is left

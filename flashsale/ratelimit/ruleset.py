@@ -1,6 +1,6 @@
 """The rules in force in this process: read from Redis, looked for anew every half second, the last ones kept while it is away.
 
-They come from the database; ``flashsale.limits.publish`` brings them to Redis, on every change and by a sweep.
+They come from the database; ``flashsale.ratelimit.rules.publish`` brings them to Redis, on every change and by a sweep.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 import redis
 
 from flashsale.ratelimit.limit import ConfigurationError
-from flashsale.ratelimit.rules import Rule
+from flashsale.ratelimit.rule import Rule
 
 logger = logging.getLogger(__name__)
 RULES_KEY = "fs:{limits}:rules"

@@ -46,8 +46,8 @@ CELERY_TASK_TIME_LIMIT = 60
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 8.0
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_MAX_MEMORY_PER_CHILD = 200_000  # KiB
-CELERY_BEAT_SCHEDULER = "tasks.beat:BoundedScheduler"
-CELERY_WORKER_CONSUMER = "tasks.paced_consumer:PacedConsumer"
+CELERY_BEAT_SCHEDULER = "tasks.worker.beat:BoundedScheduler"
+CELERY_WORKER_CONSUMER = "tasks.worker.consumer:PacedConsumer"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 # A worker that lost its broker ends and is started again: reconnected in place it may crash while it restores what it held

@@ -11,7 +11,7 @@ RATELIMIT_REDIS_URL = env.url(
 RATELIMIT_TIMEOUT_S = env.number("RATELIMIT_TIMEOUT_S", 0.25, low=0.01, high=10)
 # How long the breaker stays open before it probes.
 RATELIMIT_OPEN_S = env.number("RATELIMIT_OPEN_S", 1.0, low=0.1, high=300)
-RATELIMIT_RULES_SOURCE = "flashsale.limits.publish.load"
+RATELIMIT_RULES_SOURCE = "flashsale.ratelimit.rules.publish.load"
 # Requests of a process that may wait for their turn at once.
 RATELIMIT_WAITERS = env.integer("RATELIMIT_WAITERS", 2, low=0, high=1_000)
 

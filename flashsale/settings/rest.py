@@ -12,15 +12,15 @@ def rest_settings(signing_key: str) -> dict[str, Any]:
     return {
         "REST_FRAMEWORK": {
             "DEFAULT_AUTHENTICATION_CLASSES": [
-                "flashsale.edge.authentication.AccessTokens",
-                "flashsale.edge.authentication.SignedSessions",
+                "flashsale.web.authentication.AccessTokens",
+                "flashsale.web.authentication.SignedSessions",
             ],
             "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-            "DEFAULT_THROTTLE_CLASSES": ["flashsale.ratelimit.throttles.RuleThrottle"],
+            "DEFAULT_THROTTLE_CLASSES": ["flashsale.ratelimit.drf.RuleThrottle"],
             "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-            "DEFAULT_PARSER_CLASSES": ["flashsale.edge.strict.StrictJSONParser"],
+            "DEFAULT_PARSER_CLASSES": ["flashsale.web.strict.StrictJSONParser"],
             "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-            "EXCEPTION_HANDLER": "flashsale.edge.error_handler.problem_response",
+            "EXCEPTION_HANDLER": "flashsale.web.problem.problem_response",
             "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
         },
         "SIMPLE_JWT": {
@@ -36,8 +36,8 @@ def rest_settings(signing_key: str) -> dict[str, Any]:
             "SERVE_INCLUDE_SCHEMA": False,
             "POSTPROCESSING_HOOKS": [
                 "drf_spectacular.hooks.postprocess_schema_enums",
-                "flashsale.edge.schema.with_problems",
-                "flashsale.edge.schema.without_unknown_fields",
+                "flashsale.web.schema.with_problems",
+                "flashsale.web.schema.without_unknown_fields",
             ],
             "SWAGGER_UI_DIST": "SIDECAR",
             "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -14,7 +14,7 @@ from typing import TypeVar
 from flashsale.core.breaker import CircuitBreaker
 from flashsale.ratelimit.breakers import breaker
 from flashsale.ratelimit.in_process import limiter, rules_at
-from flashsale.ratelimit.rules import Rule
+from flashsale.ratelimit.rule import Rule
 from payments.providers.base import ChargeRequest, ChargeResult, Outcome, ProviderUnavailable
 
 logger = logging.getLogger(__name__)

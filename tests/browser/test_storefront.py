@@ -11,7 +11,7 @@ from playwright.sync_api import expect, sync_playwright
 from inventory.admission import gate
 from inventory.models import SaleItem
 from orders.models import Order
-from tasks import gate_sync
+from tasks.repair import gate_sync
 
 # Playwright's sync API runs an event loop in this thread, which Django takes for async code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"

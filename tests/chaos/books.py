@@ -11,8 +11,8 @@ from django.db.models import Exists, OuterRef
 from inventory.models import SaleItem, StockMovement, Terms
 from orders.models import EffectBatch, GateEffect, Intake, Order, OrderEvent
 from payments.models import Payment, Refund, SandboxCharge, SandboxRefund
-from tasks.audit import audit
 from tasks.models import DeadLetter
+from tasks.repair.audit import audit
 from tests.chaos import redis_books, rows
 from tests.chaos.rows import Books
 

@@ -6,8 +6,8 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TypeVar
 
+from orders.placement import OrderRequest
 from orders.states import TRANSITIONS
-from tasks.intake import OrderRequest
 from tests.chaos.history import History, Operation
 from tests.chaos.rows import Books, Charge, Event, Gate, Intake, Item, Loss, Order, Payment, Refund, Terms
 

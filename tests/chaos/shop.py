@@ -48,7 +48,7 @@ def open_sale(slug: str, *, seconds: float, customers: int, scale: float = 1.0) 
     """
     from flashsale.core.clock import now
     from inventory import services
-    from tasks import gate_sync
+    from tasks.repair import gate_sync
 
     sale = services.create_sale(
         slug=slug,
@@ -93,7 +93,7 @@ def _gone(prefix: str, count: int) -> list[Customer]:
 def _customers(prefix: str, count: int) -> list[Customer]:
     from django.contrib.auth import get_user_model
 
-    from flashsale.edge import customers
+    from flashsale.loadtest import customers
 
     tokens = dict(customers.issue(prefix, count, lifetime=_TOKENS_LAST))
     users = get_user_model().objects.filter(username__in=tokens).order_by("pk")

@@ -12,9 +12,9 @@ from inventory.admission import gate, keys
 from orders.models import Intake, Order
 from payments.models import Payment, Refund, SandboxCharge
 from tasks import sweeps
-from tasks.create_orders import create_orders
-from tasks.deduct_inventory import deduct_inventory
-from tasks.request_payments import request_payments
+from tasks.steps.create_orders import create_orders
+from tasks.steps.deduct_inventory import deduct_inventory
+from tasks.steps.request_payments import request_payments
 from tests.chaos.books import collect
 from tests.chaos.checker import Verdict, check
 from tests.chaos.history import History, Kind, Operation

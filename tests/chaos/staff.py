@@ -14,8 +14,8 @@ def reject_poison(gone: Collection[int], spoilt: Collection[str], *, every: int 
         GateUnavailable, GateMissing: nobody can say what a letter holds.
     """
     from orders.models import Intake
-    from tasks import poison
     from tasks.models import DeadLetter
+    from tasks.repair import poison
 
     waiting = Intake.objects.filter(payload__customer__in=list(gone)).values_list("pk", flat=True)
     poisoned = [*spoilt, *map(str, waiting)]

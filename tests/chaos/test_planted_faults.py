@@ -22,7 +22,7 @@ from orders.services import outbox, payment
 from orders.states import OrderStatus
 from payments import services as payments
 from payments.providers.sandbox import Sandbox
-from tasks import deduct_inventory
+from tasks.steps import deduct_inventory
 from tests.chaos.small_sale import Killed, SmallSale
 
 pytestmark = pytest.mark.django_db(transaction=True)

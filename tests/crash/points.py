@@ -41,8 +41,8 @@ POINTS: dict[str, Point] = {
         "chain", "inventory.admission.gate:claim", "before", _streamed(claimed=0, messages=1), of_item=True
     ),
     "claimed": Point("chain", "inventory.admission.gate:claim", "after", _streamed(messages=1), of_item=True),
-    "before the chain's message is sent": Point("chain", "tasks.pipeline:start_chain", "before", _streamed(messages=1)),
-    "chain's message sent": Point("chain", "tasks.pipeline:start_chain", "after", _streamed(messages=2)),
+    "before the chain's message is sent": Point("chain", "tasks.steps.pipeline:start_chain", "before", _streamed(messages=1)),
+    "chain's message sent": Point("chain", "tasks.steps.pipeline:start_chain", "after", _streamed(messages=2)),
     "deduction not committed": Point("chain", "orders.services:deduct", "before commit", _streamed(reserved=0)),
     "deduction committed, stream not acknowledged": Point(
         "chain", "orders.services:deduct", "after", _streamed(intake=3, reserved=3)
@@ -51,14 +51,14 @@ POINTS: dict[str, Point] = {
         "chain", "inventory.admission.gate:ack", "after", {"streamed": 0, "intake": 3, "orders": 0, "reserved": 3}, of_item=True
     ),
     "deduction's next message sent, its own not acknowledged": Point(
-        "chain", "tasks.create_orders:create_orders.apply_async", "after", {"streamed": 0, "intake": 3, "messages": 2}
+        "chain", "tasks.steps.create_orders:create_orders.apply_async", "after", {"streamed": 0, "intake": 3, "messages": 2}
     ),
     "creation not committed": Point(
         "chain", "orders.services.creation:_create", "before commit", {"streamed": 0, "intake": 3, "orders": 0}
     ),
     "creation committed, next message not sent": Point("chain", "orders.services.creation:_create", "after", _rows(messages=1)),
     "creation's next message sent, its own not acknowledged": Point(
-        "chain", "tasks.request_payments:request_payments.apply_async", "after", _rows(messages=2)
+        "chain", "tasks.steps.request_payments:request_payments.apply_async", "after", _rows(messages=2)
     ),
     "payment rows not committed": Point("chain", "orders.services:request_payments", "before commit", _rows(payments=0)),
     "payment rows opened, provider not called": Point(
@@ -82,7 +82,9 @@ POINTS: dict[str, Point] = {
     "sale applied to the gate and not forgotten": Point(
         "chain", "inventory.admission.gate:settle", "after", _rows(payments_open=1, effects=2, held=1), of_item=True
     ),
-    "delayed cancellation not sent": Point("expiry", "tasks.cancel_unpaid:schedule", "before", _rows(effects=0, reserved=3)),
+    "delayed cancellation not sent": Point(
+        "expiry", "tasks.steps.cancel_unpaid:schedule", "before", _rows(effects=0, reserved=3)
+    ),
     "cancellation not committed": Point(
         "expiry", "orders.services:cancel_unpaid", "before commit", _rows(effects=0, reserved=3, held=3)
     ),
@@ -102,10 +104,10 @@ POINTS: dict[str, Point] = {
         "order", "inventory.admission.gate:admit", "after", {"streamed": 1, "held": 1, "messages": 0}, of_item=True
     ),
     "web process: before the wake-up": Point(
-        "order", "tasks.intake:wake", "before", {"streamed": 1, "held": 1, "messages": 0}, of_item=True
+        "order", "orders.placement:wake", "before", {"streamed": 1, "held": 1, "messages": 0}, of_item=True
     ),
     "web process: wake-up sent, not answered": Point(
-        "order", "tasks.intake:wake", "after", {"streamed": 1, "held": 1, "messages": 1}, of_item=True
+        "order", "orders.placement:wake", "after", {"streamed": 1, "held": 1, "messages": 1}, of_item=True
     ),
     "web process: customer's cancellation committed, not answered": Point(
         "cancel", "orders.services:cancel", "after", {"orders": 1, "effects": 1, "held": 1, "messages": 0}

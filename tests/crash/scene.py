@@ -11,7 +11,7 @@ from flashsale.core.clock import now
 from flashsale.core.redis_client import gate_client
 from inventory import services
 from inventory.admission import gate, keys
-from tasks import intake
+from orders import placement
 from tests.conftest import open_gate
 
 UNITS = 5
@@ -43,7 +43,7 @@ class Sale:
     def request(self, customer, method, *, seq="1"):
         """An order that nobody has sent yet."""
         token = gate.issue_token(self.item, customer).token
-        return intake.OrderRequest(token, "thing", 1, self.slug[:32].strip("-"), f"{customer}.{seq}", method)
+        return placement.OrderRequest(token, "thing", 1, self.slug[:32].strip("-"), f"{customer}.{seq}", method)
 
 
 def open_sale(name, *, customers=3, window_s=600, units=UNITS):

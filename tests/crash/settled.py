@@ -2,7 +2,7 @@
 
 from orders.models import Order
 from payments.models import SandboxCharge
-from tasks.audit import audit
+from tasks.repair.audit import audit
 from tests.conftest import eventually
 
 

@@ -12,8 +12,9 @@ from django.conf import settings
 from flashsale.core import messages
 from inventory.admission import gate
 from orders.models import Order
-from tasks import dead_letters, sweeps
+from tasks import sweeps
 from tasks.models import DeadLetter
+from tasks.repair import dead_letters
 from tests.conftest import Process, eventually, running
 from tests.crash.crowd import call
 from tests.crash.scene import open_sale

@@ -15,8 +15,8 @@ from inventory.admission import gate
 from inventory.models import SaleItem
 from orders.models import EffectBatch, Intake, Order
 from payments.models import Payment, SandboxCharge
-from tasks.audit import audit
 from tasks.models import DeadLetter
+from tasks.repair.audit import audit
 from tests.conftest import Process, eventually, running
 from tests.crash.broker import Broker
 from tests.crash.points import POINTS

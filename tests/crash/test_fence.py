@@ -45,7 +45,7 @@ def _end_the_locks_life():
     eventually(lambda: not list(gate_client().scan_iter("fs:lock:*")))
 
 
-@pytest.mark.parametrize("at", ["inventory.admission.rebuild:begin", "inventory.admission.rebuild:open_gates"])
+@pytest.mark.parametrize("at", ["inventory.admission.new_gates:begin", "inventory.admission.new_gates:open_gates"])
 def test_a_holder_stopped_past_its_locks_life_cannot_write(at, live_url, workers, request):
     sale = open_sale("fence", customers=100, units=UNITS)
     with stopped_rebuild(sale, at) as holder:

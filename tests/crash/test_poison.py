@@ -9,13 +9,13 @@ from django.db import connection
 
 from flashsale.core.redis_client import gate_client
 from inventory.admission import gate, keys
-from orders import services
+from orders import placement, services
 from orders.models import Intake, Order
 from payments.models import SandboxCharge
-from tasks import deduct_inventory, dispatch, intake
-from tasks import poison as poison_task
-from tasks.audit import audit
 from tasks.models import DeadLetter
+from tasks.repair import poison as poison_task
+from tasks.repair.audit import audit
+from tasks.steps import deduct_inventory, dispatch
 from tests.conftest import eventually
 from tests.crash.scene import open_sale
 
@@ -30,7 +30,7 @@ def batch():
     sale = open_sale("poison", customers=BATCH, units=BATCH)
     sale.sleep()
     for customer in sale.customers:
-        intake.place_order(customer, sale.request(customer, "pm_ok"))
+        placement.place_order(customer, sale.request(customer, "pm_ok"))
     return sale
 
 
@@ -83,8 +83,8 @@ def test_a_poisoned_order_ends_alone_and_its_unit_returns(poison, workers, sweep
         assert [each.payload["customer"] for each in Intake.objects.all()] == [customer] * (task == CREATE)
         assert poison_task.reject(letter, BY_STAFF) == [bad]
 
-    assert intake.order_of(customer, bad)["status"] == "rejected"
-    assert [order["status"] for order in intake.orders_of(customer, [batch.item])[0]] == ["rejected"]
+    assert placement.order_of(customer, bad)["status"] == "rejected"
+    assert [order["status"] for order in placement.orders_of(customer, [batch.item])[0]] == ["rejected"]
     assert_clean(batch)
     letter.refresh_from_db()
     assert (letter.task, letter.resolved_by, letter.resolved_at is not None) == (task, by, True)

@@ -14,7 +14,7 @@ from django.db import OperationalError, connection
 
 from flashsale.core.database.patience import NoAnswer, patience, silence
 from flashsale.core.redis_client import gate_client
-from tasks import create_orders
+from tasks.steps import create_orders
 from tests.conftest import Process, eventually, running
 from tests.crash.crowd import call
 from tests.crash.scene import open_sale

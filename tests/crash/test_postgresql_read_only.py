@@ -10,7 +10,7 @@ from django.db import OperationalError, connection
 
 from inventory.models import Product, SaleItem
 from orders.models import Order
-from tasks.connections import can_reach_ledger
+from tasks.worker.connections import can_reach_ledger
 from tests.conftest import eventually, running, start_worker
 from tests.crash.crowd import Crowd, call
 from tests.crash.scene import open_sale

@@ -12,8 +12,9 @@ from django.conf import settings
 from django.db.migrations.recorder import MigrationRecorder
 
 from flashsale.core.redis_client import gate_client
-from flashsale.edge import readiness
-from tasks import heartbeat, sweeps
+from flashsale.web import readiness
+from tasks import sweeps
+from tasks.worker import heartbeat
 from tests.conftest import Process, eventually, running, start_worker
 from tests.crash.crowd import call
 from tests.crash.test_postgresql_frozen import frozen

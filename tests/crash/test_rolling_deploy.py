@@ -8,10 +8,11 @@ from django.conf import settings
 from flashsale.core.redis_client import gate_client
 from inventory.admission import gate, keys
 from inventory.admission.admitted import VERSION
+from orders import placement
 from orders.models import Order, OrderEvent
-from tasks import intake, pipeline
-from tasks.audit import audit
 from tasks.models import DeadLetter
+from tasks.repair.audit import audit
+from tasks.steps import pipeline
 from tests.conftest import Process, eventually, running, start_workers
 from tests.crash.scene import open_sale
 
@@ -44,7 +45,7 @@ def test_two_releases_side_by_side_settle_the_orders_of_both_and_reject_none(no_
         Process("newer-sweeper", "python", "-m", "tests.crash.newer_release", "sweep"),
     ]
     with running(newer, *sweepers, *start_workers(("older", settings.QUEUES, 1))):
-        ids = [intake.place_order(each, sale.request(each, "pm_ok")).order_id for each in sale.customers]
+        ids = [placement.place_order(each, sale.request(each, "pm_ok")).order_id for each in sale.customers]
         _as_newer(sale.item)
         for _ in range(4):
             pipeline.wake(sale.item)

@@ -8,10 +8,10 @@ import pytest
 from django.utils.timezone import now
 
 from inventory.admission import gate
+from orders import placement
 from orders.models import EffectBatch, Intake, Order
 from payments import services as payments
 from payments.models import Payment
-from tasks import intake
 from tests.conftest import Process, eventually, running, start_workers
 from tests.crash.scene import open_sale
 
@@ -48,7 +48,7 @@ def test_a_slow_provider_delays_no_dispatch_and_no_cancellation(no_workers, tmp_
         waits = []
         for each in sale.customers:
             began = time.monotonic()
-            order_id = intake.place_order(each, sale.request(each, "")).order_id
+            order_id = placement.place_order(each, sale.request(each, "")).order_id
             eventually(lambda pk=order_id: Order.objects.filter(pk=pk).exists(), within=10)
             waits.append(time.monotonic() - began)
         unpaid = Order.objects.filter(status__in=["reserved", "pending_payment"])

@@ -16,10 +16,11 @@ from rest_framework_simplejwt.tokens import AccessToken
 from flashsale.stack.servers import free_port
 from inventory.admission import gate
 from inventory.models import SaleItem
-from orders import holds, services
+from orders import holds, placement, services
 from orders.models import Intake, Order
 from payments.models import Payment, Refund, SandboxCharge
-from tasks import dispatch, intake, sweeps
+from tasks import sweeps
+from tasks.steps import dispatch
 from tests.conftest import Process, _answers, eventually
 from tests.crash.broker import Broker
 from tests.crash.points import POINTS
@@ -97,7 +98,7 @@ class Wreck:
 
     def _place(self):
         for customer, method in zip(self.sale.customers, METHODS[self.point.scene], strict=False):
-            self.orders.append(intake.place_order(customer, self.sale.request(customer, method)).order_id)
+            self.orders.append(placement.place_order(customer, self.sale.request(customer, method)).order_id)
 
     def _chain(self, _live):
         self._place()
@@ -134,7 +135,7 @@ class Wreck:
 
     def _unpaid_row(self, live):
         customer = self.sale.customers[0]
-        self.orders.append(intake.place_order(customer, self.sale.request(customer, "")).order_id)
+        self.orders.append(placement.place_order(customer, self.sale.request(customer, "")).order_id)
         live.send(dispatch.dispatch, self.sale.item)
         eventually(lambda: Order.objects.filter(pk=self.orders[0], status="pending_payment").exists())
         return customer, f"/api/v1/orders/{self.orders[0]}"

@@ -21,13 +21,13 @@ from flashsale.accounts import sessions
 from flashsale.accounts.denials import denials
 from flashsale.core.clock import now, to_us
 from flashsale.core.redis_client import gate_client
-from flashsale.edge import catalog
-from flashsale.edge.error_handler import server_error
-from flashsale.limits import services as limits
-from flashsale.limits.models import LimitRule
 from flashsale.ratelimit.in_process import ruleset
+from flashsale.ratelimit.rules import services as limits
+from flashsale.ratelimit.rules.models import LimitRule
 from flashsale.web.express import ExpressLane, reply
 from flashsale.web.express.request import common
+from flashsale.web.problem import server_error
+from inventory import catalog
 from inventory.admission import gate, keys, waiting_room
 
 pytestmark = pytest.mark.django_db(transaction=True)

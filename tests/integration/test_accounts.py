@@ -12,16 +12,16 @@ from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
 
-from flashsale.accounts import names, publish, revoke, tokens
+from flashsale.accounts import names, revocations, revoke, tokens
 from flashsale.accounts.denials import Denials
 from flashsale.accounts.errors import AccountEnded, SignInBusy
 from flashsale.accounts.hashing import Seats, seats
 from flashsale.accounts.instants import issue_us
 from flashsale.accounts.models import Revocation, TokenFamily
 from flashsale.core.clock import now, to_us
-from flashsale.limits import services
-from flashsale.limits.models import LimitRule
 from flashsale.ratelimit.in_process import limits_client
+from flashsale.ratelimit.rules import services
+from flashsale.ratelimit.rules.models import LimitRule
 from tests.conftest import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -151,7 +151,7 @@ def test_no_seat_is_503_busy_on_every_way_in(bot, client, way):
 
 @pytest.fixture
 def shipped_rules():
-    migration = importlib.import_module("flashsale.limits.migrations.0005_sign_in")
+    migration = importlib.import_module("flashsale.ratelimit.rules.migrations.0005_sign_in")
     for name, values in (("sign-in-account", migration.ACCOUNT), ("sign-in-address", {**migration.ADDRESS, "key": "address"})):
         services.save_rule(LimitRule(name=name, **({"applies_to": "api:auth-token"} | values)), actor="test")
 
@@ -192,9 +192,9 @@ def test_a_redis_that_lost_the_list_is_given_all_of_it_again(bot):
     moment = to_us(now()) - 10_000_000
     assert read().refuses(bot.pk, moment, "")
 
-    limits_client().delete(publish.STREAM)
+    limits_client().delete(revocations.STREAM)
     assert not read().refuses(bot.pk, moment, "")
-    publish.sweep()
+    revocations.sweep()
 
     assert read().refuses(bot.pk, moment, "")
     assert read().refuses(bot.pk + 1, moment, "a" * 32)
@@ -214,8 +214,8 @@ def test_the_last_known_list_holds_while_redis_is_away(bot, stack):
 
 
 def test_entries_of_a_newer_version_are_passed_over(bot):
-    limits_client().xadd(publish.STREAM, {"v": "9", "device": "x"})
-    limits_client().xadd(publish.STREAM, {"v": "9", "user": "everybody", "before": "never", "more": "1"})
+    limits_client().xadd(revocations.STREAM, {"v": "9", "device": "x"})
+    limits_client().xadd(revocations.STREAM, {"v": "9", "user": "everybody", "before": "never", "more": "1"})
     revoke.everything_of(bot.pk)
 
     assert read().refuses(bot.pk, 1, "")
@@ -227,8 +227,8 @@ def test_a_process_that_publishes_late_or_twice_tells_all(bot, django_user_model
         django_user_model.objects.filter(pk=bot.pk).update(is_active=False)
         with ThreadPoolExecutor(1) as other:
             other.submit(_sign_out_beside, "c" * 32).result()
-    publish.publish()
-    publish.publish()
+    revocations.publish()
+    revocations.publish()
 
     denials = read()
     assert denials.refuses(bot.pk, 1, "")
@@ -256,10 +256,10 @@ def test_what_changes_nothing_about_credentials_ends_none(bot):
 
 def test_what_is_over_is_forgotten(bot):
     revoke.everything_of(bot.pk)
-    Revocation.objects.update(at=now() - publish.lifetime())
+    Revocation.objects.update(at=now() - revocations.lifetime())
     revoke.session("d" * 32)
 
-    publish.sweep()
+    revocations.sweep()
 
     assert [row.session for row in Revocation.objects.all()] == ["d" * 32]
 
@@ -310,6 +310,6 @@ def test_what_is_issued_lies_after_every_revocation_whatever_the_clocks_say(bot)
         issued = issue_us(bot.pk)
 
     assert issued == to_us(ahead) + 1
-    publish.publish()
+    revocations.publish()
     assert not read().refuses(bot.pk, issued, "")
     assert read().refuses(bot.pk, issued - 2, "")

@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from flashsale.core.clock import now
 from flashsale.core.redis_client import gate_client
-from flashsale.limits.models import LimitRule
+from flashsale.ratelimit.rules.models import LimitRule
 from flashsale.stack.servers import free_port
 from inventory.admission import gate, keys
 from inventory.errors import Ended, Paused
@@ -23,9 +23,10 @@ from inventory.models import Product, Sale, SaleItem, StockMovement
 from orders import services as order_services
 from orders.models import Order
 from payments.models import Payment, ProviderEvent, Refund
-from tasks import create_orders, gate_effects, gate_sync
-from tasks.audit import audit
 from tasks.models import DeadLetter
+from tasks.repair import gate_sync
+from tasks.repair.audit import audit
+from tasks.steps import create_orders, gate_effects
 from tests.conftest import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)

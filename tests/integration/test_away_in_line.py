@@ -10,7 +10,8 @@ from inventory.admission import gate, keys, waiting_room
 from inventory.admission.gate import IssuedToken
 from inventory.admission.waiting_room import Place
 from inventory.errors import GateMissing, TicketLapsed
-from tasks import fairness, gate_sync
+from orders import fairness
+from tasks.repair import gate_sync
 from tests.integration.test_waiting_room import Line, S
 
 pytestmark = pytest.mark.django_db(transaction=True)

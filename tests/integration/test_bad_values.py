@@ -13,8 +13,7 @@ from django.db import IntegrityError, connection, transaction
 from django.urls import reverse
 
 from flashsale.core.redis_client import gate_client
-from flashsale.edge import catalog
-from inventory import services
+from inventory import catalog, services
 from inventory.models import Product, Sale, SaleItem, StockMovement
 from orders.models import Order
 from payments.models import ProviderEvent

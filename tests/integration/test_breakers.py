@@ -6,8 +6,8 @@ import pytest
 from django.urls import reverse
 
 from flashsale.core.breaker import BreakerLimits, CircuitBreaker
-from flashsale.limits.models import BreakerRule, RuleChange
 from flashsale.ratelimit import breakers
+from flashsale.ratelimit.rules.models import BreakerRule, RuleChange
 from tests.conftest import eventually
 from tests.integration.test_staff_guards import form_of
 

@@ -16,8 +16,8 @@ from django.core.management.base import CommandError
 from rest_framework_simplejwt.tokens import AccessToken
 
 from flashsale.gateway import canary, routes
-from flashsale.limits import services
-from flashsale.limits.models import LimitRule
+from flashsale.ratelimit.rules import services
+from flashsale.ratelimit.rules.models import LimitRule
 from inventory.admission import gate
 from inventory.models import SaleItem
 from tests.conftest import BIN, Process, eventually, running

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from flashsale.core.clock import now
-from flashsale.edge import catalog
+from inventory import catalog
 from inventory.errors import UnknownSale
 from inventory.models import Sale
 from tests.conftest import eventually

@@ -16,7 +16,7 @@ from django.db import connection
 from flashsale.core import messages
 from flashsale.core.redis_client import gate_client
 from orders.models import Order
-from tasks import create_orders, deduct_inventory, dispatch, pipeline, request_payments
+from tasks.steps import create_orders, deduct_inventory, dispatch, pipeline, request_payments
 from tests.conftest import eventually, keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)

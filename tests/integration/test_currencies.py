@@ -16,7 +16,7 @@ from orders import services
 from orders.models import Order
 from orders.selectors import waiting_view
 from payments.models import Payment, SandboxCharge
-from tasks import request_payments
+from tasks.steps import request_payments
 from tests.conftest import keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)

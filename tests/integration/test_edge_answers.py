@@ -11,17 +11,16 @@ import pytest
 from rest_framework_simplejwt.tokens import AccessToken
 
 from flashsale.core.redis_client import gate_client
-from flashsale.edge import catalog
-from flashsale.edge.answer_headers import OF_API
 from flashsale.gateway import bootstrap, envoy_admin
 from flashsale.gateway.publisher import Publisher
-from flashsale.limits import services as limits
-from flashsale.limits.models import LimitRule
+from flashsale.ratelimit.rules import services as limits
+from flashsale.ratelimit.rules.models import LimitRule
 from flashsale.stack.servers import free_port
-from inventory import services
+from flashsale.web.middleware.answer_headers import OF_API
+from inventory import catalog, services
 from inventory.admission import keys, waiting_room
 from inventory.models import Sale
-from tasks import gate_sync
+from tasks.repair import gate_sync
 from tests.conftest import Process, eventually, running
 from tests.integration.test_gateway import Gateway
 

@@ -12,7 +12,7 @@ from inventory.errors import GateUnavailable
 from orders import holds, services
 from orders.models import EffectBatch, GateEffect
 from orders.services import outbox
-from tasks import gate_effects
+from tasks.steps import gate_effects
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SETTLE, RELEASE = GateEffect.Kind.SETTLE, GateEffect.Kind.RELEASE

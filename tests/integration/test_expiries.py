@@ -14,8 +14,8 @@ from flashsale.core.redis_client import gate_client
 from inventory.admission import gate, keys
 from orders import services
 from orders.models import EffectBatch, Order
-from tasks import cancel_unpaid, gate_effects
-from tasks.audit import audit
+from tasks.repair.audit import audit
+from tasks.steps import cancel_unpaid, gate_effects
 from tests.conftest import Process, eventually
 from tests.integration.test_messages import queued
 

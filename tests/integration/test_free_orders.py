@@ -6,8 +6,8 @@ from inventory.admission import gate
 from orders import services
 from orders.models import Order
 from payments.models import Payment, Refund, SandboxCharge
-from tasks import gate_effects, request_payments
-from tasks.audit import audit
+from tasks.repair.audit import audit
+from tasks.steps import gate_effects, request_payments
 from tests.conftest import keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -5,9 +5,9 @@ import pytest
 from flashsale.core.ids import new_order_id
 from flashsale.core.redis_client import gate_client
 from inventory import errors, selectors
-from inventory.admission import gate, keys, rebuild
+from inventory.admission import gate, keys, new_gates
 from inventory.admission.codes import EffectCode
-from tasks import intake
+from orders import placement
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -208,17 +208,17 @@ def test_redis_away_is_said_and_nothing_is_half_done(make_item, stack, customer)
     item = make_item(units=5)
     token = gate.issue_token(item.pk, customer.pk).token
     server = stack.servers["REDIS_URL"]
-    request = intake.OrderRequest(token=token, sku="thing", quantity=1, source="shop", seq="1")
+    request = placement.OrderRequest(token=token, sku="thing", quantity=1, source="shop", seq="1")
 
     server.stop()
     try:
         with pytest.raises(errors.GateUnavailable):
-            intake.place_order(customer.pk, request)
+            placement.place_order(customer.pk, request)
     finally:
         server.start()
 
     assert gate.snapshot(item.pk).stock == 5
-    assert not intake.place_order(customer.pk, request).replayed
+    assert not placement.place_order(customer.pk, request).replayed
 
 
 def test_a_killed_gate_loses_no_admitted_order(make_item, stack):
@@ -235,11 +235,11 @@ def test_a_killed_gate_loses_no_admitted_order(make_item, stack):
 def test_a_stopped_rebuilder_is_fenced_off(make_item):
     item = make_item(units=5)
     [terms] = selectors.terms([item.pk])
-    assert rebuild.begin({item.pk: 9 * 10**15 + 1}) == {item.pk: True}
+    assert new_gates.begin({item.pk: 9 * 10**15 + 1}) == {item.pk: True}
 
-    late = rebuild.open_gates([rebuild.NewGate(terms, 9 * 10**15, 999, 0)])
+    late = new_gates.open_gates([new_gates.NewGate(terms, 9 * 10**15, 999, 0)])
 
     assert late == {item.pk: EffectCode.FENCED}
-    assert rebuild.begin({item.pk: 9 * 10**15}) == {}
-    assert rebuild.open_gates([rebuild.NewGate(terms, 9 * 10**15 + 1, 5, 0)]) == {item.pk: EffectCode.DONE}
+    assert new_gates.begin({item.pk: 9 * 10**15}) == {}
+    assert new_gates.open_gates([new_gates.NewGate(terms, 9 * 10**15 + 1, 5, 0)]) == {item.pk: EffectCode.DONE}
     assert gate.stocks([item.pk]) == {item.pk: 5}

@@ -11,19 +11,20 @@ from flashsale.core.clock import now
 from flashsale.core.errors import FlashsaleError
 from flashsale.core.lock import FencedLocks, LockHeld
 from flashsale.core.redis_client import gate_client
-from flashsale.edge import catalog
-from inventory import selectors, services
-from inventory.admission import gate, keys, rebuild
+from inventory import catalog, selectors, services
+from inventory.admission import gate, keys, new_gates
 from inventory.admission.admitted import Piece
 from inventory.admission.codes import EffectCode
 from inventory.errors import GateMissing, Paused
 from orders import services as orders
 from orders.models import Order
-from tasks import gate_effects, gate_sync, sweeps
-from tasks.audit import audit
+from tasks import sweeps
 from tasks.models import GateMend
-from tasks.rebuild import rebuild_gate
-from tasks.reconcile import drifts
+from tasks.repair import gate_sync
+from tasks.repair.audit import audit
+from tasks.repair.drift import drifts
+from tasks.repair.rebuild import rebuild_gate
+from tasks.steps import gate_effects
 from tests.conftest import eventually, keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -139,7 +140,7 @@ def test_effects_wait_for_the_rebuild_and_do_not_keep_other_items_back(make_many
     gate_sync.refresh_gates()
     pending = Order.objects.filter(status="pending_payment")
     held = {item: list(pending.filter(item=item).values_list("pk", flat=True)) for item in (first, second)}
-    rebuild.begin({first: 9 * 10**15})
+    new_gates.begin({first: 9 * 10**15})
     for item in (first, second):
         for pk in held[item]:
             orders.cancel_by_staff(pk, "test")
@@ -157,7 +158,7 @@ def test_a_rebuild_that_was_left_half_done_is_taken_over(make_many):
     gate_sync.refresh_gates()
     dead = FencedLocks(gate_client(), [f"rebuild:{item}"], ttl_ms=50)
     dead.acquire()
-    rebuild.begin({item: dead.fences[f"rebuild:{item}"]})
+    new_gates.begin({item: dead.fences[f"rebuild:{item}"]})
     with pytest.raises(Paused):
         gate.issue_token(item, 1)
 
@@ -178,13 +179,13 @@ def test_a_holder_that_slept_past_its_locks_life_is_refused(make_many):
     sleeper = FencedLocks(gate_client(), [name], ttl_ms=50)
     sleeper.acquire()
     fence = sleeper.fences[name]
-    assert rebuild.begin({item: fence}) == {item: True}
-    rebuild.stage({item: fence}, [Piece(item, "held", 9, '["x","1:9"]')])
+    assert new_gates.begin({item: fence}) == {item: True}
+    new_gates.stage({item: fence}, [Piece(item, "held", 9, '["x","1:9"]')])
     eventually(lambda: not gate_client().exists(f"fs:lock:{{{name}}}"))
     rebuild_gate(item)
     before = gate.snapshot(item)
 
-    late = rebuild.open_gates([rebuild.NewGate(selectors.terms([item])[0], fence, 999, 0)])
+    late = new_gates.open_gates([new_gates.NewGate(selectors.terms([item])[0], fence, 999, 0)])
 
     assert late == {item: EffectCode.FENCED}
     assert gate.snapshot(item) == before
@@ -199,10 +200,10 @@ def test_a_holder_from_before_the_loss_is_refused_after_it(make_many):
     gate_client().flushall()
     fresh = FencedLocks(gate_client(), [f"rebuild:{item}"], ttl_ms=30_000)
     fresh.acquire()
-    rebuild.begin({item: fresh.fences[f"rebuild:{item}"]})
+    new_gates.begin({item: fresh.fences[f"rebuild:{item}"]})
     [terms] = selectors.terms([item])
 
-    assert rebuild.open_gates([rebuild.NewGate(terms, old.fences[f"rebuild:{item}"], 999, 0)]) == {item: EffectCode.FENCED}
+    assert new_gates.open_gates([new_gates.NewGate(terms, old.fences[f"rebuild:{item}"], 999, 0)]) == {item: EffectCode.FENCED}
 
 
 @pytest.mark.slow
@@ -238,7 +239,7 @@ def test_customers_hear_paused_and_the_catalog_shows_it_until_the_gate_is_back(m
     purchase = "/api/v1/sales/drop/items/thing/purchase-tokens/"
     catalog.forget()
     assert api.get("/api/v1/sales/drop/").json()["state"] == "live"
-    rebuild.begin({item.pk: 9 * 10**15 - 1})
+    new_gates.begin({item.pk: 9 * 10**15 - 1})
 
     with FencedLocks(gate_client(), [f"rebuild:{item.pk}"], ttl_ms=30_000):
         refused = api.post(purchase)

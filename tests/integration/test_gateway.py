@@ -18,11 +18,11 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from rest_framework_simplejwt.tokens import AccessToken
 
-from flashsale.edge.error_handler import body
 from flashsale.gateway import envoy_admin
-from flashsale.limits import services
-from flashsale.limits.models import LimitRule
+from flashsale.ratelimit.rules import services
+from flashsale.ratelimit.rules.models import LimitRule
 from flashsale.stack.servers import free_port
+from flashsale.web.problem import body
 from inventory.admission import gate
 from tests.conftest import BIN, Process, eventually, running
 from tests.integration.test_ratelimit_service import health

@@ -7,7 +7,7 @@ import pytest
 from flashsale.core.redis_client import gate_client
 from inventory.admission import gate, keys
 from orders.models import Order
-from tasks import dispatch
+from tasks.steps import dispatch
 from tests.conftest import eventually, keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -144,7 +144,7 @@ def test_the_dispatcher_wakes_itself_for_those_who_wait(item, customer, order, s
     woken = []
     monkeypatch.setattr("flashsale.core.messages.publish", lambda *message, **_: woken.append(message))
     started = []
-    monkeypatch.setattr("tasks.pipeline.start_chain", lambda item, entries: started.append(len(entries)))
+    monkeypatch.setattr("tasks.steps.pipeline.start_chain", lambda item, entries: started.append(len(entries)))
     keep_asleep(item)
     order(item, customer)
     dispatch.dispatch.run(item.pk)

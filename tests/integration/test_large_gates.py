@@ -7,7 +7,7 @@ import pytest
 from flashsale.core.ids import new_order_id
 from flashsale.core.redis_client import gate_client
 from inventory.admission import gate, keys
-from tasks.reconcile import drift
+from tasks.repair.drift import drift
 from tests.conftest import keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -21,8 +21,8 @@ from orders.errors import NotCancellable
 from orders.models import Order
 from payments import services as payments
 from payments.models import Payment, ProviderEvent, Refund, SandboxCharge, SandboxRefund
-from tasks import gate_effects, request_payments
-from tasks.audit import audit
+from tasks.repair.audit import audit
+from tasks.steps import gate_effects, request_payments
 from tests.conftest import asked, keep_asleep, sandbox_signature
 from tests.integration.test_pipeline import together
 from tests.integration.test_staff_guards import form_of

@@ -10,9 +10,10 @@ from inventory.admission import gate, keys
 from inventory.errors import TooManyUnpaid
 from orders import services
 from orders.models import GateEffect, Order
-from tasks import gate_effects, gate_sync, request_payments
-from tasks.audit import audit
-from tasks.rebuild import rebuild_gate
+from tasks.repair import gate_sync
+from tasks.repair.audit import audit
+from tasks.repair.rebuild import rebuild_gate
+from tasks.steps import gate_effects, request_payments
 from tests.conftest import keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -10,7 +10,7 @@ from inventory.admission.gate import IssuedToken
 from inventory.admission.waiting_room import Numbers
 from inventory.errors import Ended, GateMissing, SoldOut, TicketLapsed
 from inventory.models import Sale
-from tasks import gate_sync
+from tasks.repair import gate_sync
 from tests.conftest import client_of, eventually
 from tests.integration.test_waiting_room import Line, S, sell_all
 

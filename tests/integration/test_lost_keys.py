@@ -15,10 +15,11 @@ from inventory.admission.codes import EffectCode
 from inventory.errors import GateMissing, LimitPerCustomer, Paused
 from inventory.models import SaleItem
 from orders.models import Order
-from tasks import gate_sync, sweeps
-from tasks.audit import audit
+from tasks import sweeps
 from tasks.models import GateMend
-from tasks.reconcile import in_flight
+from tasks.repair import gate_sync
+from tasks.repair.audit import audit
+from tasks.repair.drift import in_flight
 from tests.conftest import eventually, keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,14 +12,16 @@ from django.db import OperationalError, connection
 from flashsale.core.clock import now
 from flashsale.core.ids import new_order_id
 from flashsale.core.redis_client import gate_client
-from inventory.admission import gate, keys, rebuild
+from inventory.admission import gate, keys, new_gates
 from inventory.errors import ConcurrentReservation
 from inventory.models import Sale
-from orders import services
+from orders import order_ids, placement, services
 from orders.models import EffectBatch, Intake, Order, OrderEvent
-from tasks import gate_effects, gate_sync, intake, order_ids, sweeps
-from tasks.audit import audit
+from tasks import sweeps
 from tasks.models import DeadLetter
+from tasks.repair import gate_sync
+from tasks.repair.audit import audit
+from tasks.steps import gate_effects
 from tests.conftest import client_of, keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -86,12 +88,12 @@ def test_a_lost_order_whose_customer_is_gone_as_well_ends_for_good(make_item, cu
 
     lose_disk(gate_server)
     gate_sync.refresh_gates()
-    first = intake.order_of(gone, order_id)  # over HTTP nobody asks any more: the account is denied
+    first = placement.order_of(gone, order_id)  # over HTTP nobody asks any more: the account is denied
     Intake.objects.update(created_at=now() - timedelta(minutes=5))
     sweeps.run_all()
 
     assert (first["status"], first["reason"]) == ("rejected", "lost")
-    assert intake.order_of(gone, order_id) == first
+    assert placement.order_of(gone, order_id) == first
     assert not DeadLetter.objects.exists()
     report = audit()
     assert (report.is_clean, report.in_flight) == (True, 0)
@@ -182,7 +184,7 @@ def test_nothing_is_given_up_while_it_cannot_be_known(make_item, customer, order
     if case != "held":
         gate_client().delete(keys.held(item.pk), keys.admitted(item.pk))
     if case == "rebuilding":
-        assert rebuild.begin({item.pk: 9 * 10**15})
+        assert new_gates.begin({item.pk: 9 * 10**15})
     if case == "missing":
         gate_client().delete(keys.meta(item.pk))
     if case == "young":

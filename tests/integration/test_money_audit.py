@@ -11,8 +11,8 @@ from orders import services
 from orders.models import Order
 from payments import services as payments
 from payments.models import Payment, ProviderEvent, Refund, SandboxCharge, SandboxRefund
-from tasks import gate_effects, request_payments
-from tasks.audit import audit
+from tasks.repair.audit import audit
+from tasks.steps import gate_effects, request_payments
 from tests.conftest import asked, keep_asleep
 from tests.integration.test_late_truth import tell
 

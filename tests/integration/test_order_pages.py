@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from inventory.admission import gate
 from orders.models import Intake, Order
 from orders.services import create
-from tasks import deduct_inventory
+from tasks.steps import deduct_inventory
 from tests.conftest import client_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_workers")]

@@ -8,7 +8,7 @@ from django.conf import settings
 
 from flashsale.core.lua import Script
 from flashsale.core.own_connection import own_connection
-from flashsale.ratelimit.redis_store import LUA
+from flashsale.ratelimit.stores.redis_store import LUA
 
 GIVE_BACK = Script(LUA / "give_back-1.lua")
 

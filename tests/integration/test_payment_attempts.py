@@ -13,7 +13,7 @@ from orders.models import Order
 from payments import services as payments
 from payments.models import Payment, SandboxCharge
 from payments.services import attempts
-from tasks import request_payments
+from tasks.steps import request_payments
 from tests.conftest import keep_asleep
 from tests.integration.test_pipeline import together
 

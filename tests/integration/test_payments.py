@@ -13,13 +13,14 @@ from django.db.models.functions import Now
 
 from flashsale.core.clock import now
 from inventory.admission import gate
-from orders import services
+from orders import customer_actions, services
 from orders.errors import NotCancellable, NotPayable
 from orders.models import Order
 from payments import services as payments
 from payments.models import Payment, Refund, SandboxCharge, SandboxRefund
-from tasks import customer_actions, request_payments, sweeps
-from tasks.audit import audit
+from tasks import sweeps
+from tasks.repair.audit import audit
+from tasks.steps import request_payments
 from tests.conftest import asked, eventually, keep_asleep, sandbox_signature
 from tests.integration.test_pipeline import together
 

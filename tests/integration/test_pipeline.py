@@ -10,7 +10,7 @@ from flashsale.core.errors import FlashsaleError
 from inventory.admission import gate
 from inventory.errors import LimitPerCustomer, SoldOut
 from orders.models import Order
-from tasks.audit import audit
+from tasks.repair.audit import audit
 from tests.conftest import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,13 +12,15 @@ from django.core.management import call_command
 from flashsale.core.clock import from_us, now, to_us
 from flashsale.core.redis_client import gate_client
 from inventory import services
-from inventory.admission import keys, rebuild, waiting_room
+from inventory.admission import keys, new_gates, waiting_room
 from inventory.admission.gate import IssuedToken
 from inventory.admission.waiting_room import Place
 from inventory.errors import TicketLapsed, TokenUsed
 from inventory.models import Sale
+from orders import fairness
 from orders.models import Order
-from tasks import fairness, gate_sync, sweeps
+from tasks import sweeps
+from tasks.repair import gate_sync
 from tests.conftest import client_of
 from tests.integration.test_waiting_room import Line, S
 
@@ -140,7 +142,7 @@ def test_a_gate_that_is_rebuilt_keeps_its_line_in_order(line):
     room.join(1)
     places = {customer: room.join(customer) for customer in range(2, 7)}
     gate_client().delete(keys.meta(room.item), keys.stock(room.item), keys.held(room.item), keys.buyers(room.item))
-    assert rebuild.begin({room.item: 1}) == {room.item: False}
+    assert new_gates.begin({room.item: 1}) == {room.item: False}
 
     assert [room.ask(place, customer).position for customer, place in places.items()] == [1, 2, 3, 4, 5]
     gate_client().delete(keys.meta(room.item))

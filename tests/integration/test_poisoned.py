@@ -15,11 +15,13 @@ from flashsale.core.redis_client import gate_client
 from inventory.admission import gate, keys
 from inventory.errors import ConcurrentReservation, GateMissing
 from inventory.models import SaleItem
-from orders import services
+from orders import placement, services
 from orders.models import EffectBatch, Intake, Order, OrderEvent
-from tasks import create_orders, dead_letters, deduct_inventory, gate_effects, intake, poison, sweeps
-from tasks.audit import audit
+from tasks import sweeps
 from tasks.models import DeadLetter
+from tasks.repair import dead_letters, poison
+from tasks.repair.audit import audit
+from tasks.steps import create_orders, deduct_inventory, gate_effects
 from tests.conftest import keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -108,7 +110,7 @@ def test_what_can_never_fit_is_rejected_without_a_person(item, customer, order, 
     for _ in range(2):
         run(item, batch)
 
-    assert intake.order_of(customer.pk, order_id)["reason"] == "poisoned"
+    assert placement.order_of(customer.pk, order_id)["reason"] == "poisoned"
     assert gate.waiting([item.pk]) == {item.pk: (0, 0)}
     assert_ended(item, order_id)
     letter = DeadLetter.objects.get()
@@ -224,9 +226,9 @@ def test_an_order_whose_customer_is_gone_is_rejected_by_staff_and_stays_so(item,
     assert_ended(item)
     assert not Order.objects.exists()
     customer = restore()
-    assert intake.order_of(customer.pk, order_id)["status"] == "rejected"
+    assert placement.order_of(customer.pk, order_id)["status"] == "rejected"
     run(item, batch)
-    assert intake.order_of(customer.pk, order_id)["reason"] == "poisoned"
+    assert placement.order_of(customer.pk, order_id)["reason"] == "poisoned"
     assert_ended(item)
 
 
@@ -287,7 +289,7 @@ def test_an_order_of_an_item_that_is_gone_is_rejected_and_shown_to_its_customer(
     assert poison.reject(letter, "staff") == [order_id]
     gate_effects.apply()
 
-    assert intake.order_of(customer.pk, order_id)["status"] == "rejected"
+    assert placement.order_of(customer.pk, order_id)["status"] == "rejected"
     assert gate.snapshot(item_id).held == {}
     assert not EffectBatch.objects.exists()
 
@@ -308,7 +310,7 @@ def test_an_unreadable_line_ends_no_order_until_staff_reject_the_one_that_it_sti
     assert gate.snapshot(item.pk).held.keys() == {order_id, lost_too}
     assert poison.reject(letter, "staff") == [order_id]
     gate_effects.apply()
-    assert intake.order_of(customer.pk, order_id)["reason"] == "poisoned"
+    assert placement.order_of(customer.pk, order_id)["reason"] == "poisoned"
     assert gate.snapshot(item.pk).held.keys() == {lost_too}
 
 
@@ -412,8 +414,8 @@ def test_a_line_that_names_nothing_is_rejected_with_the_orders_that_only_the_gat
 
     gate_effects.apply()
     assert gate.snapshot(item.pk).held.keys() == {kept}
-    assert intake.order_of(first.pk, lost)["reason"] == "poisoned"
-    assert intake.order_of(second.pk, kept)["status"] == "queued"
+    assert placement.order_of(first.pk, lost)["reason"] == "poisoned"
+    assert placement.order_of(second.pk, kept)["status"] == "queued"
     with pytest.raises(dead_letters.CannotRunAgain):
         dead_letters.run_again(letter, "staff")
 

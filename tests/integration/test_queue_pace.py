@@ -12,15 +12,16 @@ from django.conf import settings
 from kombu import Connection
 
 from flashsale.core.redis_client import gate_client
-from flashsale.limits import services as limits
-from flashsale.limits.models import LimitRule
-from flashsale.limits.publish import publish as publish_rules
 from flashsale.ratelimit.in_process import limiter, limits_client, rules_at, ruleset
+from flashsale.ratelimit.rules import services as limits
+from flashsale.ratelimit.rules.models import LimitRule
+from flashsale.ratelimit.rules.publish import publish as publish_rules
 from inventory.admission import gate, keys
 from orders import services
 from orders.models import Order, OrderEvent
-from tasks import create_orders, dispatch, pipeline, request_payments, taking
 from tasks.models import DeadLetter
+from tasks.steps import create_orders, dispatch, pipeline, request_payments
+from tasks.worker import taking
 from tests.conftest import Process, eventually, running, start_worker, start_workers
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.timed]

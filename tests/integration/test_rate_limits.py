@@ -14,15 +14,15 @@ from django.db.migrations.operations import RunPython
 from flashsale.core.breaker import CircuitBreaker
 from flashsale.core.errors import RateLimited
 from flashsale.core.ids import new_order_id
-from flashsale.limits import publish, services
-from flashsale.limits.models import LimitRule, RuleChange
 from flashsale.ratelimit.client_address import client_address
 from flashsale.ratelimit.in_process import limiter, limits_client, ruleset
 from flashsale.ratelimit.limiter import Limiter
-from flashsale.ratelimit.memory_store import MemoryStore
-from flashsale.ratelimit.redis_store import RedisStore, encoded
-from flashsale.ratelimit.rules import Rule
+from flashsale.ratelimit.rule import Rule
+from flashsale.ratelimit.rules import publish, services
+from flashsale.ratelimit.rules.models import LimitRule, RuleChange
 from flashsale.ratelimit.ruleset import RULES_KEY, RuleSet
+from flashsale.ratelimit.stores.memory_store import MemoryStore
+from flashsale.ratelimit.stores.redis_store import RedisStore, encoded
 from flashsale.stack.servers import Valkey
 from inventory.admission import gate
 from tests.conftest import client_of, eventually

@@ -10,8 +10,8 @@ from envoy.service.ratelimit.v3 import rls_pb2, rls_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from flashsale.limits import services
-from flashsale.limits.models import LimitRule
+from flashsale.ratelimit.rules import services
+from flashsale.ratelimit.rules.models import LimitRule
 from flashsale.ratelimit.service.client import RateLimitClient
 from flashsale.stack.servers import free_port
 from tests.conftest import Process, eventually, running

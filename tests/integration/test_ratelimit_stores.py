@@ -6,13 +6,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flashsale.core.redis_client import gate_client
-from flashsale.ratelimit.leaky_bucket import LeakyBucket
+from flashsale.ratelimit.algorithms.leaky_bucket import LeakyBucket
+from flashsale.ratelimit.algorithms.sliding_counter import SlidingCounter
+from flashsale.ratelimit.algorithms.sliding_log import SlidingLog
+from flashsale.ratelimit.algorithms.token_bucket import TokenBucket
 from flashsale.ratelimit.limit import Check
-from flashsale.ratelimit.memory_store import MemoryStore
-from flashsale.ratelimit.redis_store import RedisStore
-from flashsale.ratelimit.sliding_counter import SlidingCounter
-from flashsale.ratelimit.sliding_log import SlidingLog
-from flashsale.ratelimit.token_bucket import TokenBucket
+from flashsale.ratelimit.stores.memory_store import MemoryStore
+from flashsale.ratelimit.stores.redis_store import RedisStore
 
 S = 1_000_000
 START = 1_700_000_000 * S

@@ -14,9 +14,9 @@ from inventory.admission import gate, keys
 from inventory.errors import SoldOut
 from orders import services
 from orders.models import Order
-from tasks.audit import audit
 from tasks.models import GateMend
-from tasks.rebuild import Why, rebuild_gate
+from tasks.repair.audit import audit
+from tasks.repair.rebuild import Why, rebuild_gate
 from tests.conftest import eventually, keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)

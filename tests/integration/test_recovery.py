@@ -16,15 +16,17 @@ from flashsale.core.redis_client import gate_client
 from inventory.admission import gate, keys
 from inventory.errors import GateUnavailable
 from inventory.models import Sale, SaleItem
-from orders import services
+from orders import placement, services
 from orders.models import EffectBatch, Intake, Order
 from payments import services as payments
 from payments.models import Payment, SandboxCharge
-from tasks import create_orders, dead_letters, deduct_inventory, intake, pipeline, request_payments, sweeps
-from tasks.audit import audit
-from tasks.dispatch import dispatch
+from tasks import sweeps
 from tasks.models import DeadLetter
-from tasks.rebuild import rebuild_gate
+from tasks.repair import dead_letters
+from tasks.repair.audit import audit
+from tasks.repair.rebuild import rebuild_gate
+from tasks.steps import create_orders, deduct_inventory, pipeline, request_payments
+from tasks.steps.dispatch import dispatch
 from tests.conftest import asked, eventually, keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -199,11 +201,11 @@ def test_an_order_that_only_a_lost_gate_knows_is_not_said_to_be_unknown(make_ite
     gate_server.kill()
     try:
         with pytest.raises(Unavailable):
-            intake.order_of(customer.pk, admission.order_id)
+            placement.order_of(customer.pk, admission.order_id)
     finally:
         gate_server.start()
 
-    assert intake.order_of(customer.pk, admission.order_id)["status"] == "queued"
+    assert placement.order_of(customer.pk, admission.order_id)["status"] == "queued"
 
 
 def test_with_postgresql_away_an_order_that_somebody_claimed_is_not_called_queued(make_item, customers, order, stack):
@@ -215,18 +217,18 @@ def test_with_postgresql_away_an_order_that_somebody_claimed_is_not_called_queue
     services.deduct(item.pk, [each for _, each in claim.entries])  # and never acknowledged
     keep_asleep(item)
     admissions.append(order(item, waiting))
-    assert intake.order_of(claimed.pk, admissions[0].order_id)["status"] == "reserved"
+    assert placement.order_of(claimed.pk, admissions[0].order_id)["status"] == "reserved"
     database = stack.servers["DATABASE_URL"]
     connection.close()
 
     database.kill()
     try:
         with pytest.raises(DatabaseError):
-            intake.order_of(claimed.pk, admissions[0].order_id)
-        assert intake.order_of(waiting.pk, admissions[1].order_id)["status"] == "queued"
+            placement.order_of(claimed.pk, admissions[0].order_id)
+        assert placement.order_of(waiting.pk, admissions[1].order_id)["status"] == "queued"
         dispatch(item.pk)  # leaves it where its customer can be told what it is
         assert gate.waiting([item.pk]) == {item.pk: (1, 1)}
-        assert intake.order_of(waiting.pk, admissions[1].order_id)["status"] == "queued"
+        assert placement.order_of(waiting.pk, admissions[1].order_id)["status"] == "queued"
     finally:
         database.start()
         connection.close()

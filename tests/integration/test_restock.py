@@ -14,9 +14,10 @@ from orders import services
 from orders.errors import NotCancellable
 from orders.models import EffectBatch, GateEffect, Order
 from payments import services as payments
-from tasks import gate_effects, gate_sync, request_payments
-from tasks.audit import audit
-from tasks.rebuild import rebuild_gate
+from tasks.repair import gate_sync
+from tasks.repair.audit import audit
+from tasks.repair.rebuild import rebuild_gate
+from tasks.steps import gate_effects, request_payments
 from tests.conftest import keep_asleep
 from tests.integration.test_pipeline import together
 from tests.integration.test_staff_guards import form_of

@@ -16,13 +16,13 @@ from django.urls import reverse
 
 from flashsale.backoffice.models import SentForm
 from flashsale.core.clock import now
-from flashsale.limits.models import LimitRule
+from flashsale.ratelimit.rules.models import LimitRule
 from inventory.admission import gate
 from inventory.errors import Ended
 from inventory.models import Product, Sale, SaleItem, StockMovement
 from orders.models import Order
 from payments.models import Refund
-from tasks import gate_sync
+from tasks.repair import gate_sync
 from tests.conftest import eventually
 from tests.integration.forms import form_of
 from tests.integration.test_admin import (

@@ -10,7 +10,7 @@ from inventory.admission import gate, keys, waiting_room
 from inventory.admission.gate import IssuedToken
 from inventory.models import Sale
 from orders import services as orders
-from tasks import gate_sync
+from tasks.repair import gate_sync
 from tests.conftest import client_of, eventually, keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -173,8 +173,8 @@ def test_without_postgresql_it_answers_with_what_the_gate_knows(make_item, custo
 
 
 def test_a_limit_may_be_put_on_it(make_item, api):
-    from flashsale.limits import publish
-    from flashsale.limits.models import LimitRule
+    from flashsale.ratelimit.rules import publish
+    from flashsale.ratelimit.rules.models import LimitRule
 
     make_item()
     LimitRule.objects.create(

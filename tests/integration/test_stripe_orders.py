@@ -19,8 +19,8 @@ from payments import services as payments
 from payments.models import Payment, ProviderEvent, Refund
 from payments.providers.registry import provider
 from payments.providers.signature import sign
-from tasks import gate_effects
-from tasks.audit import audit
+from tasks.repair.audit import audit
+from tasks.steps import gate_effects
 from tests.conftest import client_of, keep_asleep, open_gate
 from tests.fakes import stripe
 from tests.integration.test_late_truth import Buying

@@ -18,7 +18,8 @@ from orders.models import GateEffect, Intake, Order
 from orders.services import outbox
 from payments import services as payments
 from payments.models import Payment
-from tasks import pipeline, sweeps
+from tasks import sweeps
+from tasks.steps import pipeline
 from tests.conftest import asked, eventually, keep_asleep
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_workers")]

@@ -14,11 +14,12 @@ from inventory.admission import gate, keys, waiting_room
 from inventory.admission.admitted import AdmittedOrder
 from inventory.errors import LimitPerCustomer, PriceChanged, QuantityOver
 from inventory.models import SaleItem, Terms
-from orders import services
+from orders import placement, services
 from orders.models import Intake, Order
-from tasks import dead_letters, deduct_inventory, gate_effects, gate_sync, intake, reconcile
-from tasks.audit import audit
 from tasks.models import DeadLetter
+from tasks.repair import dead_letters, drift, gate_sync
+from tasks.repair.audit import audit
+from tasks.steps import deduct_inventory, gate_effects
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_workers")]
 
@@ -35,8 +36,8 @@ def terms_of(item):
 
 def asked(item, customer, token, *, seq="1", unit_price=None, units=1):
     price = None if unit_price is None else Decimal(unit_price)
-    request = intake.OrderRequest(token, "thing", units, "shop", seq, "pm_ok", price)
-    return intake.place_order(customer.pk, request)
+    request = placement.OrderRequest(token, "thing", units, "shop", seq, "pm_ok", price)
+    return placement.place_order(customer.pk, request)
 
 
 def claimed(item):
@@ -202,7 +203,7 @@ def test_audit_names_differing_terms_and_reconcile_repairs_them(item):
     assert list(breaches) == ["gate matches PostgreSQL"]
     assert "wrong terms: price, per_customer" in breaches["gate matches PostgreSQL"][0]
 
-    reconcile.mend(reconcile.drift(item.pk), "staff")
+    drift.mend(drift.drift(item.pk), "staff")
     assert audit().is_clean
     assert gate_client().hmget(keys.meta(item.pk), "price", "per_customer") == ["129.00", "2"]
 

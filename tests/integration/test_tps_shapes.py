@@ -3,10 +3,10 @@
 import pytest
 
 from flashsale.core.redis_client import gate_client
-from flashsale.loadtest.shapes import ALGORITHMS, RATE, SHAPES, Outcome, most_in_any, per_bin
 from flashsale.ratelimit.limit import Check
-from flashsale.ratelimit.redis_store import RedisStore
+from flashsale.ratelimit.stores.redis_store import RedisStore
 from tests.load.shape_crowd import CASES, came_as_planned, is_near, outcomes
+from tests.load.tps_shapes import ALGORITHMS, RATE, SHAPES, Outcome, most_in_any, per_bin
 
 START = 1_700_000_000_000_000
 S = 1_000_000

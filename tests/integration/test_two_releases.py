@@ -10,27 +10,19 @@ from flashsale.core import messages
 from flashsale.core.clock import now
 from flashsale.core.redis_client import gate_client
 from flashsale.ratelimit import ruleset
-from flashsale.ratelimit.rules import Rule
+from flashsale.ratelimit.rule import Rule
 from inventory.admission import gate, keys
 from inventory.admission.admitted import VERSION, AdmittedOrder, envelope, read
-from orders import services
+from orders import placement, services
 from orders.errors import OrderInDoubt
 from orders.models import GateEffect, Intake, Order
-from tasks import (
-    create_orders,
-    dead_letters,
-    deduct_inventory,
-    dispatch,
-    gate_effects,
-    intake,
-    poison,
-    request_payments,
-    sweeps,
-)
-from tasks import rebuild as rebuilding
-from tasks.audit import audit
+from tasks import sweeps
 from tasks.models import DeadLetter
-from tasks.reconcile import drift
+from tasks.repair import dead_letters, poison
+from tasks.repair import rebuild as rebuilding
+from tasks.repair.audit import audit
+from tasks.repair.drift import drift
+from tasks.steps import create_orders, deduct_inventory, dispatch, gate_effects, request_payments
 from tests.conftest import eventually, keep_asleep
 
 db = pytest.mark.django_db(transaction=True)
@@ -195,7 +187,7 @@ def test_rows_of_the_intake_that_cannot_be_read_are_left_and_become_orders(item,
         Intake.objects.update(created_at=now().replace(year=2020))
         sweeps.half_made_orders()
         with pytest.raises(OrderInDoubt):
-            intake.order_of(Intake.objects.get(pk=ids[0]).payload["customer"], ids[0])
+            placement.order_of(Intake.objects.get(pk=ids[0]).payload["customer"], ids[0])
     assert (Order.objects.count(), Intake.objects.count()) == (0, COUNT)
 
     drive_on(item)
@@ -277,7 +269,7 @@ def test_order_unread_for_a_minute_makes_a_self_closing_letter(item, ids):
     gate.leave(item.pk, [each.entry_id for each in unread], idle_ms=60_000)
     sweeps.waiting_orders()
     assert gate.waiting([item.pk]) == {item.pk: (0, 0)}
-    assert intake.order_of(rewritten[0].customer, ids[0])["reason"] == "poisoned"
+    assert placement.order_of(rewritten[0].customer, ids[0])["reason"] == "poisoned"
 
 
 @db

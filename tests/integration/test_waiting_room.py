@@ -13,7 +13,8 @@ from inventory.admission.gate import IssuedToken
 from inventory.admission.waiting_room import Place
 from inventory.errors import Ended, LimitPerCustomer, Paused, SoldOut, TicketLapsed
 from inventory.models import Sale
-from tasks import fairness, gate_sync
+from orders import fairness
+from tasks.repair import gate_sync
 from tests.conftest import client_of, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)

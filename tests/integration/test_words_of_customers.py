@@ -9,7 +9,7 @@ from flashsale.core.redis_client import gate_client
 from inventory.admission import gate, keys
 from inventory.models import SaleItem
 from orders import services
-from tasks import gate_sync
+from tasks.repair import gate_sync
 from tests.conftest import client_of, keep_asleep
 
 pytestmark = pytest.mark.django_db(transaction=True)

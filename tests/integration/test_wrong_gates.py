@@ -8,15 +8,16 @@ from django.db import connection, transaction
 from flashsale.core.redis_client import gate_client
 from inventory import selectors
 from inventory import services as inventory
-from inventory.admission import gate, keys, rebuild
+from inventory.admission import gate, keys, new_gates
 from inventory.admission.codes import EffectCode
 from inventory.errors import TermsChanged
 from inventory.models import SaleItem
 from orders import services
 from orders.models import Intake, Order
-from tasks import gate_effects, gate_sync
-from tasks import rebuild as rebuilding
-from tasks.audit import audit
+from tasks.repair import gate_sync
+from tasks.repair import rebuild as rebuilding
+from tasks.repair.audit import audit
+from tasks.steps import gate_effects
 from tests.conftest import eventually
 
 # A worker that another test has left running would claim what these tests claim.
@@ -122,11 +123,11 @@ def test_a_gate_is_not_opened_when_what_was_staged_for_it_is_gone(make_item, cus
     item = make_item(units=3)
     order(item, customer)
     fence = 9 * 10**15
-    rebuild.begin({item.pk: fence})
+    new_gates.begin({item.pk: fence})
     made = rebuilding.stage([item.pk], {item.pk: fence}, rebuilding.streamed_orders([item.pk]), lambda: None)
     gate_client().delete(*gate_client().scan_iter("*:staged:*"))
 
-    assert rebuild.open_gates([made[item.pk].gate]) == {item.pk: EffectCode.FENCED}
+    assert new_gates.open_gates([made[item.pk].gate]) == {item.pk: EffectCode.FENCED}
 
     gate_client().hset(keys.meta(item.pk), "fence", 0)
     gate_sync.refresh_gates([item.pk])

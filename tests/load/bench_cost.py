@@ -36,8 +36,9 @@ from flashsale.core.redis_client import gate_client
 from inventory import services
 from inventory.admission import gate, keys
 from orders.models import Order
-from tasks import gate_sync, pipeline
-from tasks.audit import audit
+from tasks.repair import gate_sync
+from tasks.repair.audit import audit
+from tasks.steps import pipeline
 
 ROOT = Path(__file__).parent.parent.parent
 WORKERS = {"intake": ("dispatch,inventory", 1), "settle": ("orders,cancellations", 1), "payments": ("payments", 2)}

@@ -40,15 +40,15 @@ from django.conf import settings
 from django.core.management import call_command
 
 from flashsale.core.redis_client import gate_client
-from flashsale.edge import customers
-from flashsale.limits.models import LimitRule
-from flashsale.limits.publish import publish
+from flashsale.loadtest import customers
+from flashsale.ratelimit.rules.models import LimitRule
+from flashsale.ratelimit.rules.publish import publish
 from flashsale.settings.env import BASE_DIR
 from flashsale.stack.gateway import envoy_binary
 from flashsale.stack.servers import free_port
 from inventory.admission import gate, keys
 from inventory.models import SaleItem
-from tasks.audit import audit, statuses
+from tasks.repair.audit import audit, statuses
 from tests.load import door_bounds
 
 BIN = Path(sys.executable).parent

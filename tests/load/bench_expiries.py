@@ -27,9 +27,11 @@ from django.core.management import call_command
 from flashsale.core.clock import now
 from inventory import services
 from inventory.admission import gate
+from orders import order_ids
 from orders.models import Order
-from tasks import cancel_unpaid, gate_sync, order_ids, pipeline
-from tasks.audit import audit
+from tasks.repair import gate_sync
+from tasks.repair.audit import audit
+from tasks.steps import cancel_unpaid, pipeline
 
 ROOT = Path(__file__).parent.parent.parent
 _LEAD_S = 6

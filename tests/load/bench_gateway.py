@@ -27,8 +27,8 @@ django.setup()
 
 from django.core.management import call_command
 
-from flashsale.limits import services
-from flashsale.limits.models import LimitRule
+from flashsale.ratelimit.rules import services
+from flashsale.ratelimit.rules.models import LimitRule
 from flashsale.stack.servers import free_port
 
 REQUIRED = 5

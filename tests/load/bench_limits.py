@@ -24,9 +24,9 @@ import redis
 import throttled
 from django.conf import settings
 
+from flashsale.ratelimit.algorithms.token_bucket import TokenBucket
 from flashsale.ratelimit.limit import Check
-from flashsale.ratelimit.redis_store import RedisStore
-from flashsale.ratelimit.token_bucket import TokenBucket
+from flashsale.ratelimit.stores.redis_store import RedisStore
 
 S = 1_000_000
 URL = settings.RATELIMIT_REDIS_URL

@@ -33,7 +33,7 @@ def shop(item, sku, customer, lane, rate, stop, acknowledged):
     """Orders at this rate, open loop; ``acknowledged`` gets the ids of those that were promised."""
     from flashsale.core.errors import FlashsaleError
     from inventory.admission import gate
-    from tasks import intake
+    from orders import placement
 
     began = time.monotonic()
     for number in range(10**6):
@@ -41,15 +41,15 @@ def shop(item, sku, customer, lane, rate, stop, acknowledged):
             return
         try:
             token = gate.issue_token(item, customer).token
-            request = intake.OrderRequest(token, sku, 1, "bench", f"{item}-{lane}-{number}", "pm_ok")
-            acknowledged.append((customer, intake.place_order(customer, request).order_id))
+            request = placement.OrderRequest(token, sku, 1, "bench", f"{item}-{lane}-{number}", "pm_ok")
+            acknowledged.append((customer, placement.place_order(customer, request).order_id))
         except FlashsaleError:
             pass
 
 
 def one_round(number, options, customers, server):
+    from orders import placement
     from orders.models import Order
-    from tasks import intake
     from tests.load.bench_expiries import make_items, until
 
     [item] = make_items(f"loss-{number}", 1, 10**6)
@@ -80,7 +80,7 @@ def one_round(number, options, customers, server):
         time.sleep(6)
     kept = set(mine.values_list("pk", flat=True))
     lost = [(customer, pk) for customer, pk in acknowledged if pk not in kept]
-    told = [intake.order_of(customer, pk) for customer, pk in lost]
+    told = [placement.order_of(customer, pk) for customer, pk in lost]
     ends = sorted({f"{view['status']}: {view['reason']}" for view in told})
     result = {"acknowledged": len(acknowledged), "per_s": round(rate), "lost": len(lost)}
     result |= {"lost_ms_of_admission": round(1000 * len(lost) / rate), "told": ends}

@@ -28,10 +28,11 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 
 from inventory.admission import gate
+from orders import order_ids
 from orders.models import Order
 from payments.models import Payment
-from tasks import order_ids, pipeline
-from tasks.audit import audit
+from tasks.repair.audit import audit
+from tasks.steps import pipeline
 from tests.load.bench_expiries import _CELERY, _QUIET, make_items, until
 
 _PROCESSES = (

@@ -114,7 +114,7 @@ def check(items):
     from flashsale.core.redis_client import gate_client
     from inventory import selectors
     from inventory.admission import gate, keys
-    from tasks.reconcile import drift
+    from tasks.repair.drift import drift
 
     ledger = selectors.stock_of(items)
     assert gate.stocks(items) == {item: columns.available for item, columns in ledger.items()}

@@ -33,10 +33,10 @@ from decimal import Decimal
 from django.core.management import call_command
 
 from flashsale.core.clock import now
-from flashsale.edge import customers
+from flashsale.loadtest import customers
 from flashsale.stack.servers import free_port
 from inventory import services
-from tasks import gate_sync
+from tasks.repair import gate_sync
 
 REQUIRED = 0.5
 BIN = Path(sys.executable).parent

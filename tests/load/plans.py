@@ -21,7 +21,7 @@ from orders.errors import NotPayable
 from orders.services import outbox
 from payments import services as payments
 from payments.models import Payment, Refund
-from tasks import dead_letters
+from tasks.repair import dead_letters
 
 ITEMS = 4
 BATCH = 500

@@ -9,9 +9,9 @@ import redis
 from django.conf import settings
 
 from flashsale.core.redis_client import gate_client
-from flashsale.loadtest.shapes import ALGORITHMS, SHAPES, Outcome, per_bin
 from flashsale.ratelimit.limit import SECOND_US, Check
-from flashsale.ratelimit.redis_store import DECIDE, arguments, verdict
+from flashsale.ratelimit.stores.redis_store import DECIDE, arguments, verdict
+from tests.load.tps_shapes import ALGORITHMS, SHAPES, Outcome, per_bin
 
 CASES = [(shape, name) for shape in SHAPES for name in shape.passes]
 _PROCESSES = 4

@@ -13,8 +13,8 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-from flashsale.loadtest.shapes import ALGORITHMS, SHAPES, per_bin
 from tests.load.shape_crowd import outcomes
+from tests.load.tps_shapes import ALGORITHMS, SHAPES, per_bin
 
 TARGET = Path(__file__).parent.parent.parent / "docs" / "results"
 _BIN_US = 100_000

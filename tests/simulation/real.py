@@ -18,15 +18,14 @@ from flashsale.core.redis_client import gate_client
 from inventory import errors
 from inventory import selectors as stock
 from inventory import services as inventory
-from inventory.admission import gate, keys, rebuild
+from inventory.admission import gate, keys, new_gates
 from inventory.admission.admitted import ItemTerms
-from orders import selectors, services
+from orders import order_ids, selectors, services
 from orders.errors import NotCancellable, NotPayable, OrderNotFound
 from orders.models import EffectBatch, Intake, Order
 from payments import services as payments
 from payments.models import Payment, SandboxCharge
-from tasks import order_ids
-from tasks import rebuild as rebuilding
+from tasks.repair import rebuild as rebuilding
 from tests.conftest import asked
 from tests.simulation.real_clock import RealClock
 from tests.simulation.values import Admitted, Answer, Terms
@@ -109,7 +108,7 @@ class Real:
         self.names = Names()
         self.locks: dict[str, FencedLock] = {}
         self.terms: dict[Terms, ItemTerms] = {}
-        self.staged: dict[int, rebuild.NewGate] = {}
+        self.staged: dict[int, new_gates.NewGate] = {}
         self.clock = RealClock(self.item)
 
     def call(self, name: str, *args):
@@ -215,7 +214,7 @@ class Real:
         self.locks[owner].release()
 
     def gate_begin(self, fence):
-        begun = rebuild.begin({self.item: self.names.fences[fence]})
+        begun = new_gates.begin({self.item: self.names.fences[fence]})
         return {None: "fenced", True: "done", False: "gate_missing"}[begun.get(self.item)]
 
     def gate_stream(self):
@@ -233,7 +232,7 @@ class Real:
             yield rebuilding.Streamed(self.names.uuids[order.id], self.item, self.customers[order.customer], order.units)
 
     def gate_open(self, fence, view):
-        return rebuild.open_gates([self.staged[fence]])[self.item].name.lower()
+        return new_gates.open_gates([self.staged[fence]])[self.item].name.lower()
 
     def start_gate(self, lost):
         inventory.start_gates([self.item], lost=[self.item] if lost else [])

@@ -3,12 +3,14 @@
 import pytest
 
 from flashsale.core.redis_client import gate_client
-from inventory.admission import gate, keys, rebuild
+from inventory.admission import gate, keys, new_gates
 from orders import selectors, services
 from payments import services as payments
-from tasks import cancel_unpaid, create_orders, deduct_inventory, gate_effects, gate_sync, pipeline, request_payments, sweeps
-from tasks import dispatch as dispatching
-from tasks import rebuild as rebuilding
+from tasks import sweeps
+from tasks.repair import gate_sync
+from tasks.repair import rebuild as rebuilding
+from tasks.steps import cancel_unpaid, create_orders, deduct_inventory, gate_effects, pipeline, request_payments
+from tasks.steps import dispatch as dispatching
 from tests.simulation.paired import Paired
 from tests.simulation.steps import Steps
 from tests.simulation.values import Admitted
@@ -38,11 +40,11 @@ PIECES = (
     (payments, "untold_answers", "untold"),
     (payments, "process_refunds", "process_refunds"),
     (selectors, "unpaid_of", "unpaid_of"),
-    (rebuild, "begin", "gate_begin"),
+    (new_gates, "begin", "gate_begin"),
     (rebuilding.services, "start_gates", "start_gate"),
     (rebuilding, "streamed_orders", "gate_stream"),
     (rebuilding, "stage", "ledger_view"),
-    (rebuild, "open_gates", "gate_open"),
+    (new_gates, "open_gates", "gate_open"),
     (pipeline, "wake", "publish dispatch"),
     (pipeline, "start_chain", "publish deduct"),
     (cancel_unpaid, "schedule", "publish cancel_overdue"),

@@ -2,12 +2,12 @@
 
 import pytest
 
-from flashsale.ratelimit.leaky_bucket import LeakyBucket
+from flashsale.ratelimit.algorithms.leaky_bucket import LeakyBucket
+from flashsale.ratelimit.algorithms.sliding_counter import SlidingCounter
+from flashsale.ratelimit.algorithms.sliding_log import SlidingLog
+from flashsale.ratelimit.algorithms.token_bucket import TokenBucket
 from flashsale.ratelimit.limit import Check, ConfigurationError
-from flashsale.ratelimit.memory_store import MemoryStore
-from flashsale.ratelimit.sliding_counter import SlidingCounter
-from flashsale.ratelimit.sliding_log import SlidingLog
-from flashsale.ratelimit.token_bucket import TokenBucket
+from flashsale.ratelimit.stores.memory_store import MemoryStore
 
 S = 1_000_000
 

@@ -8,8 +8,8 @@ import redis.asyncio
 from flashsale.core.lua import Script
 from flashsale.ratelimit.limit import Verdict
 from flashsale.ratelimit.limiter import Asked, Decision, Limiter, Question
-from flashsale.ratelimit.redis_store import DECIDE, arguments, verdict
 from flashsale.ratelimit.service.batcher import Batcher
+from flashsale.ratelimit.stores.redis_store import DECIDE, arguments, verdict
 
 
 class AsyncDecider:

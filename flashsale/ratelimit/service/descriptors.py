@@ -9,7 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from flashsale.ratelimit.client_address import UNKNOWN, client_address
 from flashsale.ratelimit.limit import SECOND_US, Reading
-from flashsale.ratelimit.rules import Rule
+from flashsale.ratelimit.rule import Rule
 
 _UNITS = RateLimitResponse.RateLimit.Unit
 _UNIT_OF_SECONDS = {1: _UNITS.SECOND, 60: _UNITS.MINUTE, 3_600: _UNITS.HOUR, 86_400: _UNITS.DAY}

@@ -8,13 +8,13 @@ from uuid import UUID
 from rest_framework.exceptions import ParseError
 
 from flashsale.core.steps import Steps
-from flashsale.edge import catalog
-from flashsale.edge.strict import parsed
-from flashsale.ratelimit import throttles
+from flashsale.ratelimit import drf
 from flashsale.web.answer import Answer
 from flashsale.web.express.quick import Quick
 from flashsale.web.express.request import Request
+from flashsale.web.strict import parsed
 from inventory import answers as inventory
+from inventory import catalog
 from orders import answers as orders
 from orders.serializers import OrderRequestSerializer
 
@@ -109,4 +109,4 @@ def pass_limits(call: Call, customer: int, request: Request) -> Steps[dict[str, 
     """
     who = str(customer)
     address = request.address
-    return throttles.pass_rules(call.endpoint, lambda rule: throttles.value_of_customer(rule, address, who, call.names))
+    return drf.pass_rules(call.endpoint, lambda rule: drf.value_of_customer(rule, address, who, call.names))

@@ -19,7 +19,7 @@ from rest_framework.exceptions import APIException
 
 from flashsale.accounts import sessions, tokens
 from flashsale.accounts.denials import denials
-from flashsale.edge.authentication import AccessTokens
+from flashsale.web.authentication import AccessTokens
 from flashsale.web.express.request import Request
 
 _MOST = 20_000  # remembered by a process; some 20 MB

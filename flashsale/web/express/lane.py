@@ -11,11 +11,11 @@ from django.db import close_old_connections, connection
 from flashsale.core.database.patience import patience
 from flashsale.core.errors import FlashsaleError
 from flashsale.core.joined_trips import drive
-from flashsale.edge import queue_wait
 from flashsale.web.express import body, calls, reply
 from flashsale.web.express.body import Message, Receive
 from flashsale.web.express.credentials import customer_of
 from flashsale.web.express.request import Request, Scope, common
+from flashsale.web.middleware import queue_wait
 
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]

@@ -12,7 +12,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.serializers import Serializer
 from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
-from flashsale.edge.strict import StrictSerializer, Text, Whole
+from flashsale.web.strict import StrictSerializer, Text, Whole
 
 Check = Callable[[Any], bool]
 # A pattern of visible ASCII characters lets none of these through.

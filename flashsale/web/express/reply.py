@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from django.conf import settings
 
 from flashsale.core.errors import FlashsaleError
-from flashsale.edge import error_handler
-from flashsale.edge.answer_headers import OF_API, OF_DATA
+from flashsale.web import problem
 from flashsale.web.answer import Answer
+from flashsale.web.middleware.answer_headers import OF_API, OF_DATA
 
 logger = logging.getLogger(__name__)
 
@@ -42,25 +42,25 @@ def success(answer: Answer, common: Common, limits: Mapping[str, str]) -> Reply:
 
 def refusal(error: FlashsaleError, common: Common, limits: Mapping[str, str]) -> Reply:
     """An error of ours, as problem+json."""
-    response = error_handler.problem_of(error)
-    return _reply(response.status, error_handler.CONTENT_TYPE, response.values, {**limits, **response.headers}, common)
+    response = problem.problem_of(error)
+    return _reply(response.status, problem.CONTENT_TYPE, response.values, {**limits, **response.headers}, common)
 
 
 def failure(error: Exception, common: Common, limits: Mapping[str, str]) -> Reply:
     """503 for a part that is away; for a fault of ours, which is logged, 500 as Django answers it."""
-    known = error_handler.as_ours(error)
+    known = problem.as_ours(error)
     if known is not None:
         return refusal(known, common, limits)
     logger.exception("express lane failed", extra={"event": "express_lane_failed", "error": repr(error)})
-    answer = error_handler.internal_error()
-    return _reply(answer.status, error_handler.CONTENT_TYPE, answer.values, limits, common)
+    answer = problem.internal_error()
+    return _reply(answer.status, problem.CONTENT_TYPE, answer.values, limits, common)
 
 
 def late(answer: Answer) -> Reply:
     """A refusal before anything was looked at, with the headers of Django's outer middleware only."""
     body = _ENCODER_OF_DJANGO.encode(answer.values).encode()
     named = {
-        "Content-Type": error_handler.CONTENT_TYPE,
+        "Content-Type": problem.CONTENT_TYPE,
         "Content-Length": str(len(body)),
         "Content-Security-Policy": OF_DATA,
         "Cache-Control": "no-store",

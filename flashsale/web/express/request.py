@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
-from flashsale.edge.queue_wait import has_waited_too_long
 from flashsale.ratelimit.client_address import address
+from flashsale.web.middleware.queue_wait import has_waited_too_long
 
 Scope = Mapping[str, Any]
 _JSON = (b"application/json", b"application/json; charset=utf-8")

@@ -13,7 +13,7 @@ from flashsale.core.errors import RateLimited
 from flashsale.core.ids import new_purchase_token
 from flashsale.core.lua import Script
 from flashsale.core.steps import Steps, run
-from flashsale.ratelimit.redis_store import TOKEN_BUCKET
+from flashsale.ratelimit.stores.redis_store import TOKEN_BUCKET
 from inventory.admission import keys
 from inventory.admission.codes import AdmitCode
 from inventory.admission.gate.calls import CLOSED, LUA, TERMS, WHOLE, refuse, trip

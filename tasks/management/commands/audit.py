@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from inventory.models import Sale
-from tasks.audit import audit
+from tasks.repair.audit import audit
 
 
 class Command(BaseCommand):

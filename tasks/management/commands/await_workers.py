@@ -5,7 +5,7 @@ from typing import Any
 import redis
 from django.core.management.base import BaseCommand
 
-from tasks.heartbeat import queues_without_worker
+from tasks.worker.heartbeat import queues_without_worker
 
 _PAUSE_S = 0.3
 

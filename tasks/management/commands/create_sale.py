@@ -13,7 +13,7 @@ from flashsale.core.clock import now
 from flashsale.core.errors import FlashsaleError, Invalid
 from inventory import services
 from inventory.models import MOST_PER_CUSTOMER, MOST_UNITS, SaleItem
-from tasks import gate_sync
+from tasks.repair import gate_sync
 
 
 def _whole(low: int, high: int) -> Callable[[Any], int]:

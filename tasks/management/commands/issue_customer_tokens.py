@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from flashsale.edge import customers
+from flashsale.loadtest import customers
 
 PREFIX = re.compile(r"[\w@+.-]{0,100}")  # characters allowed in a user name; leaves room for the number
 MOST = 10_000_000

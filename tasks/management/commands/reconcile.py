@@ -4,7 +4,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from inventory.models import Sale
-from tasks.reconcile import Drift, drifts, mend
+from tasks.repair.drift import Drift, drifts, mend
 
 
 class Command(BaseCommand):

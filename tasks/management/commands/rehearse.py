@@ -13,9 +13,8 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.progress import Progress
 
 from flashsale.core.clock import now
-from flashsale.edge import customers
 from flashsale.gateway.canary import Setting
-from flashsale.loadtest import crowd, report
+from flashsale.loadtest import crowd, customers, report
 from flashsale.loadtest.buyers import Plan
 from flashsale.loadtest.canary_trial import NoGateway, canary_trial
 from flashsale.loadtest.sign_ins import Password, passwords
@@ -23,9 +22,9 @@ from flashsale.loadtest.sign_ins import summary as summary_of_sign_ins
 from flashsale.loadtest.tally import Tally
 from inventory import selectors, services
 from orders.models import OrderEvent
-from tasks import gate_sync
-from tasks.audit import Report, audit, statuses
-from tasks.reconcile import in_flight
+from tasks.repair import gate_sync
+from tasks.repair.audit import Report, audit, statuses
+from tasks.repair.drift import in_flight
 
 _SKU = "rehearsal"
 _PAYMENT_WINDOW = timedelta(seconds=5)

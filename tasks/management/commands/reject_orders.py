@@ -4,8 +4,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from flashsale.core.errors import FlashsaleError
-from tasks import gate_effects, poison
 from tasks.models import DeadLetter
+from tasks.repair import poison
+from tasks.steps import gate_effects
 
 
 class Command(BaseCommand):

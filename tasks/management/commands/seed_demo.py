@@ -11,7 +11,7 @@ from flashsale.accounts import names
 from flashsale.core.clock import now
 from inventory import selectors, services
 from inventory.models import Sale
-from tasks import gate_sync
+from tasks.repair import gate_sync
 
 _ITEMS = (
     ("sneaker", "Court sneaker, night edition", 100, "129.00", "159.00", 2),

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from flashsale.core.errors import FlashsaleError
-from tasks import fairness
+from orders import fairness
 
 
 class Command(BaseCommand):

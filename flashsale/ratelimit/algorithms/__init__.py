@@ -1,0 +1,1 @@
+"""The algorithms, in Python; the scripts in ``lua`` decide the same."""

@@ -1,0 +1,10 @@
+"""The rules of rate limits as rows."""
+
+from django.apps import AppConfig
+
+
+class LimitsConfig(AppConfig):
+    name = "flashsale.ratelimit.rules"
+    label = "limits"
+    verbose_name = "rate limits"
+    default_auto_field = "django.db.models.BigAutoField"

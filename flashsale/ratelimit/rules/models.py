@@ -1,0 +1,202 @@
+"""Rules, and who changed what."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from flashsale.ratelimit.limit import ConfigurationError
+from flashsale.ratelimit.rule import Rule
+
+API_ENDPOINTS = (
+    "auth-token",
+    "sales",
+    "sale",
+    "sale-me",
+    "purchase-tokens",
+    "waiting-room",
+    "line",
+    "orders",
+    "order",
+    "order-pay",
+    "order-payment-action",
+    "order-cancel",
+    "auth-token-refresh",
+    "auth-token-revoke",
+    "webhook",
+    "schema",
+    "docs",
+)
+PLACES = (
+    ("api", "every API endpoint"),
+    *((f"api:{name}", f"API endpoint {name}") for name in API_ENDPOINTS),
+    ("admission", "the admission of orders, in the gate's script"),
+    ("gateway", "the gateway, through the rate-limit service"),
+    ("call:payments", "calls to the payment provider, over all processes"),
+    *((f"produce:{queue}", f"producers of queue {queue}") for queue in settings.QUEUES),
+    *((f"consume:{queue}", f"consumers of queue {queue}, over all workers") for queue in settings.QUEUES),
+)
+
+
+class LimitRule(models.Model):
+    """One rule; what its fields mean is said in ``flashsale.ratelimit.rule.Rule``."""
+
+    class Key(models.TextChoices):
+        ALL = "all", "everybody together"
+        ADDRESS = "address", "each client address"
+        CUSTOMER = "customer", "each customer"
+        ITEM = "item", "each item"
+        ACCOUNT = "account", "each account name, at the sign-in"
+
+    class Algorithm(models.TextChoices):
+        TOKEN_BUCKET = "token_bucket", "token bucket"
+        LEAKY_BUCKET = "leaky_bucket", "leaky bucket (a queue)"
+        SLIDING_LOG = "sliding_log", "sliding window, log"
+        SLIDING_COUNTER = "sliding_counter", "sliding window, counter"
+
+    class OnLimit(models.TextChoices):
+        REJECT = "reject", "reject"
+        QUEUE = "queue", "queue: wait for the turn"
+        LOG = "log", "log: let pass and warn"
+
+    class OnFailure(models.TextChoices):
+        OPEN = "open", "open: let everything pass"
+        CLOSED = "closed", "closed: let nothing pass"
+        SHARE = "share", "share: each process grants its part"
+
+    class Fleet(models.TextChoices):
+        ALL = "all"
+        MAIN = "main"
+        CANARY = "canary"
+
+    name = models.SlugField(max_length=40, unique=True)
+    applies_to = models.CharField(max_length=40, choices=PLACES)
+    key = models.CharField(max_length=8, choices=Key.choices)
+    algorithm = models.CharField(max_length=16, choices=Algorithm.choices)
+    rate = models.PositiveIntegerField(help_text="Units per window.")
+    window_ms = models.PositiveIntegerField("window (ms)", default=1000)
+    burst = models.PositiveIntegerField(default=0, help_text="Token bucket: units at once after a quiet time.")
+    max_wait_ms = models.PositiveIntegerField("longest wait (ms)", default=0, help_text="Leaky bucket.")
+    sub_rate = models.PositiveIntegerField(default=0, help_text="Sliding window: units per sub-window; 0 for none.")
+    sub_window_ms = models.PositiveIntegerField("sub-window (ms)", default=0)
+    warm_up_ms = models.PositiveIntegerField(
+        "warm-up (ms)", default=0, help_text="Token bucket: a cold start's ramp; 0 for none."
+    )
+    on_limit = models.CharField(max_length=8, choices=OnLimit.choices, default=OnLimit.REJECT)
+    on_failure = models.CharField("when Redis is gone", max_length=8, choices=OnFailure.choices, default=OnFailure.OPEN)
+    fleet = models.CharField(max_length=8, choices=Fleet.choices, default=Fleet.ALL)
+    enabled = models.BooleanField(default=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["applies_to", "name"]
+        verbose_name = "rate limit"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def as_rule(self) -> Rule:
+        """The rule as every process takes it, unchecked."""
+        return Rule(
+            name=self.name,
+            applies_to=self.applies_to,
+            key=self.key,  # type: ignore[arg-type]
+            algorithm=self.algorithm,
+            rate=self.rate,
+            window_ms=self.window_ms,
+            burst=self.burst,
+            max_wait_ms=self.max_wait_ms,
+            sub_rate=self.sub_rate,
+            sub_window_ms=self.sub_window_ms,
+            warm_up_ms=self.warm_up_ms,
+            on_limit=self.on_limit,  # type: ignore[arg-type]
+            on_failure=self.on_failure,  # type: ignore[arg-type]
+            fleet=self.fleet,
+            enabled=self.enabled,
+        )
+
+    def clean(self) -> None:
+        """
+        Raises:
+            ValidationError: the rule could not do what it says; the message says why.
+        """
+        if None in (
+            self.rate,
+            self.window_ms,
+            self.burst,
+            self.max_wait_ms,
+            self.sub_rate,
+            self.sub_window_ms,
+            self.warm_up_ms,
+        ):
+            return  # the field's own message says it
+        try:
+            self.as_rule().validate()
+        except ConfigurationError as error:
+            raise ValidationError(str(error)) from error
+        same = LimitRule.objects.filter(applies_to="admission", enabled=True, fleet=self.fleet).exclude(pk=self.pk)
+        if self.applies_to == "admission" and self.enabled and same.exists():
+            raise ValidationError("Admission has one rule for a fleet; change or disable the other one first.")
+
+
+class BreakerRule(models.Model):
+    """When the circuit breaker of an outgoing call opens; see ``flashsale.core.breaker.BreakerLimits``."""
+
+    name = models.SlugField(max_length=40, unique=True, help_text="Name of the payment provider or of another outgoing call.")
+    error_percent = models.PositiveSmallIntegerField(default=50, help_text="Failed calls of a window; 0 for not looked at.")
+    slow_percent = models.PositiveSmallIntegerField(default=80, help_text="Slow calls of a window; 0 for not looked at.")
+    slow_ms = models.PositiveIntegerField("slow from (ms)", default=5_000)
+    window_ms = models.PositiveIntegerField("window (ms)", default=30_000)
+    min_calls = models.PositiveIntegerField("fewest calls", default=20, help_text="In a window; fewer say nothing.")
+    open_ms = models.PositiveIntegerField("open time (ms)", default=10_000, help_text="Then probes are let through.")
+    probes = models.PositiveSmallIntegerField(default=3, help_text="All must be good to close it; one bad one opens it again.")
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name = "circuit breaker"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def as_values(self) -> dict[str, Any]:
+        """JSON values, as every process takes them."""
+        return {
+            "failures": 0,
+            "error_ratio": self.error_percent / 100,
+            "slow_ratio": self.slow_percent / 100,
+            "slow_s": self.slow_ms / 1000,
+            "window_s": self.window_ms / 1000,
+            "min_calls": self.min_calls,
+            "open_s": self.open_ms / 1000,
+            "probes": self.probes,
+        }
+
+    def clean(self) -> None:
+        """
+        Raises:
+            ValidationError: the rule could not do what it says.
+        """
+        times = ("slow_ms", "window_ms", "open_ms")
+        errors = {name: "0 to 100." for name in ("error_percent", "slow_percent") if (getattr(self, name) or 0) > 100}
+        errors |= {name: "At least 1." for name in (*times, "min_calls", "probes") if getattr(self, name) == 0}
+        errors |= {name: "A day at most." for name in times if (getattr(self, name) or 0) > 86_400_000}
+        if errors:
+            raise ValidationError(errors)
+
+
+class RuleChange(models.Model):
+    """One change of a rule. Append-only; ``before`` and ``after`` are null for a rule that was made or deleted."""
+
+    rule = models.CharField(max_length=40)
+    actor = models.CharField(max_length=150)
+    at = models.DateTimeField(auto_now_add=True)
+    before: "models.JSONField[Any, Any]" = models.JSONField(null=True)
+    after: "models.JSONField[Any, Any]" = models.JSONField(null=True)
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.rule}, {self.at:%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,88 @@
+"""The OpenAPI document: what every call may answer beside its own, what a body may hold, and its being built once."""
+
+import threading
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any
+
+from django.http import HttpResponse
+from django.utils.cache import get_conditional_response
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularAPIView
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+from flashsale.web.problem import CONTENT_TYPE
+
+_PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457. `code` is stable, `detail` is for people, `errors` names the fields that are wrong.",
+    "required": ["type", "title", "status", "code", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string"},
+        "detail": {"type": "string"},
+        "errors": {"type": "object", "additionalProperties": True},
+    },
+}
+_ANSWER = {
+    "description": "Refused or failed.",
+    "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+
+def with_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """drf-spectacular's hook: a `default` answer for every call."""
+    result["components"]["schemas"]["Problem"] = _PROBLEM
+    for calls in result["paths"].values():
+        for call in calls.values():
+            call["responses"].setdefault("default", _ANSWER)
+    return result
+
+
+def without_unknown_fields(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """drf-spectacular's hook: a body holds the fields that are named and no others, as ``StrictSerializer`` checks."""
+    for body in _bodies(result):
+        name = body.get("$ref", "").rpartition("/")[2]
+        if name:
+            result["components"]["schemas"][name]["additionalProperties"] = False
+    return result
+
+
+def _bodies(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for calls in result["paths"].values():
+        for call in calls.values():
+            for content in call.get("requestBody", {}).get("content", {}).values():
+                yield content["schema"]
+
+
+class Schema(SpectacularAPIView):
+    """The document; the same bytes for everybody for as long as the process lives."""
+
+    permission_classes: Any = ()
+    authentication_classes: Any = ()
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The OpenAPI document."""
+        renderer = request.accepted_renderer
+        with _lock:  # of many who ask first, one builds it
+            text = _built.get(renderer.media_type) or _built.setdefault(renderer.media_type, _build(renderer))
+        response = HttpResponse(text, content_type=f"{renderer.media_type}; charset=utf-8")
+        response.headers["Cache-Control"] = "public, max-age=60"
+        response.headers["ETag"] = f'"{sha256(text).hexdigest()[:32]}"'
+        answer = get_conditional_response(request._request, etag=response.headers["ETag"], response=response)
+        return answer if isinstance(answer, HttpResponse) else response
+
+
+_lock = threading.Lock()
+_built: dict[str | None, bytes] = {}
+
+
+def _build(renderer: BaseRenderer) -> bytes:
+    document = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    text = renderer.render(document, renderer_context={})
+    return text.encode() if isinstance(text, str) else bytes(text)

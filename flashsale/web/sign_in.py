@@ -1,0 +1,101 @@
+"""Sign-in for programs: access tokens for a password, as strict about what it takes as the rest of the API."""
+
+from typing import Any
+
+from django.contrib.auth import authenticate
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from flashsale.accounts import tokens
+from flashsale.accounts.errors import AccountEnded, CredentialRefused
+from flashsale.web.strict import StrictSerializer, Text
+
+_REFUSED = "No active account found with the given credentials"
+
+
+class SignInSerializer(StrictSerializer):
+    """Name and password."""
+
+    username = Text(r"^[^\x00]{1,150}\Z", write_only=True)
+    password = Text(r"^[^\x00]{1,4096}\Z", write_only=True)
+
+
+class RefreshSerializer(StrictSerializer):
+    """A refresh token."""
+
+    refresh = Text(r"^[\x21-\x7e]{1,4096}\Z", write_only=True)
+
+
+class TokensSerializer(serializers.Serializer[object]):
+    access = serializers.CharField(help_text="For `Authorization: Bearer`, good for 15 minutes.")
+    refresh = serializers.CharField(help_text="For the next two tokens, good for one use within a day.")
+
+
+class RevokedSerializer(serializers.Serializer[object]):
+    """Nothing."""
+
+
+class _Open(APIView):
+    """Open to everybody: what is sent is the credential."""
+
+    authentication_classes: Any = ()
+    permission_classes: Any = ()
+
+    def get_authenticate_header(self, request: Request) -> str:
+        """A refusal is a 401, although nobody had to be signed in."""
+        return 'Bearer realm="api"'
+
+    @staticmethod
+    def valid(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]:
+        """
+        Raises:
+            ValidationError: the body is not what the serializer takes.
+        """
+        body = serializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        return dict(body.validated_data)
+
+
+class SignIn(_Open):
+    """Access tokens."""
+
+    @extend_schema(request=SignInSerializer, responses=TokensSerializer)
+    def post(self, request: Request) -> Response:
+        """Tokens for a name and its password."""
+        user = authenticate(request._request, **self.valid(SignInSerializer, request))
+        if user is None:
+            raise AuthenticationFailed(_REFUSED)
+        try:
+            return _answer(tokens.start(user))
+        except AccountEnded as error:
+            raise AuthenticationFailed(_REFUSED) from error
+
+
+class Refresh(_Open):
+    """Further tokens."""
+
+    @extend_schema(request=RefreshSerializer, responses=TokensSerializer)
+    def post(self, request: Request) -> Response:
+        """The next tokens for a refresh token, which is used up by it."""
+        try:
+            return _answer(tokens.renew(self.valid(RefreshSerializer, request)["refresh"]))
+        except CredentialRefused as error:
+            raise AuthenticationFailed(error.detail) from error
+
+
+class Revoke(_Open):
+    """The end of a sign-in."""
+
+    @extend_schema(request=RefreshSerializer, responses=RevokedSerializer)
+    def post(self, request: Request) -> Response:
+        """End a refresh token, with all that descend from the same sign-in. The answer is the same for every token."""
+        tokens.end(self.valid(RefreshSerializer, request)["refresh"])
+        return Response({})
+
+
+def _answer(found: tokens.Tokens) -> Response:
+    return Response({"access": found.access, "refresh": found.refresh})

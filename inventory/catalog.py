@@ -1,0 +1,306 @@
+"""Sales and what is left of them, from the process's memory: a crowd that looks costs the servers next to nothing.
+
+A process asks PostgreSQL and Redis once per ``CATALOG_TTL_S``, whatever number of customers ask it. While one of them is
+away, the last answer stands.
+"""
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from django.conf import settings
+from django.db import Error, close_old_connections
+
+from flashsale.core import money
+from flashsale.core.clock import now
+from flashsale.core.database.patience import patience
+from flashsale.core.keeper import Keeper
+from inventory import selectors
+from inventory.admission import gate
+from inventory.errors import GateUnavailable, UnknownItem, UnknownSale
+from inventory.models import Sale
+
+logger = logging.getLogger(__name__)
+_AHEAD = 0.5  # of CATALOG_TTL_S: when the catalog is read anew beside the requests that go by it
+_WAIT_S = 0.2  # for news that are being looked for; then what is in memory will do
+_LOOK_UP_EVERY_S = 0.1  # for sales that are not in memory; who comes between two is answered from it
+_MOST_LISTED = 500  # sales; the others are read one by one when somebody asks for them
+_MOST_OTHERS = 200
+_SLUG = re.compile(r"[A-Za-z0-9_-]{1,64}")  # PostgreSQL takes no NUL, and would refuse the slugs asked for with it as well
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    sales: dict[str, Sale] = field(default_factory=dict)
+    stocks: dict[int, int | None] = field(default_factory=dict)
+    taken_at: float = 0.0
+
+    @cached_property
+    def items(self) -> dict[tuple[str, str], tuple[int, bool]]:
+        """(slug, SKU) -> item and whether its sale has a waiting room."""
+        return {
+            (slug, item.product.sku): (int(item.pk), sale.waiting_room_rate is not None)
+            for slug, sale in self.sales.items()
+            for item in sale.items.all()
+        }
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every sale that could be listed is."""
+        return len(self.sales) < _MOST_LISTED
+
+
+_snapshot = _Snapshot()
+_keeper: Keeper | None = None
+_lock = threading.Lock()
+
+
+def keep() -> None:
+    """From now on a thread of its own looks for news when somebody needs them, so that no request waits for PostgreSQL."""
+    global _keeper
+    _keeper = Keeper(_beside(_refresh), wait_s=_WAIT_S)
+    _others.keep()
+
+
+def _beside(work: Callable[[], None]) -> Callable[[], None]:
+    """For a thread of its own: what cannot be read now is left as it was."""
+
+    def do() -> None:
+        try:
+            with patience(settings.DATABASE_REQUEST_PATIENCE_S):
+                work()
+        except (Error, GateUnavailable):
+            logger.warning("the catalog cannot be read", extra={"event": "catalog_unread"})
+        finally:
+            close_old_connections()
+
+    return do
+
+
+def _current() -> _Snapshot:
+    if time.monotonic() - _snapshot.taken_at <= settings.CATALOG_TTL_S:
+        return _snapshot
+    if _keeper is not None and _snapshot.taken_at:
+        _keeper.ask()
+        return _snapshot
+    # One thread asks; the others take what is there, unless nothing is.
+    if _lock.acquire(blocking=not _snapshot.taken_at):
+        try:
+            if time.monotonic() - _snapshot.taken_at > settings.CATALOG_TTL_S:
+                _refresh()
+        finally:
+            _lock.release()
+    return _snapshot
+
+
+def _refresh() -> None:
+    global _snapshot
+    try:
+        sales = {sale.slug: sale for sale in selectors.listed_sales(_MOST_LISTED)}
+    except Error:
+        if not _snapshot.taken_at:
+            raise
+        sales = _snapshot.sales
+    items = [item.pk for sale in sales.values() for item in sale.items.all()]
+    try:
+        stocks = gate.open_stocks(items)
+    except GateUnavailable:
+        stocks = _snapshot.stocks
+    _snapshot = _Snapshot(sales, stocks, time.monotonic())
+
+
+def forget() -> None:
+    """Drop what is in memory."""
+    global _snapshot
+    _snapshot = _Snapshot()
+    _others.forget()
+
+
+class _Others:
+    """Sales that are not in the list: new ones, and those past its bound. Read by their slugs, all that are asked for at once.
+
+    However many slugs somebody makes up, there are ten such readings a second, by index; until the next one, what is not
+    in memory is unknown. A new sale is in the list within ``CATALOG_TTL_S``.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted: set[str] = set()
+        self._looked_at = 0.0
+        self._keeper: Keeper | None = None
+        self._found: dict[str, _Snapshot] = {}
+
+    def keep(self) -> None:
+        """Let a thread of its own read."""
+        self._keeper = Keeper(_beside(self._read), wait_s=_WAIT_S)
+
+    def forget(self) -> None:
+        with self._lock:
+            self._found, self._looked_at = {}, 0.0
+
+    def get(self, slug: str) -> _Snapshot | None:
+        """What is known of this sale, as a catalog of it alone."""
+        found = self._found.get(slug)
+        if found is not None and time.monotonic() - found.taken_at <= settings.CATALOG_TTL_S:
+            return found
+        if "\x00" in slug or not self._may_read(slug):  # PostgreSQL takes no NUL
+            return found
+        if self._keeper is None:
+            self._read()
+        else:
+            self._keeper.ask()
+        return self._found.get(slug)
+
+    def _may_read(self, slug: str) -> bool:
+        if not _SLUG.fullmatch(slug):
+            return False
+        with self._lock:
+            if time.monotonic() - self._looked_at < _LOOK_UP_EVERY_S:
+                return False
+            self._looked_at = time.monotonic()
+            self._wanted.add(slug)
+            return True
+
+    def _read(self) -> None:
+        with self._lock:
+            wanted, self._wanted = self._wanted, set()
+        sales = {sale.slug: sale for sale in selectors.listed_sales(_MOST_OTHERS, wanted)}
+        try:
+            stocks = gate.open_stocks([item.pk for sale in sales.values() for item in sale.items.all()])
+        except GateUnavailable:
+            stocks = {}
+        read = {slug: _Snapshot({slug: sale}, stocks, time.monotonic()) for slug, sale in sales.items()}
+        with self._lock:
+            kept = [(slug, known) for slug, known in self._found.items() if slug not in wanted]
+            self._found = dict([*kept[-_MOST_OTHERS:], *read.items()])
+
+
+_others = _Others()
+
+
+def _sale(slug: str) -> tuple[Sale, _Snapshot]:
+    snapshot = _current()
+    if slug in snapshot.sales:
+        return snapshot.sales[slug], snapshot
+    other = _others.get(slug)
+    if other is None:
+        raise UnknownSale
+    return other.sales[slug], other
+
+
+def item_and_line(slug: str, sku: str) -> tuple[int, bool]:
+    """The item, and whether its sale lets customers wait for their turn.
+
+    Raises:
+        UnknownSale, UnknownItem: there is none.
+    """
+    snapshot = _snapshot if is_at_hand(slug) else _sale(slug)[1]
+    try:
+        return snapshot.items[slug, sku]
+    except KeyError:
+        raise UnknownItem from None
+
+
+def is_at_hand(slug: str) -> bool:
+    """Whether :func:`item_and_line` answers from memory, without waiting for PostgreSQL."""
+    age_s = time.monotonic() - _snapshot.taken_at
+    if age_s > _AHEAD * settings.CATALOG_TTL_S and _keeper is not None:
+        _keeper.ask(wait=False)
+    return slug in _snapshot.sales and age_s <= settings.CATALOG_TTL_S
+
+
+def items_of(slug: str) -> dict[int, str]:
+    """item -> SKU, of a sale.
+
+    Raises:
+        UnknownSale: there is none.
+    """
+    sale, _ = _sale(slug)
+    return {int(item.pk): item.product.sku for item in sale.items.all()}
+
+
+def item_ids() -> list[int]:
+    """Every item of every listed sale."""
+    return list(_current().stocks)
+
+
+def may_have(item: int) -> bool:
+    """Whether this item may be of a sale that is not over for long; False is for sure."""
+    snapshot = _current()
+    return item in snapshot.stocks or not snapshot.is_whole
+
+
+def sales() -> list[dict[str, Any]]:
+    """The listed sales, newest first, as the API shows them."""
+    snapshot = _current()
+    moment = now()
+    return [_view(sale, snapshot, moment) for sale in snapshot.sales.values()]
+
+
+def sale(slug: str) -> dict[str, Any]:
+    """One sale as the API shows it.
+
+    Raises:
+        UnknownSale: there is none.
+    """
+    found, snapshot = _sale(slug)
+    return _view(found, snapshot, now())
+
+
+def listed() -> Mapping[str, Sale]:
+    """The listed sales by their slugs, newest first; another object when they were read anew."""
+    return _current().sales
+
+
+def stocks() -> Mapping[int, int | None]:
+    """item -> units left, as last read; None where its gate is missing."""
+    return _current().stocks
+
+
+def view_of(sale: Sale, stocks: Mapping[int, int | None], moment: datetime) -> dict[str, Any]:
+    """A sale as the API shows it, with these units left; None where an item's gate is missing."""
+    return _view(sale, _Snapshot(stocks=dict(stocks)), moment)
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _view(sale: Sale, snapshot: _Snapshot, moment: datetime) -> dict[str, Any]:
+    return {
+        "slug": sale.slug,
+        "name": sale.name,
+        "state": _state(sale, snapshot, moment),
+        "opens_at": _time(sale.opens_at),
+        "closes_at": _time(sale.closes_at),
+        "server_time": _time(moment),
+        "items": [_item(item, snapshot.stocks.get(item.pk)) for item in sale.items.all()],
+    }
+
+
+def _state(sale: Sale, snapshot: _Snapshot, moment: datetime) -> str:
+    """A live sale none of whose gates admits, because they are being rebuilt, is paused; it opens again by itself."""
+    state = selectors.public_state(sale.state, sale.opens_at, sale.closes_at, moment)
+    items = [item.pk for item in sale.items.all()]
+    is_shut = bool(items) and all(snapshot.stocks.get(item) is None for item in items)
+    return "paused" if state == "live" and is_shut else state
+
+
+def _item(item: Any, stock: int | None) -> dict[str, Any]:
+    remaining = max(0, item.available if stock is None else stock)
+    return {
+        "sku": item.product.sku,
+        "name": item.product.name,
+        "price": money.text(item.price, item.currency),
+        "currency": item.currency,
+        "list_price": None if item.list_price is None else money.text(item.list_price, item.currency),
+        "per_customer": item.per_customer,
+        "remaining": remaining,
+        "sold_out": remaining == 0,
+    }

@@ -1,0 +1,1 @@
+"""What finds and repairs disagreement: audit, drift, rebuilt gates, dead letters."""

@@ -1,0 +1,1 @@
+"""The steps of an order's way, each a Celery task."""

@@ -1,0 +1,1 @@
+"""How a worker runs tasks: its pace, retries, connections and heartbeat."""
