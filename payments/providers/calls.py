@@ -23,10 +23,10 @@ Work = Callable[[ChargeRequest], ChargeResult]
 PLACE = "call:payments"  # of the rules in the admin
 _GATHER_S = 0.04  # answers that come within it are applied together
 _USUAL_S = 0.5  # how long a call takes, as long as nobody knows
-_MARGIN = 1.03  # calls travel for different times: so many closer together are still within the limit
+_MARGIN = 1.045  # requests travel for different times: so many closer together are still within the limit
 _BOOKINGS = 20  # a second
 _STEP = 1.05
-_LATE_S = 0.02
+_LATE_S = 0.04  # less than the margin of a second, so a call that begins later by this is still within the limit
 
 
 class _Answers:

@@ -348,6 +348,23 @@ def test_an_answer_that_takes_long_holds_no_other_up_and_comes_later(at_stripe):
     assert (slow.key, Outcome.SUCCEEDED) in {(result.request.key, result.outcome) for result in later}
 
 
+@pytest.mark.timed
+def test_a_slow_provider_is_used_at_95_of_its_100_requests_a_second_and_never_over(at_stripe):
+    at_stripe.server.tell("behave", latency_s=0.2, slow_s=3.0, limit_per_s=100)
+    methods = ["pm_card_visa"] * 18 + ["pm_card_slow", "pm_card_chargeDeclined"]
+    began = time.monotonic()
+
+    for turn in range(6):
+        for _ in at_stripe.provider.charge([request_of(at_stripe, methods[n % 20]) for n in range(50)], more=turn < 5):
+            pass
+
+    state = at_stripe.server.state()
+    steady = state["written_at"][20:]
+    assert (state["refused"], state["fullest_second"] <= 100) == (0, True)
+    assert (len(steady) - 1) / (steady[-1] - steady[0]) >= 95
+    assert time.monotonic() - began < 5.0
+
+
 def test_a_refund_in_part_leaves_the_rest(at_stripe):
     request = request_of(at_stripe, "good")
     charged(at_stripe, request)
