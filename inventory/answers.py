@@ -23,7 +23,7 @@ def purchase_token(customer: int, slug: str, sku: str) -> Steps[Answer]:
     Raises:
         FlashsaleError: no token was issued.
     """
-    item, has_waiting_room = catalog.item_and_line(slug, sku)
+    item, has_waiting_room = yield from catalog.finding(slug, sku)
     enter: Steps[_Found] = waiting_room.joining(item, customer) if has_waiting_room else gate.issuing(item, customer)
     return (yield from _answer(enter, issued=201, waiting=202))
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +21,7 @@ from flashsale.core import money
 from flashsale.core.clock import now
 from flashsale.core.database.patience import patience
 from flashsale.core.keeper import Keeper
+from flashsale.core.steps import Blocking, Steps, run
 from inventory import selectors
 from inventory.admission import gate
 from inventory.errors import GateUnavailable, UnknownItem, UnknownSale
@@ -195,12 +196,19 @@ def _sale(slug: str) -> tuple[Sale, _Snapshot]:
 
 
 def item_and_line(slug: str, sku: str) -> tuple[int, bool]:
+    """See :func:`finding`."""
+    return run(finding(slug, sku))
+
+
+def finding(slug: str, sku: str) -> Steps[tuple[int, bool]]:
     """The item, and whether its sale lets customers wait for their turn.
 
     Raises:
         UnknownSale, UnknownItem: there is none.
     """
-    snapshot = _snapshot if is_at_hand(slug) else _sale(slug)[1]
+    snapshot = _snapshot
+    if not is_at_hand(slug):
+        _, snapshot = yield Blocking(partial(_sale, slug))
     try:
         return snapshot.items[slug, sku]
     except KeyError:
@@ -208,7 +216,7 @@ def item_and_line(slug: str, sku: str) -> tuple[int, bool]:
 
 
 def is_at_hand(slug: str) -> bool:
-    """Whether :func:`item_and_line` answers from memory, without waiting for PostgreSQL."""
+    """Whether :func:`finding` answers from memory, without waiting for PostgreSQL."""
     age_s = time.monotonic() - _snapshot.taken_at
     if age_s > _AHEAD * settings.CATALOG_TTL_S and _keeper is not None:
         _keeper.ask(wait=False)

@@ -6,7 +6,7 @@ A link is this loop's one connection to a server. What is asked while a trip is 
 import asyncio
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import hiredis
 import redis
@@ -29,16 +29,16 @@ T = TypeVar("T")
 class _Call:
     """One script to run, and who waits for its reply."""
 
-    __slots__ = ("args", "is_repeated", "keys", "reply", "script", "source")
+    __slots__ = ("_rest", "_script", "is_repeated", "packed", "reply")
 
     def __init__(self, script: Script, keys: Sequence[str], args: Sequence[Any], reply: "asyncio.Future[Any]") -> None:
-        self.script, self.keys, self.args, self.reply = script, keys, args, reply
-        self.source = False
+        self._script, self._rest, self.reply = script, (len(keys), *keys, *args), reply
+        self.packed: bytes = hiredis.pack_command(("EVALSHA", script.digest, *self._rest))
         self.is_repeated = False
 
-    def packed(self) -> bytes:
-        verb, text = ("EVAL", self.script.source) if self.source else ("EVALSHA", self.script.digest)
-        return hiredis.pack_command((verb, text, len(self.keys), *self.keys, *self.args))  # type: ignore[no-any-return]
+    def take_source(self) -> None:
+        """The server does not know the script: send it along."""
+        self.packed = hiredis.pack_command(("EVAL", self._script.source, *self._rest))
 
     def end(self, result: Any) -> None:
         if self.reply.done():  # whoever asked has gone
@@ -67,6 +67,7 @@ class Link:
 
         Raises:
             redis.RedisError: what the server answers; no reply within the client's timeout; no connection.
+            TypeError, ValueError: the arguments cannot be sent, or the reply is no text.
         """
         call = _Call(script, keys, args, self.loop.create_future())
         self._waiting.append(call)
@@ -110,20 +111,21 @@ class Link:
     async def _ask(self, batch: list[_Call], answered: list[_Call]) -> None:
         if not self._connection.is_connected:
             await self._connection.connect()  # type: ignore[no-untyped-call]
-        await self._connection.send_packed_command(b"".join([call.packed() for call in batch]), check_health=False)
+        await self._connection.send_packed_command(b"".join([call.packed for call in batch]), check_health=False)
         is_primary = True
+        unknown: list[_Call] = []
         for call in batch:
             try:
-                result = await self._connection.read_response()
+                call.end(await self._connection.read_response(disconnect_on_error=False))
             except redis.exceptions.NoScriptError:
-                call.source = True
-                self._waiting.insert(0, call)
-            except redis.exceptions.ResponseError as error:
+                call.take_source()
+                unknown.append(call)
+                continue
+            except (redis.exceptions.ResponseError, UnicodeDecodeError) as error:
                 is_primary = is_primary and not isinstance(error, redis.ReadOnlyError)
                 call.end(error)
-            else:
-                call.end(result)
             answered.append(call)
+        self._waiting = unknown + self._waiting
         if not is_primary:  # the name may lead to another server by now
             await self._hang_up()
 
@@ -148,11 +150,15 @@ def _link(client: "Callable[[], redis.Redis]") -> Link:
     return found
 
 
-async def drive(steps: Steps[T], in_thread: Callable[[Callable[[], Any]], Awaitable[Any]]) -> T:
-    """Carry out the steps in the running event loop.
+class Threads(NamedTuple):
+    """What does a call beside the loop: ``blocking`` for the steps that wait for it, ``aside`` for those that do not."""
 
-    Args:
-        in_thread: does a call beside the loop; for the steps that block.
+    blocking: Callable[[Callable[[], Any]], Awaitable[Any]]
+    aside: Callable[[Callable[[], Any]], object]
+
+
+async def drive(steps: Steps[T], threads: Threads) -> T:
+    """Carry out the steps in the running event loop.
 
     Raises:
         Exception: what the generator raises.
@@ -165,15 +171,17 @@ async def drive(steps: Steps[T], in_thread: Callable[[Callable[[], Any]], Awaita
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         try:
-            value, resume = await _carried_out(step, in_thread), steps.send
+            value, resume = await _carried_out(step, threads), steps.send
         except Exception as error:
             value, resume = error, steps.throw
 
 
-async def _carried_out(step: Step, in_thread: Callable[[Callable[[], Any]], Awaitable[Any]]) -> Any:
+async def _carried_out(step: Step, threads: Threads) -> Any:
     if isinstance(step, Trip):
         return await _link(step.client).call(step.script, step.keys, step.args)
     if isinstance(step, Pause):
         return await asyncio.sleep(step.seconds)
-    job = in_thread(step.work)
-    return await job if isinstance(step, Blocking) else None
+    if isinstance(step, Blocking):
+        return await threads.blocking(step.work)
+    threads.aside(step.work)
+    return None

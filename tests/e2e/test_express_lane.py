@@ -5,7 +5,8 @@ import io
 import itertools
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from uuid import uuid4
 
 import pytest
@@ -19,6 +20,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from flashsale.accounts import sessions
 from flashsale.accounts.denials import denials
+from flashsale.core import messages
 from flashsale.core.clock import now, to_us
 from flashsale.core.redis_client import gate_client
 from flashsale.ratelimit.in_process import ruleset
@@ -29,6 +31,7 @@ from flashsale.web.express.request import common
 from flashsale.web.problem import server_error
 from inventory import catalog
 from inventory.admission import gate, keys, waiting_room
+from tests.conftest import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -329,6 +332,33 @@ def test_a_length_that_is_none_is_left_to_django(bearer, length):
 
     assert common(scope) is None
     assert common(scope | {"headers": [*scope["headers"][::2], (b"content-length", b"2")]}) is not None
+
+
+def test_a_catalog_that_grows_old_while_the_body_comes_is_not_read_in_the_loop(django, sale, bearer, settings, monkeypatch):
+    receive = Sent._receive
+
+    async def late(sent):
+        settings.CATALOG_TTL_S = 0
+        return await receive(sent)
+
+    monkeypatch.setattr(Sent, "_receive", late)
+    lane = ExpressLane(django)
+
+    answer = Sent(lane, "POST", _tokens(sale), b"{}", **bearer)
+
+    lane.threads.submit(connections.close_all).result()
+    assert (answer.status, django.asked) == (201, 0)
+
+
+def test_a_wake_up_waits_for_nobody_who_waits_for_postgresql(django, no_workers, sale, bearer, customer):
+    lane, goes_on = ExpressLane(django), threading.Event()
+    waiting = [lane.threads.submit(goes_on.wait, 10) for _ in range(100)]
+    try:
+        assert Sent(lane, "POST", "/api/v1/orders/", _order_of(sale, customer), **bearer).status == 202
+        eventually(lambda: messages.waiting_in("dispatch") == 1, within=3)
+    finally:
+        goes_on.set()
+        wait(waiting)
 
 
 def test_without_credentials_django_answers(both, sale):

@@ -10,7 +10,7 @@ from django.db import close_old_connections, connection
 
 from flashsale.core.database.patience import patience
 from flashsale.core.errors import FlashsaleError
-from flashsale.core.joined_trips import drive
+from flashsale.core.joined_trips import Threads, drive
 from flashsale.web.express import body, calls, reply
 from flashsale.web.express.body import Message, Receive
 from flashsale.web.express.credentials import customer_of
@@ -20,6 +20,7 @@ from flashsale.web.middleware import queue_wait
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 _THREADS = 4  # for what asks PostgreSQL
+_ASIDES = 2  # for what nobody waits for: the broker may be frozen while PostgreSQL answers, and the reverse
 
 
 class ExpressLane:
@@ -28,6 +29,7 @@ class ExpressLane:
     def __init__(self, django: Application) -> None:
         self._django = django
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="express")
+        self._beside = Threads(self._in_thread, ThreadPoolExecutor(_ASIDES, thread_name_prefix="aside").submit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or let Django do it."""
@@ -55,8 +57,8 @@ class ExpressLane:
         is_by_token = b"authorization" in request.headers
         shared = reply.Common(call.allow, "origin" if is_by_token else "Cookie, origin")
         try:
-            limits = await drive(calls.pass_limits(call, customer, request), self._in_thread)
-            found = await drive(call.act(customer, values), self._in_thread)
+            limits = await drive(calls.pass_limits(call, customer, request), self._beside)
+            found = await drive(call.act(customer, values), self._beside)
             return reply.success(found, shared, limits)
         except FlashsaleError as error:
             return reply.refusal(error, shared, limits)
