@@ -33,7 +33,7 @@ class _Answers:
     """The answers to some calls, and how many are still missing. Thread-safe."""
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[ChargeResult] = SimpleQueue()
+        self._queue: SimpleQueue[ChargeResult | None] = SimpleQueue()
         self._lock = threading.Lock()
         self.missing = 0
         self.last_begun = time.monotonic()
@@ -42,7 +42,8 @@ class _Answers:
         with self._lock:
             self.missing += calls
 
-    def put(self, answer: ChargeResult) -> None:
+    def put(self, answer: ChargeResult | None) -> None:
+        """None wakes whoever waits for an answer."""
         self._queue.put(answer)
 
     def take(self, wait_s: float) -> ChargeResult | None:
@@ -50,7 +51,8 @@ class _Answers:
             answer = self._queue.get(timeout=wait_s) if wait_s > 0 else self._queue.get_nowait()
         except Empty:
             return None
-        self.expect(-1)
+        if answer is not None:
+            self.expect(-1)
         return answer
 
     def gather(self) -> list[ChargeResult]:
@@ -125,12 +127,12 @@ class Calls:
         more: bool,
     ) -> Iterator[list[ChargeResult]]:
         answers.expect(len(requests))
-        feeder = threading.Thread(target=self._feed, args=(work, requests, answers), daemon=True)
-        feeder.start()
-        while answers.missing and (feeder.is_alive() or not more):
+        fed = threading.Event()
+        threading.Thread(target=self._feed, args=(work, requests, answers, fed), daemon=True).start()
+        while answers.missing and not (more and fed.is_set()):
             if group := answers.gather():
                 yield group
-            elif not feeder.is_alive() and time.monotonic() - answers.last_begun > self._grace_s:
+            elif fed.is_set() and time.monotonic() - answers.last_begun > self._grace_s:
                 return
 
     @property
@@ -138,7 +140,14 @@ class Calls:
         """A call that takes longer than this is not waited for."""
         return 0.3 + 2 * self._usual_s
 
-    def _feed(self, work: Work, requests: Sequence[ChargeRequest], answers: _Answers) -> None:
+    def _feed(self, work: Work, requests: Sequence[ChargeRequest], answers: _Answers, fed: threading.Event) -> None:
+        try:
+            self._begin_all(work, requests, answers)
+        finally:
+            fed.set()
+            answers.put(None)
+
+    def _begin_all(self, work: Work, requests: Sequence[ChargeRequest], answers: _Answers) -> None:
         slots: deque[float] = deque()
         for number, request in enumerate(requests):
             self._room.acquire()
