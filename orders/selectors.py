@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from flashsale.core import money
@@ -170,7 +170,14 @@ def first_orders(item: int) -> dict[int, datetime]:
     return found
 
 
-def unpaid_of(order_ids: Iterable[UUID]) -> list[tuple[UUID, datetime]]:
+class Unpaid(NamedTuple):
+    """An order that waits for its payment, and until when."""
+
+    id: UUID
+    deadline: datetime
+
+
+def unpaid_of(order_ids: Iterable[UUID]) -> list[Unpaid]:
     """The orders among these that wait for payment, with their payment deadlines."""
     rows = Order.objects.filter(pk__in=list(order_ids), status=OrderStatus.PENDING_PAYMENT)
-    return list(rows.values_list("pk", "expires_at"))
+    return [Unpaid(*row) for row in rows.values_list("pk", "expires_at")]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from inventory import selectors
@@ -10,6 +11,14 @@ from orders import holds
 from tasks.repair.rebuild import LedgerSide, Why, ledger_side, rebuild_gate, streamed_orders
 
 _READINGS = 5
+
+
+class Pair(NamedTuple):
+    """A count of the gate and of the ledger. ``gate`` is None if the gate is missing."""
+
+    name: str
+    gate: int | None
+    ledger: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +49,12 @@ class Drift:
     wrong_terms: tuple[str, ...] = ()
 
     @property
-    def pairs(self) -> tuple[tuple[str, int | None, int], ...]:
-        """(name, gate's count, ledger's count) tuples."""
+    def pairs(self) -> tuple[Pair, ...]:
+        """The counts that should be equal."""
         return (
-            ("stock", self.gate_stock, self.ledger_stock),
-            ("held", self.gate_held, self.ledger_held),
-            ("sold", self.gate_sold, self.ledger_sold),
+            Pair("stock", self.gate_stock, self.ledger_stock),
+            Pair("held", self.gate_held, self.ledger_held),
+            Pair("sold", self.gate_sold, self.ledger_sold),
         )
 
     @property

@@ -73,7 +73,9 @@ def _rooms(item: int | None) -> tuple[dict[int, int], list[int]]:
     if others:
         waiting |= gate.on_their_way(others)
     turns = dict.fromkeys([*held_back, *first])  # held-back items first, so that frequent wake-ups cannot overtake them
-    return {each: min(settings.BATCH_SIZE, waiting[each][0], _most_in_flight() - waiting[each][1]) for each in turns}, held_back
+    return {
+        each: min(settings.BATCH_SIZE, waiting[each].unclaimed, _most_in_flight() - waiting[each].pending) for each in turns
+    }, held_back
 
 
 def _most_in_flight() -> int:

@@ -211,17 +211,31 @@ def drop(item: int, entry_ids: Sequence[str]) -> None:
     _ACK(gate_client(), [keys.meta(item), keys.admitted(item), keys.queued(item)], args)
 
 
+class Backlog(NamedTuple):
+    """Orders in an item's stream that nobody has claimed, and those that are claimed and not acknowledged."""
+
+    unclaimed: int
+    pending: int
+
+
+class Turns(NamedTuple):
+    """The backlog of each item, and the items that the pace has held back."""
+
+    waiting: dict[int, Backlog]
+    held_back: list[int]
+
+
 @guarded
-def waiting(items: Sequence[int]) -> dict[int, tuple[int, int]]:
+def waiting(items: Sequence[int]) -> dict[int, Backlog]:
     """item -> orders in the stream that nobody has claimed, and that are pending, unread ones included; one trip."""
     pipe = gate_client().pipeline(transaction=False)
     _ask_waiting(pipe, items)
     found = _counts(items, pipe.execute(raise_on_error=False))
-    return {item: (unclaimed, pending) for item, (unclaimed, pending, _) in found.items()}
+    return {item: Backlog(unclaimed, pending) for item, (unclaimed, pending, _) in found.items()}
 
 
 @guarded
-def turns(items: Sequence[int], *, most: int) -> tuple[dict[int, tuple[int, int]], list[int]]:
+def turns(items: Sequence[int], *, most: int) -> Turns:
     """Of these items what :func:`on_their_way` says, and up to ``most`` that are held back, least recently served first; one
     trip.
     """
@@ -229,19 +243,19 @@ def turns(items: Sequence[int], *, most: int) -> tuple[dict[int, tuple[int, int]
     _ask_waiting(pipe, items)
     pipe.zrange(keys.held_back(), 0, most - 1)
     *answers, held_back = pipe.execute(raise_on_error=False)
-    return _without_unread(_counts(items, answers)), [int(item) for item in held_back]
+    return Turns(_without_unread(_counts(items, answers)), [int(item) for item in held_back])
 
 
 @guarded
-def on_their_way(items: Sequence[int]) -> dict[int, tuple[int, int]]:
+def on_their_way(items: Sequence[int]) -> dict[int, Backlog]:
     """item -> orders that nobody has claimed, and that are between claim and commit: pending, but not unread; one trip."""
     pipe = gate_client().pipeline(transaction=False)
     _ask_waiting(pipe, items)
     return _without_unread(_counts(items, pipe.execute(raise_on_error=False)))
 
 
-def _without_unread(found: Mapping[int, tuple[int, int, int]]) -> dict[int, tuple[int, int]]:
-    return {item: (unclaimed, pending - unread) for item, (unclaimed, pending, unread) in found.items()}
+def _without_unread(found: Mapping[int, tuple[int, int, int]]) -> dict[int, Backlog]:
+    return {item: Backlog(unclaimed, pending - unread) for item, (unclaimed, pending, unread) in found.items()}
 
 
 @guarded
