@@ -350,7 +350,7 @@ def test_an_answer_that_takes_long_holds_no_other_up_and_comes_later(at_stripe):
 
 @pytest.mark.timed
 def test_a_slow_provider_is_used_at_95_of_its_100_requests_a_second_and_never_over(at_stripe):
-    at_stripe.server.tell("behave", latency_s=0.2, slow_s=3.0, limit_per_s=100)
+    at_stripe.server.tell("behave", latency_s=0.2, slow_s=2.0, limit_per_s=100)
     methods = ["pm_card_visa"] * 18 + ["pm_card_slow", "pm_card_chargeDeclined"]
     began = time.monotonic()
 
@@ -358,11 +358,15 @@ def test_a_slow_provider_is_used_at_95_of_its_100_requests_a_second_and_never_ov
         for _ in at_stripe.provider.charge([request_of(at_stripe, methods[n % 20]) for n in range(50)], more=turn < 5):
             pass
 
+    took_s = time.monotonic() - began
+    while at_stripe.provider._calls._charges.missing:  # the slow ones are heard later, by whoever charges next
+        list(at_stripe.provider.charge([]))
     state = at_stripe.server.state()
     steady = state["written_at"][20:]
     assert (state["refused"], state["fullest_second"] <= 100) == (0, True)
     assert (len(steady) - 1) / (steady[-1] - steady[0]) >= 95
-    assert time.monotonic() - began < 5.0
+    assert took_s < 5.0
+    assert at_stripe.captures() == 288
 
 
 def test_a_refund_in_part_leaves_the_rest(at_stripe):
