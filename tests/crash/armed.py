@@ -10,6 +10,7 @@ point the whole process group gets the signal, after a line of evidence has been
 import os
 import signal
 import sys
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import wraps
 from importlib import import_module
@@ -44,6 +45,12 @@ def _is_ours(point, args):
     return not point.of_item or args[0] == int(os.environ["CRASH_ITEM"])
 
 
+def _dying_at_the_end(steps):
+    """Work that is written as steps has been done once its generator ends."""
+    yield from steps
+    _die()
+
+
 def arm(point):
     module, _, path = point.target.partition(":")
     owner = import_module(module)
@@ -62,6 +69,8 @@ def arm(point):
             with _dying_at_commit():
                 return real(*args, **kwargs)
         result = real(*args, **kwargs)
+        if point.moment == "after" and isinstance(result, Generator):
+            return _dying_at_the_end(result)
         if point.moment == "after":
             _die()
         return result

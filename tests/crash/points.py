@@ -98,10 +98,10 @@ POINTS: dict[str, Point] = {
         "expiry", "inventory.admission.gate:release", "after", _rows(effects=3, reserved=0, held=0), of_item=True
     ),
     "web process: before the admission": Point(
-        "order", "inventory.admission.gate:admit", "before", {"streamed": 0, "held": 0, "messages": 0}, of_item=True
+        "order", "inventory.admission.gate:admitting", "before", {"streamed": 0, "held": 0, "messages": 0}, of_item=True
     ),
     "web process: admitted, not answered": Point(
-        "order", "inventory.admission.gate:admit", "after", {"streamed": 1, "held": 1, "messages": 0}, of_item=True
+        "order", "inventory.admission.gate:admitting", "after", {"streamed": 1, "held": 1, "messages": 0}, of_item=True
     ),
     "web process: before the wake-up": Point(
         "order", "orders.placement:wake", "before", {"streamed": 1, "held": 1, "messages": 0}, of_item=True
