@@ -1,13 +1,38 @@
 """Payments, refunds and what providers told us, for staff to find and read."""
 
+from datetime import timedelta
+from typing import Any
+
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html_join
 from unfold.contrib.filters.admin import AllValuesCheckboxFilter, ChoicesDropdownFilter, RangeDateTimeFilter
 
 from flashsale.backoffice.staff_admin import ReadOnly, StaffAdmin, amount, asking, button
+from flashsale.core.clock import now
 from payments import services
 from payments.models import Payment, ProviderEvent, Refund
+
+_SILENT = timedelta(hours=1)
+_MOST_EVENTS = 100
+
+
+class NeedsAPerson(admin.SimpleListFilter):
+    """Payments that no sweep will settle by itself."""
+
+    title = "needs a person"
+    parameter_name = "person"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "Yes")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Payment]) -> QuerySet[Payment]:
+        """A refund that has failed, or no answer of the provider for an hour."""
+        if self.value() != "1":
+            return queryset
+        is_silent = Q(status__in=services.OPEN, created_at__lt=now() - _SILENT)
+        return queryset.filter(Q(refund__status=Refund.Status.FAILED) | is_silent)
 
 
 @admin.register(Payment)
@@ -26,6 +51,7 @@ class PaymentAdmin(ReadOnly, StaffAdmin):
         "created_at",
     )
     list_filter = (
+        NeedsAPerson,
         ("status", ChoicesDropdownFilter),
         ("origin", ChoicesDropdownFilter),
         ("provider", AllValuesCheckboxFilter),
@@ -36,7 +62,21 @@ class PaymentAdmin(ReadOnly, StaffAdmin):
     uuid_fields = ("id", "order_id")
     shown_amount = staticmethod(amount("amount", "Amount"))
     exclude = ("amount",)
-    readonly_fields = ("shown_amount",)
+    readonly_fields = ("shown_amount", "timeline")
+
+    @admin.display(description="Timeline")
+    def timeline(self, payment: Payment) -> str:
+        """What became of it, oldest first: the payment, the provider's events, the refund."""
+        lines = [(payment.created_at, f"opened, {payment.attempts} attempts so far")]
+        events = ProviderEvent.objects.filter(provider=payment.provider, received_at__gte=payment.created_at - _SILENT)
+        events = events.filter(payload__idempotency_key=payment.idempotency_key).order_by("pk")
+        lines += [(event.received_at, f"event {event.kind}: {event.get_outcome_display()}") for event in events[:_MOST_EVENTS]]
+        if payment.applied_at:
+            lines.append((payment.applied_at, f"{payment.status} {payment.failure_code}, order updated"))
+        for refund in Refund.objects.filter(payment=payment):
+            lines.append((refund.created_at, f"refund of {refund.amount} requested: {refund.reason}"))
+            lines.append((refund.updated_at, f"refund {refund.status} {refund.failure_code}, {refund.attempts} attempts"))
+        return format_html_join("", "<div>{} {}</div>", [(f"{at:%Y-%m-%d %H:%M:%S}", text) for at, text in sorted(lines)])
 
 
 @admin.register(Refund)

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from django.db import connection
 from django.db.models.functions import Now
+from django.urls import reverse
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -286,3 +287,21 @@ def test_an_order_in_a_currency_without_decimals_is_charged_in_its_units(at_stri
 
     [intent] = at_stripe.state()["intents"]
     assert (intent["amount"], intent["currency"], one.order.status) == (500, "jpy", "paid")
+
+
+def test_staff_see_the_timeline_of_a_payment_and_those_that_need_a_person(buying, admin_client):
+    one, other = buying(), buying()
+    for each in (one, other):
+        each.asked()
+    one.hooks_in_order()
+    one.told()
+    services.refund_by_staff(one.id, "staff")
+    Refund.objects.update(status="failed", failure_code="no_such_charge")
+    [payment] = one.payments
+
+    page = admin_client.get(reverse("admin:payments_payment_change", args=[payment.pk])).text
+    listed = admin_client.get(reverse("admin:payments_payment_changelist"), {"person": "1"}).text
+
+    assert "event payment_intent.succeeded: Applied" in page
+    assert "refund failed no_such_charge" in page
+    assert (str(payment.pk) in listed, str(other.payments[0].pk) in listed) == (True, False)
