@@ -6,6 +6,7 @@ A link is this loop's one connection to a server. What is asked while a trip is 
 import asyncio
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from typing import Any, NamedTuple, TypeVar
 
 import hiredis
@@ -133,7 +134,7 @@ class Link:
     def _fail(calls: Sequence[_Call], error: Exception) -> None:
         known = error if isinstance(error, redis.RedisError) else redis.ConnectionError(repr(error))
         for call in calls:
-            call.end(known)
+            call.end(copy(known))  # who raises an error writes into it
 
     async def _hang_up(self) -> None:
         await self._connection.disconnect(nowait=True)
