@@ -23,7 +23,7 @@ from flashsale.accounts.denials import denials
 from flashsale.core import messages
 from flashsale.core.clock import now, to_us
 from flashsale.core.redis_client import gate_client
-from flashsale.ratelimit.in_process import ruleset
+from flashsale.ratelimit.in_process import limits_client, ruleset
 from flashsale.ratelimit.rules import services as limits
 from flashsale.ratelimit.rules.models import LimitRule
 from flashsale.web.express import ExpressLane, reply
@@ -49,7 +49,7 @@ _seqs = itertools.count()
 class Sent:
     """One request to an ASGI application."""
 
-    def __init__(self, application, method, path, body=b"", **headers):
+    def __init__(self, application, method, path, body=b"", *, run=True, **headers):
         self.head = {}
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         self._unread = [{"type": "http.request", "body": raw, "more_body": False}]
@@ -68,7 +68,9 @@ class Sent:
             "headers": [(name.encode(), value.encode("latin-1")) for name, value in named.items()],
         }
         self.body = b""
-        asyncio.run(application(scope, self._receive, self._send))
+        self.done = application(scope, self._receive, self._send)
+        if run:
+            asyncio.run(self.done)
 
     async def _receive(self):
         return self._unread.pop() if self._unread else {"type": "http.disconnect"}
@@ -150,6 +152,7 @@ def _send(application, make):
 def sale(make_item):
     item = make_item(units=50, per_customer=50, slug=f"lane-{uuid4().hex[:8]}")
     _read_catalog()
+    ruleset().refresh()
     return item
 
 
@@ -348,6 +351,94 @@ def test_a_catalog_that_grows_old_while_the_body_comes_is_not_read_in_the_loop(d
 
     lane.threads.submit(connections.close_all).result()
     assert (answer.status, django.asked) == (201, 0)
+
+
+def _together(lane, requests):
+    """The answers to requests of one moment."""
+    sent = [Sent(lane, *arguments, run=False, **headers) for arguments, headers in requests]
+
+    async def ask():
+        await asyncio.gather(*(each.done for each in sent))
+
+    asyncio.run(ask())
+    return sent
+
+
+def _scripts(client):
+    commands = client.info("commandstats")
+    return sum(commands.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval"))
+
+
+def _spent(work):
+    """What it gives, and the scripts that it costs at the limits and at the gate."""
+    before = _scripts(limits_client()), _scripts(gate_client())
+    found = work()
+    return found, (_scripts(limits_client()) - before[0], _scripts(gate_client()) - before[1])
+
+
+def test_a_token_and_an_order_take_a_script_for_the_limits_and_one_at_the_gate(
+    django, no_workers, shipped_rules, sale, bearer, customer
+):
+    lane, bodies = ExpressLane(django), [_order_of(sale, customer) for _ in range(2)]
+    ruleset().refresh()
+    Sent(lane, "POST", _tokens(sale), b"{}", **bearer)
+    Sent(lane, "POST", "/api/v1/orders/", bodies[0], **bearer)
+
+    token, for_token = _spent(lambda: Sent(lane, "POST", _tokens(sale), b"{}", **bearer))
+    order, for_order = _spent(lambda: Sent(lane, "POST", "/api/v1/orders/", bodies[1], **bearer))
+
+    assert (token.status, order.status, django.asked) == (201, 202, 0)
+    assert (for_token, for_order) == ((1, 1), (1, 1))
+
+
+def test_a_hundred_requests_of_one_moment_share_their_trips(django, sale, customers):
+    lane = ExpressLane(django)
+    buyers = [{"authorization": f"Bearer {AccessToken.for_user(each)}"} for each in customers(100, "crowd")]
+    Sent(lane, "POST", _tokens(sale), b"{}", **buyers[0])
+
+    reads = int(gate_client().info("stats")["total_reads_processed"])
+    found, spent = _spent(lambda: _together(lane, [(("POST", _tokens(sale), b"{}"), each) for each in buyers]))
+    reads = int(gate_client().info("stats")["total_reads_processed"]) - reads
+
+    assert {each.status for each in found} == {201}
+    assert len({each.body for each in found}) == 100
+    assert spent == (0, 100)  # there are no rules here
+    assert reads < 30  # of one trip of 50 KB, in pieces; the others are for connecting and for counting
+
+
+def test_a_caller_who_goes_gives_the_seat_of_a_queue_rule_back(django, sale, bearer):
+    rule = LimitRule(name="turns", applies_to="api:purchase-tokens", key="all", algorithm="leaky_bucket", rate=2, burst=0)
+    rule.on_limit, rule.max_wait_ms = "queue", 2_000
+    limits.save_rule(rule, actor="test")
+    ruleset().forget()
+    ruleset().refresh()
+    lane = ExpressLane(django)
+    Sent(lane, "POST", _tokens(sale), b"{}", **bearer)
+
+    async def go():
+        gone = [asyncio.ensure_future(Sent(lane, "POST", _tokens(sale), run=False, **bearer).done) for _ in range(2)]
+        await asyncio.wait(gone, timeout=0.2)
+        for each in gone:
+            assert not each.done()
+            each.cancel()
+        await asyncio.wait(gone)
+
+    asyncio.run(go())
+
+    assert Sent(lane, "POST", _tokens(sale), b"{}", **bearer).status == 201
+
+
+def test_a_browser_behind_a_proxy_that_speaks_https(both, sale, browser, settings):
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    secure = browser | {"x-forwarded-proto": "https", "origin": "https://localhost"}
+    ask = lambda headers: lambda: (("POST", _tokens(sale), b"{}"), headers)  # noqa: E731
+    no_origin = {name: value for name, value in secure.items() if name != "origin"}
+
+    assert both(ask(secure)).status == 201
+    assert both(ask(no_origin | {"referer": "https://localhost/"})).status == 201
+    assert both(ask(no_origin), by_lane=False).status == 403
+    assert both(ask(no_origin | {"referer": "https://evil.example/"}), by_lane=False).status == 403
+    assert both(ask(secure | {"origin": "http://localhost"}), by_lane=False).status == 403
 
 
 def test_a_wake_up_waits_for_nobody_who_waits_for_postgresql(django, no_workers, sale, bearer, customer):
