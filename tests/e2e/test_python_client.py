@@ -10,8 +10,9 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from email.utils import format_datetime
 
 import httpx
 import pytest
@@ -319,6 +320,62 @@ def test_a_body_without_an_end_is_given_up_in_time(ask):
     assert time.monotonic() - began < 1.0
 
 
+def _says(status, body, *headers):
+    """A server with one answer."""
+
+    def acts(connection, done):
+        connection.recv(65536)
+        lines = [b"HTTP/1.1 %d x" % status, b"Content-Length: %d" % len(body), b"Connection: close", *headers]
+        connection.sendall(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        connection.close()
+
+    return server_that(acts)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b'"x"', b"null", b'{"id":"no"}', b"<html>", b""])
+def test_an_answer_of_another_server_leaves_an_order_in_doubt(body):
+    with _says(202, body) as url, shop.Client(url, access_token="x", deadline_s=0.3) as client:
+        with pytest.raises(shop.OrderInDoubt):
+            client.place_order(shop.OrderRequest("token", "thing"))
+        with pytest.raises((shop.BadAnswer, shop.NoAnswer)):
+            client.sale("x")
+        with pytest.raises((shop.BadAnswer, shop.NoAnswer)):
+            client.purchase_token("x", "y")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (409, b'{"code":"new_code","errors":["odd"]}', "new_code"),
+        (502, b"<html>", "http_502"),
+        (301, b"", "http_301"),
+        (404, b"[]", "http_404"),
+    ],
+)
+def test_a_refusal_of_an_unknown_kind_is_a_problem(status, body, code):
+    with _says(status, body) as url, shop.Client(url, deadline_s=0.3) as client, pytest.raises(shop.Problem) as refused:
+        client.sales()
+
+    assert (type(refused.value), refused.value.code, refused.value.status) == (shop.Problem, code, status)
+
+
+def test_a_date_in_retry_after_is_kept_to():
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True).encode()
+    with _says(503, b"{}", b"Retry-After: " + later) as url, shop.Client(url) as client, pytest.raises(shop.Problem) as refused:
+        client.sales()
+
+    assert 85 < refused.value.retry_after <= 90
+
+
+def test_a_sign_in_that_fails_leaves_no_doubt_about_an_order():
+    with (
+        _says(202, b"<html>") as url,
+        shop.Client(url, username="a", password="b", deadline_s=0.3) as client,
+        pytest.raises(shop.NoAnswer),
+    ):
+        client.place_order(shop.OrderRequest("token", "thing"))
+
+
 def test_nobody_listening_leaves_no_doubt_about_an_order():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -341,7 +398,9 @@ def test_a_customer_waits_in_line_by_its_numbers_until_the_token_comes(connect, 
     accepted = client.place_order(shop.OrderRequest(token.token, "thing"))
 
     assert [place.position for place in places] == sorted((place.position for place in places), reverse=True)
-    assert ("GET", f"/api/v1/sales/{slug}/items/thing/waiting-room/") in transport.seen
+    asked = [path.split("/")[3] for _, path in transport.seen]
+    assert asked.count("sales") >= 2  # for the place, and for the line's numbers
+    assert 1 <= asked.count("waiting-room") <= 2
     assert client.order(accepted.id).status == "queued"
 
 

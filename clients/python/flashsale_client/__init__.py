@@ -3,6 +3,7 @@
 from flashsale_client.async_client import AsyncClient
 from flashsale_client.client import Client
 from flashsale_client.errors import (
+    BadAnswer,
     DeadlineExceeded,
     FlashsaleError,
     NoAnswer,
@@ -16,6 +17,7 @@ from flashsale_client.models import Accepted, Order, OrderRequest, Place, Purcha
 __all__ = [
     "Accepted",
     "AsyncClient",
+    "BadAnswer",
     "Client",
     "DeadlineExceeded",
     "FlashsaleError",

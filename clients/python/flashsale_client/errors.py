@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any
 
 from flashsale_client.models import Order, OrderRequest, Place
 
@@ -14,6 +14,7 @@ class FlashsaleError(Exception):
     retry_after: float | None = None  # seconds after which the same call may succeed
     is_temporary: bool = False  # the same request may succeed later
     may_have_acted: bool = False  # the request may have taken effect all the same
+    is_final: bool = False  # it also answers an earlier, unanswered try of the same request
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -35,6 +36,13 @@ class NoAnswer(FlashsaleError):
         """
         super().__init__(detail)
         self.may_have_acted = was_sent
+
+
+class BadAnswer(FlashsaleError):
+    """The answer is not one of this API: another server has given it, or a later version."""
+
+    code = "bad_answer"
+    may_have_acted = True
 
 
 class DeadlineExceeded(FlashsaleError):
@@ -73,7 +81,7 @@ class OrderInDoubt(FlashsaleError):
 class Problem(FlashsaleError):
     """The server refused the request. An unknown code is raised as this class."""
 
-    is_final: ClassVar[bool] = True  # the refusal also answers an earlier, unanswered try of the same request
+    is_final = True
 
     def __init__(
         self,

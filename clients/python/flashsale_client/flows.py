@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from flashsale_client.errors import FlashsaleError, Invalid, NotAuthenticated, OrderInDoubt, OrderNotFinal, Problem
+from flashsale_client.errors import FlashsaleError, Invalid, NotAuthenticated, OrderInDoubt, OrderNotFinal
 from flashsale_client.line import InLine
 from flashsale_client.models import Accepted, Order, OrderRequest, Page, PaymentAction, Place, PurchaseToken, Sale
 from flashsale_client.session import Session
-from flashsale_client.steps import Answer, Deadline, Flow, Pause, Renew, Request, error_of, jittered, path
+from flashsale_client.steps import Answer, Deadline, Flow, Pause, Renew, Request, error_of, jittered, path, read
 
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.1, 5.0
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.05, 2.0
@@ -28,19 +28,19 @@ class Flows:
     def sales(self) -> Flow[list[Sale]]:
         """``GET sales/``"""
         answer = yield from self._ask("GET", path("sales"), is_public=True)
-        return [Sale.of(each) for each in answer.data]
+        return read(lambda data: [Sale.of(each) for each in data], answer.data)
 
     def sale(self, slug: str) -> Flow[Sale]:
         """``GET sales/{slug}/``"""
-        return Sale.of((yield from self._ask("GET", path("sales", slug), is_public=True)).data)
+        return read(Sale.of, (yield from self._ask("GET", path("sales", slug), is_public=True)).data)
 
     def purchase_token(self, slug: str, sku: str, wait_s: float, on_wait: Callable[[Place], None]) -> Flow[PurchaseToken]:
         """``POST sales/{slug}/items/{sku}/purchase-tokens/``, and the wait in line if there is one."""
         address = path("sales", slug, "items", sku, "purchase-tokens")
         answer = yield from self._ask("POST", address, {})
-        if "token" in answer.data:
-            return PurchaseToken.of(answer.data)
-        place = Place.of(answer.data, ticket=answer.data["ticket"])
+        if answer.status != 202:
+            return read(PurchaseToken.of, answer.data)
+        place = read(lambda data: Place.of(data, ticket=data["ticket"]), answer.data)
         line = InLine(path("sales", slug, "items", sku, "waiting-room"), path("waiting-room", place.ticket), place)
         return (yield from line.wait(self.once, Deadline(wait_s), on_wait))
 
@@ -48,16 +48,16 @@ class Flows:
         """``POST orders/``, the same request each time."""
         try:
             answer = yield from self._ask("POST", path("orders"), request.body(), deadline=self._deadline(deadline_s))
+            is_replay = answer.headers.get("idempotency-replayed") == "true"
+            return read(lambda data: Accepted(UUID(data["id"]), data.get("status"), is_replay), answer.data)
         except FlashsaleError as error:
             if _is_in_doubt(error):
                 raise OrderInDoubt(request) from error
             raise
-        is_replay = answer.headers.get("idempotency-replayed") == "true"
-        return Accepted(UUID(answer.data["id"]), answer.data.get("status"), is_replay)
 
     def order(self, order_id: UUID | str) -> Flow[Order]:
         """``GET orders/{id}/``"""
-        return Order.of((yield from self._ask("GET", path("orders", str(order_id)))).data)
+        return read(Order.of, (yield from self._ask("GET", path("orders", str(order_id)))).data)
 
     def wait_for_order(self, order_id: UUID | str, until: Collection[str], deadline_s: float) -> Flow[Order]:
         """``GET orders/{id}/`` until the order has one of these statuses."""
@@ -69,7 +69,7 @@ class Flows:
                 if order is None or not error.is_temporary:
                     raise
                 raise OrderNotFinal(order) from error
-            order = Order.of(answer.data)
+            order = read(Order.of, answer.data)
             if order.status in until:
                 return order
             seconds = jittered(min(LONGEST_LOOK_S, FIRST_LOOK_S * 1.5 ** min(looked, 20)))
@@ -82,21 +82,21 @@ class Flows:
         """``GET orders/?limit=&cursor=``"""
         given = {"limit": None if limit is None else str(limit), "cursor": cursor}
         answer = yield from self._ask("GET", path("orders"), params={name: value for name, value in given.items() if value})
-        return Page(tuple(Order.of(each) for each in answer.data), answer.next_cursor())
+        return Page(read(lambda data: tuple(Order.of(each) for each in data), answer.data), answer.next_cursor())
 
     def pay(self, order_id: UUID | str, payment_method: str) -> Flow[Order]:
         """``POST orders/{id}/pay/``"""
         body = {"payment_method": payment_method}
-        return Order.of((yield from self._ask("POST", path("orders", str(order_id), "pay"), body)).data)
+        return read(Order.of, (yield from self._ask("POST", path("orders", str(order_id), "pay"), body)).data)
 
     def payment_action(self, order_id: UUID | str) -> Flow[PaymentAction]:
         """``POST orders/{id}/payment-action/``"""
         data = (yield from self._ask("POST", path("orders", str(order_id), "payment-action"), {})).data
-        return PaymentAction(url=data["url"], client_secret=data["client_secret"])
+        return read(lambda data: PaymentAction(url=data["url"], client_secret=data["client_secret"]), data)
 
     def cancel(self, order_id: UUID | str) -> Flow[Order]:
         """``POST orders/{id}/cancel/``"""
-        return Order.of((yield from self._ask("POST", path("orders", str(order_id), "cancel"), {})).data)
+        return read(Order.of, (yield from self._ask("POST", path("orders", str(order_id), "cancel"), {})).data)
 
     def renew(self) -> Flow[None]:
         """Another access token: from its source, by the refresh token, or by signing in again."""
@@ -129,7 +129,7 @@ class Flows:
         return True
 
     def _take(self, answer: Answer) -> None:
-        self.session.access = answer.data["access"]
+        self.session.access = read(lambda data: str(data["access"]), answer.data)
         self.session.refresh = answer.data.get("refresh", self.session.refresh)
 
     def _deadline(self, seconds: float | None = None) -> Deadline:
@@ -172,7 +172,7 @@ class Flows:
         """
         may_renew = not is_public and self.session.can_renew
         if may_renew and self.session.access is None:
-            yield Renew(None)
+            yield from _renewed(None)
         while True:
             access = None if is_public else self.session.access
             timeout = max(0.001, min(request.timeout, deadline.left()))
@@ -183,10 +183,18 @@ class Flows:
             if not isinstance(error, NotAuthenticated) or not may_renew:
                 raise error
             may_renew = False
-            yield Renew(access)
+            yield from _renewed(access)
+
+
+def _renewed(stale: str | None) -> Flow[None]:
+    try:
+        yield Renew(stale)
+    except FlashsaleError as error:
+        error.may_have_acted = error.is_final = False  # it says nothing about the request that needs the token
+        raise
 
 
 def _is_in_doubt(error: FlashsaleError) -> bool:
     """Whether the request, or an earlier try of it, may have placed the order all the same."""
-    is_final = isinstance(error, Problem) and error.is_final and not error.is_temporary
+    is_final = error.is_final and not error.is_temporary
     return not is_final and any(each.may_have_acted for each in (*error.earlier, error))

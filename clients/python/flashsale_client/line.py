@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from flashsale_client.errors import FlashsaleError, NotFound, Paused, StillWaiting
 from flashsale_client.models import Numbers, Place, PurchaseToken
-from flashsale_client.steps import Answer, Deadline, Flow, Pause, Request, jittered
+from flashsale_client.steps import Answer, Deadline, Flow, Pause, Request, jittered, read
 
 REQUEST_TIMEOUT_S = 5.0
 LONGEST_PAUSE_S = 15.0
@@ -59,7 +59,7 @@ class InLine:
     def _look(self, once: Callable[..., Flow[Answer]], deadline: Deadline) -> Flow[PurchaseToken | None]:
         if self._has_numbers:
             try:
-                self._learn(Numbers.of((yield from once(self._line_request, deadline, is_public=True)).data))
+                self._learn(read(Numbers.of, (yield from once(self._line_request, deadline, is_public=True)).data))
             except NotFound:
                 self._has_numbers = False
         if self._has_numbers and not self._is_due():
@@ -67,8 +67,8 @@ class InLine:
         self._asked_at = time.monotonic()
         data = (yield from once(self._ticket_request, deadline)).data
         if "token" in data:
-            return PurchaseToken.of(data)
-        self._place = Place.of(data, ticket=self._place.ticket)
+            return read(PurchaseToken.of, data)
+        self._place = read(lambda data: Place.of(data, ticket=self._place.ticket), data)
         return None
 
     def _learn(self, numbers: Numbers) -> None:

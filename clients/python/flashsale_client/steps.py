@@ -2,12 +2,13 @@
 
 import random
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qs, quote, urlsplit
 
-from flashsale_client.errors import PROBLEMS, FlashsaleError, NoAnswer, Problem
+from flashsale_client.errors import PROBLEMS, BadAnswer, FlashsaleError, NoAnswer, Problem
 
 
 class Deadline:
@@ -62,9 +63,14 @@ class Answer:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds, of the Retry-After header."""
+        """Seconds, of the Retry-After header, which may be a date."""
         text = self.headers.get("retry-after", "")
-        return float(text) if text.isdecimal() else None
+        if text.isdecimal():
+            return float(text)
+        try:
+            return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+        except (ValueError, OverflowError):
+            return None
 
     def next_cursor(self) -> str | None:
         """Of the page that the Link header names; the address itself is not followed, so no other server gets the token."""
@@ -92,6 +98,18 @@ def path(*parts: str) -> str:
     return "/".join(quote(part, safe="") for part in parts) + "/"
 
 
+def read(kind: Callable[[Any], Result], data: Any) -> Result:
+    """What ``kind`` makes of an answer's data.
+
+    Raises:
+        BadAnswer: something else was expected.
+    """
+    try:
+        return kind(data)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise BadAnswer(f"Not an answer of this API: {error!r}") from error
+
+
 def error_of(outcome: Answer | NoAnswer) -> FlashsaleError | None:
     """The error that an outcome is, if it is one."""
     if isinstance(outcome, NoAnswer):
@@ -99,12 +117,13 @@ def error_of(outcome: Answer | NoAnswer) -> FlashsaleError | None:
     if 200 <= outcome.status < 300:
         return None
     data = outcome.data if isinstance(outcome.data, dict) else {}
+    errors = data.get("errors")
     code = str(data.get("code", f"http_{outcome.status}"))
     return PROBLEMS.get(code, Problem)(
         outcome.status,
         str(data.get("detail", f"The server answered with HTTP status {outcome.status}.")),
         code=code,
         retry_after=outcome.retry_after,
-        errors=data.get("errors"),
+        errors=errors if isinstance(errors, dict) else {},
         members=data,
     )
