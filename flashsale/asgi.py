@@ -25,8 +25,9 @@ async def django(scope: Scope, receive: Receive, send: Send) -> None:
     found = await body.read(receive, settings.MAX_BODY_BYTES)
     if found is None:
         return
+    scope, receive = body.again(found, scope, receive)
     headers = [header for header in scope["headers"] if b"_" not in header[0]]
-    await _django({**scope, "headers": headers}, body.again(*found, receive), send)
+    await _django({**scope, "headers": headers}, receive, send)
 
 
 application = ExpressLane(django) if settings.EXPRESS_LANE else django

@@ -144,7 +144,7 @@ def test_a_statement_that_gets_no_answer_ends_in_time_and_so_does_its_connection
     assert not connection.is_usable()
     connection.close()
 
-    with pytest.raises(NoAnswer, match="not answered just now"):
+    with pytest.raises(NoAnswer, match="did not answer a moment ago"):
         connection.get_new_connection(connection.get_connection_params())
     silence.succeeded()
     with connection.cursor() as cursor:

@@ -1,6 +1,7 @@
 """A web process as it runs, and clients that are unlike most."""
 
 import socket
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -80,3 +81,22 @@ def test_clients_that_leave_hold_no_thread(live_url):
             client.sendall(get(f"{settings.STATIC_URL}{name}".encode()))
             assert client.recv(12) == b"HTTP/1.1 200"
     assert answer(live_url, get(b"/health/live"))[0] == 200
+
+
+@pytest.mark.parametrize(("target", "status"), [(b"/api/v1/auth/token/", b"401"), (b"/api/v1/orders/", b"400")])
+def test_a_client_that_sends_its_body_slowly_has_not_waited_for_us(live_url, customer, target, status):
+    body = b'{"username":"nobody","password":"wrong"}'
+    head = [
+        b"POST " + target + b" HTTP/1.1",
+        f"Authorization: Bearer {AccessToken.for_user(customer)}".encode(),
+        b"Host: localhost",
+        b"Connection: close",
+        b"Content-Type: application/json",
+        b"Content-Length: %d" % len(body),
+        b"X-Request-Start: t=%.3f" % (time.time() - settings.REQUEST_WAIT_S + 2),
+    ]
+    with connected(live_url) as client:
+        client.sendall(b"\r\n".join([*head, b"", b""]))
+        time.sleep(2.1)  # a part of the wait that is the client's own
+        client.sendall(body)
+        assert client.recv(12) == b"HTTP/1.1 " + status

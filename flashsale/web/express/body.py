@@ -1,18 +1,31 @@
 """Reading a request's body in the event loop, so that a slow client holds no thread."""
 
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
+
+from flashsale.web.express.request import Scope
+from flashsale.web.middleware import queue_wait
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
 
-async def read(receive: Receive, most: int) -> tuple[bytes, bool] | None:
-    """The body, and whether it is whole; None when the client has gone.
+class Body(NamedTuple):
+    """``took_s``: how long the client took to send it."""
+
+    content: bytes
+    is_whole: bool
+    took_s: float
+
+
+async def read(receive: Receive, most: int) -> Body | None:
+    """The body; None when the client has gone.
 
     Args:
         most: stop after so many bytes; the last chunk may go past it.
     """
+    began = time.monotonic()
     chunks: list[bytes] = []
     length = 0
     while True:
@@ -23,14 +36,18 @@ async def read(receive: Receive, most: int) -> tuple[bytes, bool] | None:
         length += len(chunks[-1])
         is_whole = not message.get("more_body", False)
         if is_whole or length >= most:
-            return b"".join(chunks), is_whole
+            return Body(b"".join(chunks), is_whole, time.monotonic() - began)
 
 
-def again(body: bytes, is_whole: bool, receive: Receive) -> Receive:
-    """A ``receive`` for whoever reads the body after us."""
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": not is_whole}]
+def again(body: Body, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
+    """``scope`` and ``receive`` for whoever reads the body after us. What the client took for it is no wait of its own."""
+    waiting: list[Message] = [{"type": "http.request", "body": body.content, "more_body": not body.is_whole}]
 
     async def receive_again() -> Message:
         return waiting.pop() if waiting else await receive()
 
-    return receive_again
+    headers = [
+        (name, queue_wait.later(value, body.took_s) if name == b"x-request-start" else value)
+        for name, value in scope["headers"]
+    ]
+    return {**scope, "headers": headers}, receive_again

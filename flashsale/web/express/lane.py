@@ -20,6 +20,7 @@ from flashsale.web.middleware import queue_wait
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 _THREADS = 4  # for what asks PostgreSQL
+_NOTHING = body.Body(b"", is_whole=True, took_s=0.0)
 _ASIDES = 2  # for what nobody waits for: the broker may be frozen while PostgreSQL answers, and the reverse
 
 
@@ -40,12 +41,12 @@ class ExpressLane:
         customer = customer_of(request) if request is not None else None
         if call is None or request is None or customer is None:
             return await self._django(scope, receive, send)
-        found = await body.read(receive, settings.MAX_BODY_BYTES) if request.length else (b"", True)
+        found = await body.read(receive, settings.MAX_BODY_BYTES) if request.length else _NOTHING
         if found is None:
             return None
-        values = call.prepare(found[0])
+        values = call.prepare(found.content)
         if values is None:
-            return await self._django(scope, body.again(*found, receive), send)
+            return await self._django(*body.again(found, scope, receive), send)
         answer = await self._answered(call, customer, values, request)
         return await _answer(send, answer)
 

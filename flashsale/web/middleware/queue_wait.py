@@ -48,6 +48,12 @@ def has_waited_too_long(request_start: str) -> bool:
     return bool(since) and 0 < settings.REQUEST_WAIT_S < time.time() - since < _LONGEST_S
 
 
+def later(request_start: bytes, seconds: float) -> bytes:
+    """The header of a request whose gateway had it so much later: this part of the wait is its client's own."""
+    since = _start(request_start.decode("latin-1"))
+    return b"t=%.6f" % (since + seconds) if since else request_start
+
+
 def _start(header: str) -> float:
     """When the gateway had the request, in seconds since 1970; 0 when nobody said."""
     try:
