@@ -387,10 +387,12 @@ def test_a_customer_waits_in_line_by_its_numbers_until_the_token_comes(connect, 
     make_item(slug=slug, units=10, room=2)
     buyers = customers(4)
     assert connect(buyers[0]).purchase_token(slug, "thing", wait_s=0).token
-    for buyer in buyers[1:3]:
+    seen = []
+    for buyer in (buyers[1], buyers[2], buyers[1]):
         with pytest.raises(shop.StillWaiting) as waiting:
             connect(buyer).purchase_token(slug, "thing", wait_s=0)
-        assert waiting.value.place.number is not None
+        seen.append((waiting.value.place.ticket, waiting.value.place.number))
+    assert seen[0] == seen[2] != seen[1]
     transport, places = Counts(), []
     client = connect(buyers[3], transport=transport)
 
@@ -404,15 +406,10 @@ def test_a_customer_waits_in_line_by_its_numbers_until_the_token_comes(connect, 
     assert client.order(accepted.id).status == "queued"
 
 
-def test_a_line_without_numbers_is_waited_in_by_the_ticket():
-    answers = iter(
-        [
-            (202, b'{"ticket":"t","position":2,"retry_after":1}'),
-            (200, b'{"position":1,"retry_after":1}'),
-            (200, b'{"token":"x","expires_at":"2026-01-01T00:00:00Z"}'),
-        ]
-    )
-    asked = []
+@contextmanager
+def _line_of(*told):
+    """A server that gives a place in line, and then these answers; what is asked of it."""
+    answers, asked = iter([(202, b'{"ticket":"t","position":2,"retry_after":1}'), *told]), []
 
     def acts(connection, done):
         asked.append(connection.recv(65536).split(b" ")[1])
@@ -421,10 +418,32 @@ def test_a_line_without_numbers_is_waited_in_by_the_ticket():
         connection.close()
 
     with server_that(acts) as url, shop.Client(url, access_token="a") as client:
-        token = client.purchase_token("s", "i")
+        yield client, asked
 
-    assert token.token == "x"
+
+def test_a_line_without_numbers_is_waited_in_by_the_ticket():
+    token = b'{"token":"x","expires_at":"2026-01-01T00:00:00Z"}'
+    with _line_of((200, b'{"position":1,"retry_after":1}'), (200, token)) as (client, asked):
+        assert client.purchase_token("s", "i").token == "x"
+
     assert asked == [b"/api/v1/sales/s/items/i/purchase-tokens/", *[b"/api/v1/waiting-room/t/"] * 2]
+
+
+def test_a_pause_keeps_the_place_in_line_and_sold_out_ends_it():
+    with _line_of((409, b'{"code":"paused"}'), (409, b'{"code":"sold_out"}')) as (client, asked), pytest.raises(errors.SoldOut):
+        client.purchase_token("s", "i")
+
+    assert len(asked) == 3
+
+
+def test_a_failing_server_keeps_the_place_in_line():
+    with (
+        _line_of((503, b'{"code":"unavailable"}'), (404, b'{"code":"ticket_lapsed"}')) as (client, asked),
+        pytest.raises(errors.TicketLapsed),
+    ):
+        client.purchase_token("s", "i")
+
+    assert len(asked) == 3
 
 
 def test_orders_are_paid_cancelled_and_paged(connect, make_item, customer, wish, slug, workers, sweeper):
