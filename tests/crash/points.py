@@ -106,7 +106,7 @@ POINTS: dict[str, Point] = {
     "web process: before the wake-up": Point(
         "order", "orders.placement:wake", "before", {"streamed": 1, "held": 1, "messages": 0}, of_item=True
     ),
-    "web process: wake-up sent, not answered": Point(
+    "web process: wake-up sent": Point(
         "order", "orders.placement:wake", "after", {"streamed": 1, "held": 1, "messages": 1}, of_item=True
     ),
     "web process: customer's cancellation committed, not answered": Point(

@@ -131,7 +131,8 @@ class Wreck:
         if self.point.target.endswith("wake"):
             self.sale.wake()
         body = {name: getattr(values, name) for name in ("token", "sku", "quantity", "source", "seq", "payment_method")}
-        self._post_and_lose("/api/v1/orders/", body, customer)
+        # The event loop waits for no wake-up: its thread may die before or after the answer.
+        self._post_and_lose("/api/v1/orders/", body, customer, may_be_answered=self.point.target.endswith("wake"))
 
     def _unpaid_row(self, live):
         customer = self.sale.customers[0]
@@ -148,14 +149,14 @@ class Wreck:
         customer, path = self._unpaid_row(live)
         self._post_and_lose(f"{path}/pay/", {"payment_method": "pm_ok"}, customer)
 
-    def _post_and_lose(self, path, body, customer):
+    def _post_and_lose(self, path, body, customer, *, may_be_answered=False):
         eventually(lambda: _answers(f"{self.url}/health/live"), within=30)
         self.repeat = path, body, customer
         try:
             answer = post(self.url, *self.repeat)
         except OSError:
             return
-        raise AssertionError(f"the client got an answer: {answer}")
+        assert may_be_answered, f"the client got an answer: {answer}"
 
     def ask_again(self, url):
         """The client, who knows nothing, sends the same request to a process that lives."""
