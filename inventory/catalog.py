@@ -220,7 +220,8 @@ def is_at_hand(slug: str) -> bool:
     age_s = time.monotonic() - _snapshot.taken_at
     if age_s > _AHEAD * settings.CATALOG_TTL_S and _keeper is not None:
         _keeper.ask(wait=False)
-    return slug in _snapshot.sales and age_s <= settings.CATALOG_TTL_S
+    is_recent = age_s <= settings.CATALOG_TTL_S or (_keeper is not None and _keeper.is_slow)
+    return slug in _snapshot.sales and is_recent
 
 
 def items_of(slug: str) -> dict[int, str]:

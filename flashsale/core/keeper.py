@@ -35,6 +35,12 @@ class Keeper:
             began = time.monotonic() if self._began is None else self._began
             self._changed.wait_for(lambda: self._done >= wanted, timeout=max(0.0, began + self._wait_s - time.monotonic()))
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether the work takes so long just now that nobody would wait for its end."""
+        began = self._began
+        return began is not None and time.monotonic() - began >= self._wait_s
+
     def _run(self) -> None:
         while True:
             with self._changed:

@@ -1,14 +1,19 @@
 """A web process as it runs, and clients that are unlike most."""
 
+import select
 import socket
 import time
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
+from django.db import connection, transaction
 from rest_framework_simplejwt.tokens import AccessToken
+
+from tests.conftest import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,6 +37,10 @@ def answer(url, raw):
             found += part
     head, _, body = found.partition(b"\r\n\r\n")
     return int(head.split()[1]) if head else 0, body
+
+
+def post(target, *lines):
+    return get(target, *lines).replace(b"GET", b"POST", 1)
 
 
 def get(target, *lines):
@@ -81,6 +90,28 @@ def test_clients_that_leave_hold_no_thread(live_url):
             client.sendall(get(f"{settings.STATIC_URL}{name}".encode()))
             assert client.recv(12) == b"HTTP/1.1 200"
     assert answer(live_url, get(b"/health/live"))[0] == 200
+
+
+def test_tokens_are_issued_while_every_thread_waits_for_postgresql(live_url, make_item, customer):
+    item = make_item(units=5, per_customer=5, slug=f"stuck-{uuid4().hex[:8]}")
+    bearer = f"Authorization: Bearer {AccessToken.for_user(customer)}".encode()
+    lines = bearer, b"Content-Type: application/json", b"Content-Length: 2"
+    ask = post(f"/api/v1/sales/{item.sale.slug}/items/thing/purchase-tokens/".encode(), *lines) + b"{}"
+    slug = item.sale.slug.encode()
+    eventually(lambda: slug in answer(live_url, get(b"/api/v1/sales/"))[1], within=3)
+    assert answer(live_url, ask)[0] == 201
+
+    with ExitStack() as stuck, transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE inventory_sale, orders_order IN ACCESS EXCLUSIVE MODE")
+        waiting = [stuck.enter_context(connected(live_url)) for _ in range(settings.WEB_THREADS * 2)]
+        for client in waiting:
+            client.sendall(get(b"/api/v1/orders/", bearer))
+        time.sleep(0.2)  # the catalog is too old by now
+        stuck.enter_context(connected(live_url)).sendall(ask)
+        time.sleep(0.3)  # its reader waits as well
+        assert answer(live_url, ask)[0] == 201
+        assert select.select(waiting, [], [], 0)[0] == []
 
 
 @pytest.mark.parametrize(("target", "status"), [(b"/api/v1/auth/token/", b"401"), (b"/api/v1/orders/", b"400")])
