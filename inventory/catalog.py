@@ -1,7 +1,7 @@
-"""Sales and what is left of them, from the process's memory: a crowd that looks costs the servers next to nothing.
+"""Sales and their remaining units, served from the process's memory.
 
-A process asks PostgreSQL and Redis once per ``CATALOG_TTL_S``, whatever number of customers ask it. While one of them is
-away, the last answer stands.
+A process reads PostgreSQL and Redis once per ``CATALOG_TTL_S``, however many customers ask. While one of them is down, the
+last data is served.
 """
 
 import logging
@@ -28,12 +28,12 @@ from inventory.errors import GateUnavailable, UnknownItem, UnknownSale
 from inventory.models import Sale
 
 logger = logging.getLogger(__name__)
-_AHEAD = 0.5  # of CATALOG_TTL_S: when the catalog is read anew beside the requests that go by it
-_WAIT_S = 0.2  # for news that are being looked for; then what is in memory will do
-_LOOK_UP_EVERY_S = 0.1  # for sales that are not in memory; who comes between two is answered from it
-_MOST_LISTED = 500  # sales; the others are read one by one when somebody asks for them
+_AHEAD = 0.5  # share of CATALOG_TTL_S after which the catalog is refreshed in the background
+_WAIT_S = 0.2  # longest wait for a refresh; after that the data in memory is used
+_LOOK_UP_EVERY_S = 0.1  # pause between queries for sales that are not in memory
+_MOST_LISTED = 500  # limit of listed sales; other sales are read by slug
 _MOST_OTHERS = 200
-_SLUG = re.compile(r"[A-Za-z0-9_-]{1,64}")  # PostgreSQL takes no NUL, and would refuse the slugs asked for with it as well
+_SLUG = re.compile(r"[A-Za-z0-9_-]{1,64}")  # a NUL would make PostgreSQL refuse the whole query
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class _Snapshot:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every sale that could be listed is."""
+        """Whether the list contains all sales."""
         return len(self.sales) < _MOST_LISTED
 
 
@@ -63,21 +63,21 @@ _lock = threading.Lock()
 
 
 def keep() -> None:
-    """From now on a thread of its own looks for news when somebody needs them, so that no request waits for PostgreSQL."""
+    """Refresh in a background thread from now on, so that no request waits for PostgreSQL."""
     global _keeper
     _keeper = Keeper(_beside(_refresh), wait_s=_WAIT_S)
     _others.keep()
 
 
 def _beside(work: Callable[[], None]) -> Callable[[], None]:
-    """For a thread of its own: what cannot be read now is left as it was."""
+    """Wrap a refresh for a background thread: on an error the old data stays."""
 
     def do() -> None:
         try:
             with patience(settings.DATABASE_REQUEST_PATIENCE_S):
                 work()
         except (Error, GateUnavailable):
-            logger.warning("the catalog cannot be read", extra={"event": "catalog_unread"})
+            logger.warning("the catalog could not be read", extra={"event": "catalog_unread"})
         finally:
             close_old_connections()
 
@@ -90,7 +90,7 @@ def _current() -> _Snapshot:
     if _keeper is not None and _snapshot.taken_at:
         _keeper.ask()
         return _snapshot
-    # One thread asks; the others take what is there, unless nothing is.
+    # One thread refreshes. The others use the old data if there is any.
     if _lock.acquire(blocking=not _snapshot.taken_at):
         try:
             if time.monotonic() - _snapshot.taken_at > settings.CATALOG_TTL_S:
@@ -117,17 +117,17 @@ def _refresh() -> None:
 
 
 def forget() -> None:
-    """Drop what is in memory."""
+    """Clear the data in memory."""
     global _snapshot
     _snapshot = _Snapshot()
     _others.forget()
 
 
 class _Others:
-    """Sales that are not in the list: new ones, and those past its bound. Read by their slugs, all that are asked for at once.
+    """Sales that are not in the list: new sales, and those over the limit. All requested slugs are read in one query.
 
-    However many slugs somebody makes up, there are ten such readings a second, by index; until the next one, what is not
-    in memory is unknown. A new sale is in the list within ``CATALOG_TTL_S``.
+    There are at most ten such queries per second, however many slugs are made up. Until the next one, a slug that is not in
+    memory is unknown. A new sale is in the list within ``CATALOG_TTL_S``.
     """
 
     def __init__(self) -> None:
@@ -138,7 +138,7 @@ class _Others:
         self._found: dict[str, _Snapshot] = {}
 
     def keep(self) -> None:
-        """Let a thread of its own read."""
+        """Read in a background thread from now on."""
         self._keeper = Keeper(_beside(self._read), wait_s=_WAIT_S)
 
     def forget(self) -> None:
@@ -146,11 +146,11 @@ class _Others:
             self._found, self._looked_at = {}, 0.0
 
     def get(self, slug: str) -> _Snapshot | None:
-        """What is known of this sale, as a catalog of it alone."""
+        """A catalog with only this sale, or None if it is unknown."""
         found = self._found.get(slug)
         if found is not None and time.monotonic() - found.taken_at <= settings.CATALOG_TTL_S:
             return found
-        if "\x00" in slug or not self._may_read(slug):  # PostgreSQL takes no NUL
+        if "\x00" in slug or not self._may_read(slug):  # PostgreSQL rejects NUL
             return found
         if self._keeper is None:
             self._read()
@@ -204,7 +204,7 @@ def finding(slug: str, sku: str) -> Steps[tuple[int, bool]]:
     """The item, and whether its sale lets customers wait for their turn.
 
     Raises:
-        UnknownSale, UnknownItem: there is none.
+        UnknownSale, UnknownItem: not found.
     """
     snapshot = _snapshot
     if not is_at_hand(slug):
@@ -225,38 +225,38 @@ def is_at_hand(slug: str) -> bool:
 
 
 def items_of(slug: str) -> dict[int, str]:
-    """item -> SKU, of a sale.
+    """Item -> SKU of the sale's items.
 
     Raises:
-        UnknownSale: there is none.
+        UnknownSale: not found.
     """
     sale, _ = _sale(slug)
     return {int(item.pk): item.product.sku for item in sale.items.all()}
 
 
 def item_ids() -> list[int]:
-    """Every item of every listed sale."""
+    """The items of all listed sales."""
     return list(_current().stocks)
 
 
 def may_have(item: int) -> bool:
-    """Whether this item may be of a sale that is not over for long; False is for sure."""
+    """Whether the item may belong to a current or recent sale. False is certain."""
     snapshot = _current()
     return item in snapshot.stocks or not snapshot.is_whole
 
 
 def sales() -> list[dict[str, Any]]:
-    """The listed sales, newest first, as the API shows them."""
+    """The listed sales in the API's format, newest first."""
     snapshot = _current()
     moment = now()
     return [_view(sale, snapshot, moment) for sale in snapshot.sales.values()]
 
 
 def sale(slug: str) -> dict[str, Any]:
-    """One sale as the API shows it.
+    """One sale in the API's format.
 
     Raises:
-        UnknownSale: there is none.
+        UnknownSale: not found.
     """
     found, snapshot = _sale(slug)
     return _view(found, snapshot, now())
@@ -273,7 +273,7 @@ def stocks() -> Mapping[int, int | None]:
 
 
 def view_of(sale: Sale, stocks: Mapping[int, int | None], moment: datetime) -> dict[str, Any]:
-    """A sale as the API shows it, with these units left; None where an item's gate is missing."""
+    """A sale in the API's format, with these remaining units. None means that the item's gate is missing."""
     return _view(sale, _Snapshot(stocks=dict(stocks)), moment)
 
 
@@ -294,7 +294,7 @@ def _view(sale: Sale, snapshot: _Snapshot, moment: datetime) -> dict[str, Any]:
 
 
 def _state(sale: Sale, snapshot: _Snapshot, moment: datetime) -> str:
-    """A live sale none of whose gates admits, because they are being rebuilt, is paused; it opens again by itself."""
+    """The public state. A live sale whose gates are all being rebuilt is shown as paused until they are open again."""
     state = selectors.public_state(sale.state, sale.opens_at, sale.closes_at, moment)
     items = [item.pk for item in sale.items.all()]
     is_shut = bool(items) and all(snapshot.stocks.get(item) is None for item in items)

@@ -1,4 +1,4 @@
-"""What staff ticked in a list."""
+"""Selection of rows in admin lists."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from django.http import HttpRequest, HttpResponse
 
 
 class CheckedSelection(ModelAdmin):  # type: ignore[type-arg]
-    """For an admin with actions: an id that can be none of this table's selects nothing, where it would end as a 500."""
+    """Mixin for admins with actions: invalid ids are ignored instead of causing a 500."""
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *more: Any) -> HttpResponse | None:
-        """Run an action on those of the ticked rows that exist."""
+        """Run an action on the selected rows that exist."""
         sent = request.POST.copy()
         ticked = [value for value in sent.getlist(ACTION_CHECKBOX_NAME) if can_be(value, self.opts.pk)]
         sent.setlist(ACTION_CHECKBOX_NAME, ticked)
@@ -22,7 +22,7 @@ class CheckedSelection(ModelAdmin):  # type: ignore[type-arg]
 
 
 def can_be(value: str, key: "Field[Any, Any]") -> bool:
-    """Whether this text can be a value of the key."""
+    """Whether this text is a valid value of the key."""
     try:
         key.to_python(value)
     except ValidationError:

@@ -1,4 +1,4 @@
-"""Work that requests ask for and do not wait for: a thread does it beside them."""
+"""Background work that requests trigger."""
 
 import logging
 import threading
@@ -9,13 +9,13 @@ logger = logging.getLogger(__name__)
 
 
 class Keeper:
-    """Does ``work`` whenever it is asked to, once for all who ask meanwhile. Thread-safe."""
+    """Runs ``work`` in a background thread on request. Requests during a run share the next one. Thread-safe."""
 
     def __init__(self, work: Callable[[], None], *, wait_s: float) -> None:
         """
         Args:
-            work: may run any number of times; what it raises is logged.
-            wait_s: seconds after its beginning for which others wait for its end.
+            work: may run any number of times; exceptions are logged.
+            wait_s: how long callers wait for a running ``work``, in seconds after its start.
         """
         self._work = work
         self._wait_s = wait_s
@@ -25,7 +25,7 @@ class Keeper:
         threading.Thread(target=self._run, daemon=True, name="keeper").start()
 
     def ask(self, *, wait: bool = True) -> None:
-        """Have it done; with ``wait`` returns once it is, or when it takes long."""
+        """Request a run. With ``wait``, returns when it is done or after ``wait_s``."""
         with self._changed:
             wanted = self._done + 1
             self._asked = max(self._asked, wanted)
@@ -49,8 +49,8 @@ class Keeper:
             try:
                 self._work()
             except Exception as error:
-                # The next one who asks finds somebody at work again.
-                logger.exception("work beside the requests failed", extra={"event": "keeper_failed", "error": repr(error)})
+                # Let the next request start a new run.
+                logger.exception("background work failed", extra={"event": "keeper_failed", "error": repr(error)})
             with self._changed:
                 self._done, self._began = self._done + 1, None
                 self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""Values that are the same for all who ask in the same moment, worked out once for them."""
+"""Values that concurrent callers share."""
 
 import threading
 import time
@@ -7,11 +7,11 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-_MOST = 1_000  # keys; then all are forgotten
+_MOST = 1_000  # maximum number of keys; then all are dropped
 
 
 class Shared(Generic[K, V]):
-    """``look`` of a key, at most once at a time and once in ``known_for_s``; who comes meanwhile waits for it. Thread-safe."""
+    """Calls ``look`` for a key at most once per ``known_for_s``. Concurrent callers wait for the result. Thread-safe."""
 
     def __init__(self, look: Callable[[K], V], *, known_for_s: float) -> None:
         self._look = look
@@ -20,7 +20,7 @@ class Shared(Generic[K, V]):
         self._found: dict[K, tuple[float, V]] = {}
 
     def get(self, key: K) -> V:
-        """The value, at most ``known_for_s`` old; what ``look`` raises."""
+        """The value, at most ``known_for_s`` seconds old. Raises what ``look`` raises."""
         return self._known(key) or self._looked_up(key)
 
     def _known(self, key: K) -> V | None:

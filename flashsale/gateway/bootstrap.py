@@ -84,7 +84,7 @@ def gateway(directory: Path) -> str:
             "PROBLEM_403": _problem(403, "forbidden", "This is not allowed here."),
             "PROBLEM_404": _problem(404, NotFound.code, NotFound().detail),
             "PROBLEM_408": _problem(408, "timeout", "The request took too long to arrive."),
-            "PROBLEM_413": _problem(413, "too_large", f"The body is over {settings.MAX_BODY_BYTES} bytes."),
+            "PROBLEM_413": _problem(413, "too_large", f"The request body is larger than {settings.MAX_BODY_BYTES} bytes."),
             "PROBLEM_429": _problem(429, RateLimited.code, RateLimited().detail),
             "PROBLEM_431": _problem(431, "headers_too_large", "The address or the headers are too long."),
             "PROBLEM_BUSY": _problem(503, Busy.code, Busy().detail),

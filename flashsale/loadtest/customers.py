@@ -1,4 +1,4 @@
-"""Many customers at once, for load tools."""
+"""Create many customers at once, for load tests."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,12 +12,12 @@ _CHUNK = 2_000
 
 
 def issue(prefix: str, count: int, *, lifetime: timedelta | None = None) -> Iterator[tuple[str, str]]:
-    """``count`` customers named ``<prefix><number>``, made where they are missing, with an access token for each.
+    """Create ``count`` customers named ``<prefix><number>`` where missing, and yield (username, access token) for each.
 
-    An account that has the name in other letters is that customer; a blocked one gets no token and is left out.
+    An existing account with the same name in another case is used. Blocked accounts are left out.
 
     Args:
-        lifetime: of the tokens; as long as a customer's when left out.
+        lifetime: lifetime of the tokens; default: the lifetime of regular tokens.
     """
     for start in range(0, count, _CHUNK):
         wanted = [f"{prefix}{number}" for number in range(start, min(start + _CHUNK, count))]
@@ -29,7 +29,7 @@ def issue(prefix: str, count: int, *, lifetime: timedelta | None = None) -> Iter
 
 
 def with_password(wanted: list[str], password: str) -> list[str]:
-    """Customers of these names, made where they are missing, who sign in with this password; their names as they are kept."""
+    """Create customers with these names where missing, set their password, and return their stored names."""
     hashed = make_password(password)
     _make(wanted, hashed)
     names.named(wanted).update(password=hashed)

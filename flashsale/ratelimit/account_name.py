@@ -1,11 +1,11 @@
-"""Whose password is tried, by the name that was sent."""
+"""The account name of a sign-in as a rate-limit key."""
 
 import unicodedata
 from hashlib import sha256
 
 
 def account_key(name: object) -> str | None:
-    """A name as a key, the same for every way to write it; None for what is no name. A digest: names are personal data."""
+    """A digest of the normalised name, because names are personal data. None if the value is not a name."""
     if not isinstance(name, str):
         return None
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).strip().casefold())

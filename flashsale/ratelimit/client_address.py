@@ -1,4 +1,4 @@
-"""Whose request it is, by address."""
+"""The client address of a request as a rate-limit key."""
 
 from collections.abc import Mapping
 from functools import cache, lru_cache
@@ -9,7 +9,7 @@ from django.conf import settings
 
 Address = IPv4Address | IPv6Address
 UNKNOWN = "unknown"
-_IPV6_CUSTOMER = 64  # providers give a customer a /64, so its addresses are one client
+_IPV6_CUSTOMER = 64  # providers assign a /64 to each customer
 
 
 @cache
@@ -18,7 +18,7 @@ def _networks(names: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
 
 
 def _parsed(text: str) -> Address | None:
-    """The address, without the port that some proxies write."""
+    """Parse an address, with or without the port that some proxies add."""
     bare = text.strip()
     if bare.startswith("["):
         bare = bare[1:].partition("]")[0]
@@ -32,7 +32,7 @@ def _parsed(text: str) -> Address | None:
 
 
 def address_of(meta: Mapping[str, Any]) -> str:
-    """The client's address of a request, as a key.
+    """The client address of a request as a key.
 
     Args:
         meta: the WSGI environment.
@@ -50,9 +50,9 @@ def client_address(remote: str, forwarded_for: str, trusted: tuple[str, ...]) ->
     """The client's address as a key: IPv4 as it is, IPv6 as its /64.
 
     Args:
-        remote: who is connected to us.
-        forwarded_for: the ``X-Forwarded-For`` header; believed only as far as the hops behind it are ours.
-        trusted: networks of our own proxies.
+        remote: the peer's address.
+        forwarded_for: the ``X-Forwarded-For`` header; trusted only for hops behind our own proxies.
+        trusted: the networks of our own proxies.
     """
     networks = _networks(trusted)
     hops = [remote, *reversed(forwarded_for.split(","))] if forwarded_for else [remote]

@@ -18,26 +18,26 @@ from flashsale.ratelimit.headers import headers
 from flashsale.ratelimit.in_process import deciding, rules_at
 from flashsale.ratelimit.rule import Rule
 
-# What a customer asks for here becomes a message there.
+# Endpoint -> queue to which its requests send messages.
 _PRODUCES = {"order-pay": "produce:payments", "order-cancel": "produce:cancellations"}
 _waiters = threading.BoundedSemaphore(settings.RATELIMIT_WAITERS)
 
 
 def pass_rules(endpoint: str, value_of: Callable[[Rule], str | None]) -> Steps[dict[str, str]]:
-    """Pass every rule of an endpoint, in one round trip; what the limits say over HTTP. Waits under a ``queue`` rule.
+    """Check all rules of an endpoint in one round trip and return the headers. Waits if a ``queue`` rule says so.
 
     Args:
-        endpoint: the name of the view's address.
-        value_of: what a rule counts of this request; None when it does not apply.
+        endpoint: name of the URL pattern.
+        value_of: returns the value that a rule counts, or None if the rule does not apply.
 
     Raises:
-        RateLimited: over a limit; it carries the headers.
+        RateLimited: a limit is exceeded. It carries the headers.
     """
     asked = [(rule, value) for rule in rules_at(*_places(endpoint)) if (value := value_of(rule)) is not None]
     may_queue = any(rule.on_limit == "queue" for rule, _ in asked)
     has_seat = may_queue and _waiters.acquire(blocking=False)
     try:
-        # Without a seat to wait on, a turn that lies ahead is not even booked.
+        # Without a free seat to wait in, do not reserve a future slot.
         decision = yield from deciding(asked, mode="now" if may_queue and not has_seat else "take")
         said = headers(decision)
         if not decision.allowed:
@@ -57,12 +57,12 @@ def _places(endpoint: str) -> tuple[str, ...]:
 
 
 def value_of_customer(rule: Rule, address: str, customer: str | None, names: Mapping[str, Any]) -> str | None:
-    """What a rule counts of a customer's request.
+    """The value that a rule counts for a request.
 
     Args:
-        address: the client's, as a key.
-        customer: None when nobody knows who asks.
-        names: what the path names.
+        address: the client address as a key.
+        customer: None if the request is not authenticated.
+        names: the parameters of the URL.
     """
     if rule.key == "all":
         return "all"
@@ -74,10 +74,10 @@ def value_of_customer(rule: Rule, address: str, customer: str | None, names: Map
 
 
 class RuleThrottle(BaseThrottle):
-    """Refuses with :class:`RateLimited`; a request under a ``queue`` rule waits here for its turn, two at a time."""
+    """Raises :class:`RateLimited` over a limit. Under a ``queue`` rule up to two requests at a time wait here."""
 
     def allow_request(self, request: Request, view: Any) -> bool:
-        """Always True: a refusal is raised, so that it carries its headers."""
+        """Return True or raise: a raised refusal carries its headers."""
         match = request.resolver_match
         try:
             said = run(pass_rules((match.url_name if match else "") or "", lambda rule: self._value(rule, request, view)))
@@ -88,10 +88,10 @@ class RuleThrottle(BaseThrottle):
         return True
 
     def refuse_anonymous(self, request: Request, view: Any) -> None:
-        """For a request that never got as far as the throttle, because nobody knows who asks.
+        """Check a request that authentication refused before the throttle ran.
 
         Raises:
-            RateLimited: it is over a limit all the same.
+            RateLimited: a limit is exceeded.
         """
         if not hasattr(request._request, "limit_headers"):
             self.allow_request(request, view)
@@ -105,7 +105,7 @@ class RuleThrottle(BaseThrottle):
 
 
 def _name_sent(request: Request) -> object:
-    """The name of a sign-in, None where there is none; what is wrong with the body is for the view to say."""
+    """The account name in a sign-in request, or None. The view reports errors of the body."""
     try:
         body = request.data
     except APIException:

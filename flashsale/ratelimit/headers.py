@@ -1,4 +1,4 @@
-"""What a limiter says over HTTP: draft-ietf-httpapi-ratelimit-headers, and Retry-After of RFC 9110."""
+"""HTTP headers of a decision: draft-ietf-httpapi-ratelimit-headers, and Retry-After of RFC 9110."""
 
 import math
 
@@ -17,7 +17,7 @@ def retry_after(seconds: float) -> str:
 
 
 def headers(decision: Decision) -> dict[str, str]:
-    """``RateLimit`` of the binding rule and ``RateLimit-Policy`` of every rule; empty without rules."""
+    """``RateLimit`` for the binding rule and ``RateLimit-Policy`` for every rule. Empty without rules."""
     if decision.binding is None:
         return {}
     reading = decision.binding.reading

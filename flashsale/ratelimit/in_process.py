@@ -21,7 +21,7 @@ from flashsale.ratelimit.stores.redis_store import DECIDE, RedisStore, arguments
 
 @cache
 def limits_client() -> "redis.Redis":
-    """The pooled client of the limits' Redis. Short timeouts and no second try: a limit that takes long has failed."""
+    """The pooled client of the rate limits' Redis. Short timeouts and no retries, because a slow limit counts as failed."""
     return redis.Redis.from_url(
         settings.RATELIMIT_REDIS_URL,
         decode_responses=True,
@@ -54,12 +54,12 @@ def _ruleset(pid: int) -> RuleSet:
 
 
 def ruleset() -> RuleSet:
-    """The rules in force; a forked child is a node of its own."""
+    """The active rules. A forked child is a separate node."""
     return _ruleset(os.getpid())
 
 
 def rules_at(*places: str) -> list[Rule]:
-    """The rules in force at these places."""
+    """The active rules for these places."""
     return ruleset().at(*places)
 
 

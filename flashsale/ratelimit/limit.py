@@ -1,10 +1,10 @@
-"""What goes into a limiter and what comes out of it. Times are whole microseconds."""
+"""Interfaces of limiters, algorithms and stores. Times are whole microseconds."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
 SECOND_US = 1_000_000
-# Above it a double, which is what Lua counts with, skips whole numbers.
+# Largest exact integer in a double, the number type of Lua.
 LARGEST_EXACT = 2**53
 _WORST_ROUNDING = 0.01
 
@@ -13,14 +13,14 @@ State = tuple[int, ...]
 
 
 class ConfigurationError(ValueError):
-    """A limit that could not do what it says; the message is for the person who wrote it."""
+    """A limit that is not valid. The message is for the user who configured it."""
 
 
 class Reading(NamedTuple):
-    """What one limit says about one request.
+    """A limit's result for a request.
 
-    ``remaining``: units that would pass right after this decision. ``wait_us``: how long a leaky bucket asks the request
-    to wait before it leaves. ``retry_after_us``: 0 when it passed. ``reset_after_us``: until the limit is as if unused.
+    ``remaining``: units that would pass right after this decision. ``wait_us``: how long a leaky bucket makes the request wait.
+    ``retry_after_us``: 0 if it passed. ``reset_after_us``: time until the limit is completely unused.
     """
 
     passed: bool
@@ -31,7 +31,7 @@ class Reading(NamedTuple):
 
 
 class Algorithm(Protocol):
-    """One way to limit. Frozen; all state is handed in and out, so the same object serves every key and every store."""
+    """A rate-limit algorithm. Immutable: state is passed in and returned, so one object serves all keys and stores."""
 
     code: ClassVar[int]
 
@@ -39,31 +39,31 @@ class Algorithm(Protocol):
 
     @property
     def limit(self) -> int:
-        """The most units that can ever pass at one moment."""
+        """The largest number of units that can pass at once."""
 
     @property
     def window_us(self) -> int:
-        """The time in which ``limit`` units come back."""
+        """The time in which ``limit`` units are restored."""
 
     def parameters(self) -> tuple[int, ...]:
-        """What the Lua twin needs to decide alike."""
+        """The parameters of the Lua implementation."""
 
     def mend(self, state: State, now_us: int) -> State:
-        """The state as far as it can be true: what a lowered rate, or a clock that stepped back, left too far ahead is cut.
+        """Limit the state to plausible values after the rate was lowered or the clock was set back.
 
-        Written back even when the request is refused, or the key would be locked out for as long as the step was.
+        It is stored even if the request is refused. Otherwise the key would be blocked for as long as the clock was set back.
         """
 
     def decide(self, state: State | None, now_us: int, cost: int) -> tuple[Reading, State | None, int]:
-        """Decide on a mended state: the reading, the state to keep if the units are taken, and for how many us to keep it."""
+        """Decide on a repaired state. Returns the reading, the state to store if the units are taken, and its TTL in us."""
 
     def share(self, nodes: int) -> "Algorithm":
-        """The part of this limit that one of ``nodes`` equal nodes may grant by itself."""
+        """The share of this limit that one of ``nodes`` nodes may grant locally."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One limit on one key. ``binding``: False for a shadow, which is read and charged but never refuses."""
+    """A limit for a key. ``binding`` is False for a shadow rule, which is charged but never refuses."""
 
     key: str
     algorithm: Algorithm
@@ -72,7 +72,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a store says about several checks: ``granted`` units (0 when refused), and a reading for each check, in order."""
+    """A store's decision on several checks: ``granted`` units (0 if refused), and a reading per check, in order."""
 
     granted: int
     now_us: int
@@ -80,39 +80,39 @@ class Verdict:
 
 
 class Store(Protocol):
-    """Where the state of limits is kept."""
+    """Stores the state of limits."""
 
     def decide(self, checks: "list[Check]", cost: int = 1, *, mode: Mode = "take") -> Verdict:
-        """Decide all checks at once: either every binding one passes and is charged, or none is.
+        """Decide all checks together: all binding ones pass and are charged, or none is.
 
         Args:
             cost: units, the same for every check.
-            mode: ``take``; ``peek``, which charges nothing; ``fill``, which takes as many units up to ``cost`` as fit;
-                ``now``, which fills too, but books nothing that would have to wait.
+            mode: ``take``; ``peek`` charges nothing; ``fill`` takes as many units up to ``cost`` as possible; ``now`` is like
+                ``fill``, but reserves nothing that would have to wait.
 
         Raises:
-            ConfigurationError: a cost that a check could never grant.
+            ConfigurationError: the cost exceeds what a check can ever grant.
         """
 
     def give_back(self, check: Check, end_us: int, units: int) -> bool:
-        """Return the last ``units`` of a leaky bucket's booking that ended at ``end_us``; False if others booked since."""
+        """Return the last ``units`` of a leaky bucket's reservation that ends at ``end_us``. False if others reserved since."""
 
     def reset(self, key: str) -> None:
-        """Forget a key."""
+        """Delete a key's state."""
 
 
 def interval_us(count: int, period_us: int) -> int:
     """Microseconds between two units at ``count`` units per ``period_us``.
 
     Raises:
-        ConfigurationError: no rate at all, or one that whole microseconds miss by more than 1 %.
+        ConfigurationError: the rate is below 1 unit, or cannot be represented within 1 % in whole microseconds.
     """
     if count < 1 or period_us < 1:
-        raise ConfigurationError("a rate is at least one unit per period")
+        raise ConfigurationError("the rate must be at least one unit per period")
     interval = max(1, round(period_us / count))
     if abs(interval * count - period_us) > _WORST_ROUNDING * period_us:
         raise ConfigurationError(
-            f"{count} per {period_us} us cannot be kept within 1 % in whole microseconds; use a lower rate"
+            f"{count} per {period_us} us cannot be represented within 1 % in whole microseconds; use a lower rate"
         )
     return interval
 
@@ -120,7 +120,7 @@ def interval_us(count: int, period_us: int) -> int:
 def require_exact(product: int) -> None:
     """
     Raises:
-        ConfigurationError: the numbers of this limit are too large to be counted exactly.
+        ConfigurationError: the values are too large for exact arithmetic.
     """
     if product > LARGEST_EXACT:
         raise ConfigurationError("limit times window is too large to be counted exactly; use a shorter window")
@@ -129,7 +129,7 @@ def require_exact(product: int) -> None:
 def require_fit(cost: int, limit: int) -> None:
     """
     Raises:
-        ConfigurationError: the cost is not positive, or more than the limit can ever grant at once.
+        ConfigurationError: the cost is not positive, or exceeds what the limit can ever grant at once.
     """
     if not 1 <= cost <= limit:
         raise ConfigurationError(f"a cost of {cost} can never pass a limit of {limit}")

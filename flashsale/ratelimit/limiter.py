@@ -1,4 +1,4 @@
-"""The limiter: rules in, a decision out; one round trip, and none for a key that is known to be refused."""
+"""The limiter: decides by rules, in one round trip, or none for a key that is known to be refused."""
 
 import logging
 import time
@@ -16,7 +16,7 @@ from flashsale.ratelimit.rule import Rule, share_of
 from flashsale.ratelimit.stores.memory_store import MemoryStore
 
 logger = logging.getLogger(__name__)
-_NEAR = 5  # at most a fifth is left
+_NEAR = 5  # near the limit: at most 1/5 is left
 _WARN_EVERY_S = 1.0
 _UNKNOWN = Reading(True, 0, 0, 0, 0)
 
@@ -25,7 +25,7 @@ Asked = Sequence[tuple[Rule, str]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One rule's part in a decision."""
+    """A rule's part of a decision."""
 
     rule: Rule
     key: str
@@ -34,10 +34,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of a request.
+    """A decision on a request.
 
-    ``granted``: units, 0 when refused. ``binding``: the rule that refused it or came closest to, None without rules.
-    ``wait_s``: the longest wait that a leaky bucket asks for. ``now_us``: the time of the store that decided.
+    ``granted``: units, 0 if refused. ``binding``: the rule that refused it or is closest to its limit, None without rules.
+    ``wait_s``: the longest wait that a leaky bucket requires. ``now_us``: the time of the store that decided.
     """
 
     granted: int
@@ -48,7 +48,7 @@ class Decision:
 
     @property
     def allowed(self) -> bool:
-        """Whether anything was granted."""
+        """Whether units were granted."""
         return self.granted > 0
 
     @property
@@ -59,25 +59,25 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a store is asked: rules with their values, and the units."""
+    """A request to a store: rules with their values, and the units."""
 
     asked: Asked
     cost: int
 
     @property
     def checks(self) -> list[Check]:
-        """As the store takes them."""
+        """The store's format."""
         return [Check(rule.redis_key(value), rule.limit, rule.on_limit != "log") for rule, value in self.asked]
 
 
 class Limiter:
-    """Decides by rules. Never raises because Redis is gone: then each rule says what happens. Thread-safe."""
+    """Decides by rules. If Redis is down, each rule's ``on_failure`` decides; nothing is raised. Thread-safe."""
 
     def __init__(self, store: Store, *, breaker: CircuitBreaker | None = None, nodes: int = 1) -> None:
         """
         Args:
-            store: where the shared state is.
-            nodes: processes that share the limits, for the local share of each while the store is away.
+            store: the store of the shared state.
+            nodes: number of processes that share the limits, for the local shares while the store is down.
         """
         self.store = store
         self.breaker = breaker or CircuitBreaker()
@@ -87,11 +87,11 @@ class Limiter:
         self._warned: dict[str, float] = {}
 
     def check(self, asked: Asked, cost: int = 1, *, mode: Mode = "take") -> Decision:
-        """Decide several rules at once, all or nothing.
+        """Decide several rules together, all or nothing.
 
         Args:
-            asked: rules with the value each counts (an address, a customer).
-            cost: units. A cost that a rule could never grant is refused by it, or, in the modes that take what fits, lowered.
+            asked: rules with the value that each counts, such as an address or a customer.
+            cost: units. A cost that a rule can never grant is refused, or lowered in the modes ``fill`` and ``now``.
             mode: see ``Store.decide``.
         """
         prepared = self.prepare(asked, cost, mode)
@@ -104,7 +104,7 @@ class Limiter:
         return self.conclude(prepared, verdict)
 
     def prepare(self, asked: Asked, cost: int, mode: Mode = "take") -> "Decision | Question":
-        """The decision where the store need not or must not be asked, else what to ask it."""
+        """The decision if the store is not needed or must not be used, otherwise the question for it."""
         if not asked:
             return Decision(cost)
         if mode in ("fill", "now"):
@@ -125,20 +125,20 @@ class Limiter:
         return question
 
     def fail(self, question: "Question", error: Exception, mode: Mode = "take") -> Decision:
-        """The decision after the store did not answer. An answer that is an error is no sign that the store is away."""
+        """The decision after a failed store call. An error answer does not count as the store being down."""
         if not isinstance(error, redis.exceptions.ResponseError):
             self.breaker.failed()
-        logger.warning("limits decided without Redis", extra={"event": "limiter_store_away", "error": repr(error)})
+        logger.warning("rate limits decided without Redis", extra={"event": "limiter_store_away", "error": repr(error)})
         return self._without_store(question, mode)
 
     def conclude(self, question: "Question", verdict: Verdict) -> Decision:
-        """The decision that the store's verdict means."""
+        """The decision that follows from the store's verdict."""
         self.breaker.succeeded()
         decision = _decision(question.asked, verdict.granted, verdict.now_us, verdict.readings)
         return self._counted(decision, question.cost)
 
     def refused_already(self, asked: Asked) -> Decision | None:
-        """A refusal of one unit that this process has heard before and that still holds; None: the store must be asked."""
+        """A stored refusal of one unit that still applies. None if the store must be asked."""
         known = self._known_refusal(asked, 1)
         return self._counted(known, 1) if known else None
 
@@ -170,12 +170,12 @@ class Limiter:
         ]
         share = min(cost, *(most(limit) for limit in limits))
         verdict = self._local.decide(checks, share, mode=mode)
-        # A cost over this node's share passes while the share is whole: the overshoot is bounded by one such request a node.
+        # A cost over this node's share passes while the share is unused. The overshoot is at most one such request per node.
         granted = cost if verdict.granted == share and mode == "take" else verdict.granted
         return _decision(shared, granted, verdict.now_us, verdict.readings)
 
     def give_back(self, check: Check, end_us: int, units: int) -> bool:
-        """Return the end of a leaky bucket's booking, if the store can be asked and nobody has booked since."""
+        """Return the end of a leaky bucket's reservation, if the store is available and no later reservation exists."""
         if not isinstance(check.algorithm, LeakyBucket) or not self.breaker.may_ask():
             return False
         try:
@@ -185,7 +185,7 @@ class Limiter:
             return False
 
     def _counted(self, decision: Decision, cost: int, *, remember: bool = True) -> Decision:
-        """Count a decision; ``remember``: its refusal holds for every process, so it need not be asked for again."""
+        """Count a decision in the metrics. ``remember``: cache its refusal, which applies to every process."""
         for answer in decision.answers:
             rule, reading = answer.rule, answer.reading
             if reading.passed:
@@ -206,13 +206,13 @@ class Limiter:
         if moment - self._warned.get(rule.name, -_WARN_EVERY_S) >= _WARN_EVERY_S:
             self._warned[rule.name] = moment
             logger.warning(
-                "over the limit of a shadow rule",
+                "shadow rule is over its limit",
                 extra={"event": "shadow_limit", "rule": rule.name, "key": key},
             )
 
 
 def _by_fit(asked: Asked, cost: int) -> tuple[list[tuple[Rule, str]], list[tuple[Rule, str]]]:
-    """The rules that could grant such a cost, and those that never could."""
+    """The rules that can grant this cost, and those that never can."""
     fitting: list[tuple[Rule, str]] = []
     too_small: list[tuple[Rule, str]] = []
     for rule, value in asked:
@@ -221,7 +221,7 @@ def _by_fit(asked: Asked, cost: int) -> tuple[list[tuple[Rule, str]], list[tuple
 
 
 def _never(rule: Rule, value: str) -> Decision:
-    """The refusal of a cost that the rule can never grant; there is no better time to ask than when the limit is whole."""
+    """The refusal of a cost that the rule can never grant. Retry-After is the time until the limit is unused."""
     answer = Answer(rule, value, Reading(False, 0, most(rule.limit), rule.limit.window_us, 0))
     return Decision(0, answer, answers=(answer,))
 

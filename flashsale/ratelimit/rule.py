@@ -1,4 +1,4 @@
-"""A rule: a limit with a name, a place, a key, and what happens over it and when Redis is gone."""
+"""A rate-limit rule."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ KeyKind = Literal["all", "address", "customer", "item", "account"]
 OnLimit = Literal["reject", "queue", "log"]
 OnFailure = Literal["open", "closed", "share"]
 
-_LONGEST_BLOCK_MS = 2_000  # a request that waits holds a thread
+_LONGEST_BLOCK_MS = 2_000  # a waiting request occupies a thread
 _LONGEST_KEY = 100
 _WITHOUT_CUSTOMER = frozenset(
     {"auth-token", "auth-token-refresh", "auth-token-revoke", "sales", "sale", "webhook", "schema", "docs"}
@@ -29,17 +29,17 @@ class Rule:
     Args:
         name: unique; part of the limit's keys.
         applies_to: ``api``, ``api:<endpoint>``, ``admission``, ``gateway``, ``produce:<queue>`` or ``consume:<queue>``.
-        key: what is counted apart: everybody together, or each address, customer or item, or each account name at the
-            sign-in, whether there is such an account or not.
+        key: what is counted separately: everything together, each address, customer or item, or each account name at
+            sign-in, whether the account exists or not.
         algorithm: ``token_bucket``, ``leaky_bucket``, ``sliding_log`` or ``sliding_counter``.
         rate: units per ``window_ms``.
         burst: of a token bucket.
         max_wait_ms: of a leaky bucket.
         sub_rate, sub_window_ms: of a sliding window; 0 for none.
         warm_up_ms: of a token bucket; 0 for none.
-        on_limit: refuse, let the request wait for its turn, or only say so in log and metrics.
-        on_failure: when Redis is gone, let everything pass, nothing, or this node's share.
-        fleet: the web processes it is for, ``main``, ``canary``, or ``all`` of them.
+        on_limit: over the limit, reject the request, let it wait, or only log it.
+        on_failure: while Redis is down, allow all requests, none, or this node's share.
+        fleet: the web processes to which it applies: ``main``, ``canary`` or ``all``.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Rule:
     def limit(self) -> Algorithm:
         """
         Raises:
-            ConfigurationError: the rule's numbers make no limit.
+            ConfigurationError: the rule's values are not a valid limit.
         """
         window_us = self.window_ms * 1000
         if self.algorithm == "token_bucket":
@@ -73,12 +73,12 @@ class Rule:
             return SlidingLog(self.rate, window_us, self.sub_rate, self.sub_window_ms * 1000)
         if self.algorithm == "sliding_counter":
             return SlidingCounter(self.rate, window_us, self.sub_rate, self.sub_window_ms * 1000)
-        raise ConfigurationError(f"there is no algorithm {self.algorithm!r}")
+        raise ConfigurationError(f"unknown algorithm {self.algorithm!r}")
 
     def validate(self) -> None:
         """
         Raises:
-            ConfigurationError: the rule could not do what it says.
+            ConfigurationError: the rule is not valid.
         """
         self.limit.parameters()
         self._require_an_answer()
@@ -95,36 +95,36 @@ class Rule:
 
     def _require_an_answer(self) -> None:
         if self.on_limit == "queue" and self.algorithm != "leaky_bucket":
-            raise ConfigurationError("only a leaky bucket can make a request wait for its turn")
+            raise ConfigurationError('on_limit "queue" requires a leaky bucket')
         is_of_queue = self.applies_to.startswith(("consume:", "produce:", "call:"))
         if self.algorithm == "leaky_bucket" and self.on_limit == "reject" and not is_of_queue:
-            raise ConfigurationError("a leaky bucket gives turns: let it queue, or take a token bucket to reject")
+            raise ConfigurationError('a leaky bucket requires on_limit "queue"; use a token bucket to reject')
 
     def _require_api(self, endpoint: str) -> None:
         if self.max_wait_ms > _LONGEST_BLOCK_MS:
-            raise ConfigurationError(f"a request waits for its turn for at most {_LONGEST_BLOCK_MS} ms")
+            raise ConfigurationError(f"the longest wait of a request must be at most {_LONGEST_BLOCK_MS} ms")
         if self.key == "customer" and endpoint in _WITHOUT_CUSTOMER:
-            raise ConfigurationError(f"{endpoint} is open to everybody, there is no customer to count")
+            raise ConfigurationError(f"{endpoint} has no customer, because it needs no sign-in")
         if self.key == "item" and endpoint not in ("", "purchase-tokens"):
-            raise ConfigurationError("only the requests for purchase tokens name an item in their address")
+            raise ConfigurationError("only requests for purchase tokens have an item in their URL")
         if self.key == "account" and endpoint != "auth-token":
-            raise ConfigurationError("only a sign-in names an account")
+            raise ConfigurationError("only sign-in requests have an account name")
 
     def _require_admission(self, _part: str) -> None:
         if self.algorithm != "token_bucket" or self.key != "item" or self.warm_up_ms:
-            raise ConfigurationError("admission takes a token bucket without warm-up, per item")
+            raise ConfigurationError("an admission rule must be a token bucket per item without warm-up")
         if self.on_failure != "open":
-            raise ConfigurationError("the gate's script decides admission; without the gate nothing is admitted at all")
+            raise ConfigurationError('an admission rule must have on_failure "open": without Redis no order is admitted anyway')
 
     def _require_queue(self, _queue: str) -> None:
         if self.applies_to.startswith(("consume:", "call:")) and self.algorithm != "leaky_bucket":
-            raise ConfigurationError("a queue is consumed, and a provider called, at the pace of a leaky bucket")
+            raise ConfigurationError("a rule for a queue's consumers or for provider calls must be a leaky bucket")
         if self.key != "all":
-            raise ConfigurationError("a queue has one rate for everybody")
+            raise ConfigurationError("a queue rule must not have a key")
 
     def _require_gateway(self, _part: str) -> None:
         if self.key not in ("all", "address") or self.on_limit == "queue":
-            raise ConfigurationError("the gateway knows the address, and cannot make a request wait")
+            raise ConfigurationError("a gateway rule must count addresses or everything together, and cannot queue requests")
 
     def _require_no_idle_number(self) -> None:
         used = {"token_bucket": ("burst", "warm_up_ms"), "leaky_bucket": ("max_wait_ms",)}.get(
@@ -135,9 +135,9 @@ class Rule:
                 raise ConfigurationError(f"a {self.algorithm.replace('_', ' ')} has no {name}")
 
     def redis_key(self, value: str) -> str:
-        """The key of one address, customer, item; all of them in one slot, so that one script may touch several.
+        """The Redis key of a value. All keys share a slot, so that one script can use several.
 
-        It names the kind of state, so that a rule whose algorithm is changed never meets the state of the old one.
+        The key contains the kind of state, so that a rule never reads the state of its former algorithm.
         """
         if len(value) > _LONGEST_KEY:
             value = sha256(value.encode()).hexdigest()
@@ -148,14 +148,14 @@ class Rule:
         return f"{self.limit.code}{'s' if self.sub_rate else ''}{'w' if self.warm_up_ms else ''}"
 
     def as_values(self) -> dict[str, Any]:
-        """JSON values."""
+        """The rule as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> "Rule":
         """
         Raises:
-            TypeError, ConfigurationError: not a rule.
+            TypeError, ConfigurationError: the values are not a valid rule.
         """
         rule = cls(**values)
         rule.validate()
@@ -163,10 +163,10 @@ class Rule:
 
 
 def _nowhere(_part: str) -> None:
-    raise ConfigurationError("a rule applies to the API, the admission, the gateway or a queue")
+    raise ConfigurationError("a rule must apply to the API, the admission, the gateway or a queue")
 
 
 @lru_cache(maxsize=1024)
 def share_of(limit: Algorithm, nodes: int) -> Algorithm:
-    """The part of a limit that one of ``nodes`` nodes grants by itself."""
+    """The share of a limit that one of ``nodes`` nodes grants locally."""
     return limit.share(max(1, nodes))

@@ -1,6 +1,6 @@
-"""The rules in force in this process: read from Redis, looked for anew every half second, the last ones kept while it is away.
+"""The active rules of this process: read from Redis every half second. While Redis is down the last rules stay active.
 
-They come from the database; ``flashsale.ratelimit.rules.publish`` brings them to Redis, on every change and by a sweep.
+``flashsale.ratelimit.rules.publish`` writes them from the database to Redis, on every change and in a sweep.
 """
 
 import json
@@ -31,10 +31,10 @@ class _InForce:
 
 
 def parse(text: str, last_good: Sequence[Rule] = ()) -> tuple[Rule, ...]:
-    """Published rules. What cannot be read is logged, and the others stay in force.
+    """Parse published rules. Unreadable rules are logged and left out.
 
-    A list is format 1; a newer one is an object with ``v`` and ``rules``. Of a rule that a newer release has written, the last
-    one of that name that this process could read stays in force; a process that has none goes by the fields that it knows.
+    A list is format 1; a newer format is an object with ``v`` and ``rules``. If a newer release wrote a rule, the last readable
+    rule of that name stays active. A process that has none uses the fields that it knows.
     """
     published = json.loads(text)
     is_newer = isinstance(published, dict)
@@ -44,7 +44,9 @@ def parse(text: str, last_good: Sequence[Rule] = ()) -> tuple[Rule, ...]:
         try:
             rules.append(_read(values, known, is_newer=is_newer))
         except (TypeError, AttributeError, ConfigurationError) as error:
-            logger.error("rule left out", extra={"event": "rule_broken", "rule": str(values), "error": repr(error)})
+            logger.error(
+                "rule is not valid and was left out", extra={"event": "rule_broken", "rule": str(values), "error": repr(error)}
+            )
     return tuple(rules)
 
 
@@ -56,7 +58,9 @@ def _read(values: Mapping[str, Any], known: Mapping[str, Rule], *, is_newer: boo
         except (TypeError, ConfigurationError):
             if values.get("name") not in known:
                 raise
-    logger.warning("rule of a newer release", extra={"event": "rule_newer", "rule": str(values), "unknown": sorted(unknown)})
+    logger.warning(
+        "rule was written by a newer release", extra={"event": "rule_newer", "rule": str(values), "unknown": sorted(unknown)}
+    )
     if (kept := known.get(values.get("name", ""))) is not None:
         return kept
     return Rule.from_values({name: value for name, value in values.items() if name in _FIELDS})
@@ -66,7 +70,7 @@ _FIELDS = frozenset(each.name for each in fields(Rule))
 
 
 class RuleSet:
-    """Rules by the place they apply to, never older than a second while Redis answers. Thread-safe."""
+    """Rules by place, at most a second old while Redis answers. Thread-safe."""
 
     def __init__(
         self,
@@ -80,12 +84,12 @@ class RuleSet:
     ) -> None:
         """
         Args:
-            client: of the Redis where the rules are published and the nodes that share the limits are counted.
-            fleet: only rules for it, or for all fleets, are in force.
-            node: this process's name among those that share the limits.
-            load: the rules as JSON from their source, for when Redis has none.
-            on_rules: called after new rules came into force.
-            on_nodes: called with the number of live nodes when it has changed.
+            client: the Redis in which rules are published and nodes are counted.
+            fleet: only rules for this fleet and for all fleets are active.
+            node: name of this process among the nodes that share the limits.
+            load: returns the rules as JSON from the database, if Redis has none.
+            on_rules: called after new rules became active.
+            on_nodes: called with the number of live nodes after it changed.
         """
         self._client = client
         self._fleet = fleet
@@ -101,23 +105,23 @@ class RuleSet:
         self.nodes = 1
 
     def at(self, *places: str) -> list[Rule]:
-        """The enabled rules of these places. Asks nobody in a process that keeps them fresh."""
+        """The enabled rules for these places. No round trip in a process that keeps them fresh."""
         by_place = self._current().by_place
         return [rule for place in places for rule in by_place.get(place, ())]
 
     def in_force_at(self, *places: str) -> list[Rule]:
-        """Like :meth:`at`, without looking for new ones: for who calls :meth:`refresh` beside."""
+        """Like :meth:`at`, without a refresh. For callers that run :meth:`refresh` themselves."""
         by_place = self._in_force.by_place if self._in_force else {}
         return [rule for place in places for rule in by_place.get(place, ())]
 
     def refresh(self) -> None:
-        """Look for new rules now if it is time."""
+        """Read new rules if it is time."""
         self._current()
 
     def keep_fresh(self) -> None:
-        """Look for new rules for as long as the process lives, in a thread of its own.
+        """Read new rules in a background thread for as long as the process lives.
 
-        No request waits for it, and a process without work is counted among the nodes too.
+        No request waits for it, and an idle process is counted as a node too.
         """
 
         def look() -> None:
@@ -132,7 +136,7 @@ class RuleSet:
         threading.Thread(target=look, daemon=True, name="rules").start()
 
     def forget(self) -> None:
-        """Look anew at the next question."""
+        """Read the rules again at the next use."""
         self._looked_at = -REFRESH_S
 
     def _current(self) -> _InForce:
@@ -167,8 +171,8 @@ class RuleSet:
         try:
             self._take(version or "", parse(str(text or self._load()), self._last_good))
         except Exception as error:
-            # Whatever is wrong with the source of the rules, the shop goes on under those it has.
-            logger.exception("rules cannot be read", extra={"event": "rules_unreadable", "error": repr(error)})
+            # Keep the active rules if their source fails.
+            logger.exception("rules could not be read", extra={"event": "rules_unreadable", "error": repr(error)})
 
     def _ask(self) -> tuple[str | None, int]:
         moment = time.time()

@@ -1,4 +1,4 @@
-"""Who sends a request: told by an access token or a signed session, both checked without a query."""
+"""Authentication by access token or signed session, both without a query."""
 
 from typing import Any, cast
 
@@ -15,12 +15,12 @@ from flashsale.accounts.visitor import visitor_of
 
 
 class AccessTokens(JWTStatelessUserAuthentication):
-    """``Authorization: Bearer``: an access token that has not been revoked."""
+    """``Authorization: Bearer`` with an access token."""
 
     def get_user(self, validated_token: Token) -> Any:
         """
         Raises:
-            InvalidToken: it names nobody, or was revoked.
+            InvalidToken: the token has no user, or was revoked.
         """
         user = super().get_user(validated_token)
         number = str(user.pk)
@@ -32,7 +32,7 @@ class AccessTokens(JWTStatelessUserAuthentication):
 
 
 class SignedSessions(SessionAuthentication):
-    """A browser's session, with the CSRF token that its writing requests need."""
+    """A browser session. Unsafe methods need a CSRF token."""
 
     def authenticate(self, request: Request) -> tuple[Any, None] | None:
         """

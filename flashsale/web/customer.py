@@ -1,14 +1,14 @@
-"""Who is asking."""
+"""The customer of a request."""
 
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 
 
 def customer_id(request: Request) -> int:
-    """The customer's number: from the access token without a query, or from the session.
+    """The customer's id, from the access token or the session, without a query.
 
     Raises:
-        NotAuthenticated: the token names nobody.
+        NotAuthenticated: the token has no user.
     """
     try:
         return int(request.user.pk)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Is this process alive; can the system take and settle orders; what does it count."""
+"""Liveness, readiness and metrics endpoints."""
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -11,14 +11,14 @@ from flashsale.web import readiness
 @csrf_exempt
 @require_safe
 def live(request: HttpRequest) -> JsonResponse:
-    """The process answers."""
+    """200 if the process answers."""
     return JsonResponse({"live": True})
 
 
 @csrf_exempt
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
-    """200 while orders can be taken and settled, else 503 with the parts that keep them from it, and why."""
+    """200 if orders can be accepted and settled, else 503 with the failing parts and their reasons."""
     reasons = readiness.reasons()
     told = {"reasons": reasons} if reasons else {}
     return JsonResponse({"ready": not reasons, "missing": list(reasons), **told}, status=503 if reasons else 200)
@@ -27,5 +27,5 @@ def ready(request: HttpRequest) -> JsonResponse:
 @csrf_exempt
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus's text format."""
+    """Metrics in Prometheus's text format."""
     return HttpResponse(exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,4 +1,4 @@
-"""Which HTTP status a code gets, and the one JSON shape of an error (RFC 9457). Decided here and nowhere else."""
+"""Map error codes to HTTP statuses, and build problem documents (RFC 9457)."""
 
 import logging
 import math
@@ -46,13 +46,13 @@ _TITLES = {
     409: "Refused",
     413: "Too large",
     415: "Unsupported media type",
-    422: "Another request was sent with these",
+    422: "Unprocessable content",
     429: "Too many requests",
     431: "Headers too large",
     500: "Internal error",
     503: "Unavailable",
 }
-_DATABASE_AWAY = (OperationalError, InterfaceError)  # by SQLSTATE: see flashsale.core.database.sqlstate
+_DATABASE_AWAY = (OperationalError, InterfaceError)  # classified by SQLSTATE: see flashsale.core.database.sqlstate
 _UNKNOWN_CALLER = (exceptions.NotAuthenticated, exceptions.AuthenticationFailed, exceptions.PermissionDenied)
 _CODES = {
     exceptions.NotAuthenticated: "not_authenticated",
@@ -67,7 +67,7 @@ _CODES = {
 
 
 def body(status: int, code: str, detail: str, errors: dict[str, Any] | None = None) -> dict[str, Any]:
-    """An error as JSON values."""
+    """A problem document as JSON values."""
     problem: dict[str, Any] = {"type": "about:blank", "title": _TITLES[status], "status": status, "code": code}
     problem["detail"] = detail
     if errors:
@@ -76,12 +76,12 @@ def body(status: int, code: str, detail: str, errors: dict[str, Any] | None = No
 
 
 def problem(status: int, code: str, detail: str) -> JsonResponse:
-    """An error outside of a DRF view."""
+    """A problem response outside a DRF view."""
     return JsonResponse(body(status, code, detail), status=status, content_type=CONTENT_TYPE)
 
 
 def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's exception handler; None lets a fault of ours become a 500."""
+    """DRF's exception handler. Returns None for unexpected errors, which become a 500."""
     error = as_ours(error) or error
     if isinstance(error, Http404):
         error = exceptions.NotFound()
@@ -101,7 +101,7 @@ def _away(error: Exception) -> Unavailable:
 
 
 def _limited(context: dict[str, Any]) -> RateLimited | None:
-    """The limits' refusal of a request whose caller was refused before the limits were asked."""
+    """Check the rate limits for a request that authentication refused before the throttle ran."""
     try:
         RuleThrottle().refuse_anonymous(context["request"], context["view"])
     except RateLimited as refusal:
@@ -110,7 +110,7 @@ def _limited(context: dict[str, Any]) -> RateLimited | None:
 
 
 def problem_of(error: FlashsaleError) -> Answer:
-    """An error of ours as an answer."""
+    """The answer for one of our errors."""
     status = _STATUS.get(error.code, _REFUSED)
     headers = {} if error.retry_after is None else {"Retry-After": retry_after(error.retry_after)}
     if isinstance(error, RateLimited):
@@ -120,12 +120,12 @@ def problem_of(error: FlashsaleError) -> Answer:
 
 
 def internal_error() -> Answer:
-    """What a fault of ours is answered with."""
-    return Answer(body(500, "internal", "Something went wrong on our side."), 500)
+    """The answer for an unexpected error."""
+    return Answer(body(500, "internal", "An internal error occurred."), 500)
 
 
 def as_ours(error: Exception) -> FlashsaleError | None:
-    """The error that a caller is told of; None for a fault of ours."""
+    """Convert to one of our errors. None for unexpected errors."""
     return _away(error) if isinstance(error, _DATABASE_AWAY) else None
 
 
@@ -160,7 +160,7 @@ def _is_api(request: HttpRequest) -> bool:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's handler400: a host that is not ours, a path that cannot be read."""
+    """Django's handler400: unknown host or invalid path."""
     from django.views.defaults import bad_request as page
 
     return problem(400, "invalid", "The request is not valid.") if _is_api(request) else page(request, exception)
@@ -174,7 +174,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500: called where the error is handled, in a view or in a middleware around it."""
+    """Django's handler500. Called while the error is handled, in a view or a middleware."""
     from django.views.defaults import server_error as page
 
     error = sys.exc_info()[1]

@@ -1,7 +1,7 @@
-"""Whether orders can be taken and settled now, part by part, with the reason of each part that keeps it from being so.
+"""Readiness checks: whether orders can be accepted and settled, with a reason for each failing part.
 
-Every part is asked at the same time, each in a thread of its own that keeps its connections. One that is frozen costs the bound
-and no more: it is asked again when its thread is back.
+All parts are checked in parallel, each in its own thread with its own connections. A frozen part costs only the time limit. It
+is checked again when its thread returns.
 """
 
 import logging
@@ -28,19 +28,19 @@ from flashsale.ratelimit.in_process import limits_client, rules_at
 from tasks.worker import heartbeat
 
 logger = logging.getLogger(__name__)
-BOUND_S = 1.5  # for all of it
-_TIMEOUT_S = 1.0  # of one part's calls
+BOUND_S = 1.5  # time limit of all checks
+_TIMEOUT_S = 1.0  # timeout of a single call
 _LONGEST_REASON = 300
 _PROBE_TTL_S = 5
 _ORDERS_PLACES = ("api", "api:purchase-tokens", "api:orders", "api:order-pay", "produce:payments")
 
 
 class NotReady(Exception):
-    """One sentence: what keeps orders from being taken or settled."""
+    """The reason why a part is not ready."""
 
 
 class Part:
-    """One part and its thread. Thread-safe."""
+    """A part and its thread. Thread-safe."""
 
     def __init__(self, name: str, ask: Callable[[], None]) -> None:
         self.name = name
@@ -50,7 +50,7 @@ class Part:
         self._asked: Future[None] | None = None
 
     def begin(self) -> "Future[None]":
-        """Ask, unless the last question is not answered yet."""
+        """Start a check, unless the last one is still running."""
         with self._lock:
             if self._asked is None or self._asked.done():
                 self._asked = self._thread.submit(self._ask)
@@ -58,7 +58,7 @@ class Part:
 
 
 def reasons() -> dict[str, str]:
-    """Part -> why it keeps orders from being taken or settled; empty when they can be. Takes ``BOUND_S`` at most."""
+    """Failing part -> reason. Empty if ready. Takes at most ``BOUND_S`` seconds."""
     deadline = monotonic() + BOUND_S
     asked = {part.name: part.begin() for part in _parts()}
     found = {name: _reason(answer, deadline) for name, answer in asked.items()}
@@ -70,7 +70,7 @@ def _reason(answer: "Future[None]", deadline: float) -> str:
         answer.result(max(0.0, deadline - monotonic()))
     except TimeoutError:
         return f"no answer within {BOUND_S:g} s"
-    except Exception as error:  # whatever a part has to say, the others are told as well
+    except Exception as error:  # an error in one part must not hide the others
         return (str(error).strip() or repr(error)).splitlines()[0][:_LONGEST_REASON]
     return ""
 
@@ -83,23 +83,23 @@ def _parts() -> tuple[Part, ...]:
 
 def _database() -> None:
     with patience(_TIMEOUT_S):
-        if connection.connection is not None and not connection.is_usable():  # cut since the last question
+        if connection.connection is not None and not connection.is_usable():  # closed since the last check
             connection.close()
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')")
             is_standby, read_only = cursor.fetchone()
             _require_writable(is_standby, read_only)
-            # A transaction to its end: a commit may wait for a standby that is gone.
+            # Run a complete transaction: a commit may wait for a lost standby.
             cursor.execute("SELECT pg_logical_emit_message(true, 'flashsale', 'ready')")
         _require_migrations()
-    with suppress(redis.RedisError):  # which is the gate's to tell
+    with suppress(redis.RedisError):  # the gate's own check reports this
         if trouble := heartbeat.ledger_trouble(_gate_probe()):
-            raise NotReady(f"writing fails: {trouble}")
+            raise NotReady(f"writes fail: {trouble}")
 
 
 def _require_writable(is_standby: bool, read_only: str) -> None:
     if is_standby:
-        connection.close()  # the name may lead to the primary by now
+        connection.close()  # the host name may resolve to the new primary
         raise NotReady("PostgreSQL is a standby and read-only")
     if read_only == "on":
         connection.close()
@@ -126,7 +126,7 @@ def _gate_probe() -> "redis.Redis":
         decode_responses=True,
         socket_connect_timeout=_TIMEOUT_S / 2,
         socket_timeout=_TIMEOUT_S / 2,
-        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),  # cut since the last question
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),  # closed since the last check
     )
 
 
@@ -135,14 +135,14 @@ def _gate() -> None:
     info = probe.info()
     if info.get("role", "master") != "master":
         probe.connection_pool.disconnect()  # as above
-        raise NotReady("the gate is a replica and takes no orders")
-    probe.set("fs:workers:ready", 1, ex=_PROBE_TTL_S)  # out of memory, a disk that is full: an error says which
+        raise NotReady("the gate's Redis is a replica and cannot accept orders")
+    probe.set("fs:workers:ready", 1, ex=_PROBE_TTL_S)  # fails if memory or disk is full
     if found := durability.refused_faults(info):
         raise NotReady("; ".join(found))
 
 
 class _Broker:
-    """The connection to the broker that its thread keeps."""
+    """The broker check and its connection."""
 
     def __init__(self) -> None:
         self._connection: Any = None
@@ -150,13 +150,13 @@ class _Broker:
     def ask(self) -> None:
         """
         Raises:
-            Exception: whatever the transport says; the connection is given up.
+            Exception: any error of the transport. The connection is closed.
         """
         if self._connection is not None:
             try:
                 self._take_a_message()
                 return
-            except Exception:  # cut since the last question
+            except Exception:  # closed since the last check
                 self._give_up()
         try:
             self._take_a_message()
@@ -191,11 +191,11 @@ def _workers() -> None:
     if idle:
         raise NotReady(f"no worker for: {', '.join(idle)}")
     if heartbeat.sweeps_have_stopped():
-        raise NotReady("no sweep runs any more: neither beat's nor those of `manage.py sweep`")
+        raise NotReady("no sweeps are running: check Celery beat and `manage.py sweep`")
 
 
 def _limits() -> None:
-    """Only where a rule refuses what it cannot count."""
+    """Fails only if a rule refuses requests while its Redis is down."""
     rules = rules_at(*_ORDERS_PLACES)
     closed = [rule.name for rule in rules if rule.on_failure == "closed" and rule.on_limit != "log"]
     if not closed:
@@ -203,4 +203,6 @@ def _limits() -> None:
     try:
         limits_client().ping()
     except redis.RedisError as error:
-        raise NotReady(f"the limits' Redis does not answer ({error}); until it does, {', '.join(closed)} refuse") from error
+        raise NotReady(
+            f"the Redis of the rate limits does not answer ({error}); these rules refuse all requests: {', '.join(closed)}"
+        ) from error

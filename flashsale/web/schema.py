@@ -1,4 +1,4 @@
-"""The OpenAPI document: what every call may answer beside its own, what a body may hold, and its being built once."""
+"""The OpenAPI document: error responses of every call, strict request bodies, and caching."""
 
 import threading
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from flashsale.web.problem import CONTENT_TYPE
 
 _PROBLEM = {
     "type": "object",
-    "description": "RFC 9457. `code` is stable, `detail` is for people, `errors` names the fields that are wrong.",
+    "description": "RFC 9457. `code` is stable, `detail` is a message for people, `errors` has messages by field.",
     "required": ["type", "title", "status", "code", "detail"],
     "properties": {
         "type": {"type": "string"},
@@ -29,13 +29,13 @@ _PROBLEM = {
     },
 }
 _ANSWER = {
-    "description": "Refused or failed.",
+    "description": "The request was refused or failed.",
     "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 
 
 def with_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """drf-spectacular's hook: a `default` answer for every call."""
+    """drf-spectacular hook: add a `default` response to every call."""
     result["components"]["schemas"]["Problem"] = _PROBLEM
     for calls in result["paths"].values():
         for call in calls.values():
@@ -44,7 +44,7 @@ def with_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def without_unknown_fields(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """drf-spectacular's hook: a body holds the fields that are named and no others, as ``StrictSerializer`` checks."""
+    """drf-spectacular hook: forbid unknown fields, as ``StrictSerializer`` does."""
     for body in _bodies(result):
         name = body.get("$ref", "").rpartition("/")[2]
         if name:
@@ -60,7 +60,7 @@ def _bodies(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 class Schema(SpectacularAPIView):
-    """The document; the same bytes for everybody for as long as the process lives."""
+    """The OpenAPI document. It is built once per process."""
 
     permission_classes: Any = ()
     authentication_classes: Any = ()
@@ -69,7 +69,7 @@ class Schema(SpectacularAPIView):
     def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
         """The OpenAPI document."""
         renderer = request.accepted_renderer
-        with _lock:  # of many who ask first, one builds it
+        with _lock:  # only one thread builds it
             text = _built.get(renderer.media_type) or _built.setdefault(renderer.media_type, _build(renderer))
         response = HttpResponse(text, content_type=f"{renderer.media_type}; charset=utf-8")
         response.headers["Cache-Control"] = "public, max-age=60"

@@ -1,4 +1,4 @@
-"""An answer that is worked out once for all who ask in the same moment."""
+"""Responses that concurrent requests share."""
 
 import threading
 import time
@@ -11,10 +11,11 @@ View = Callable[[HttpRequest], HttpResponse]
 
 
 def shared_for(seconds: Callable[[], float], view: View) -> View:
-    """``view``, whose answer to GET and HEAD holds for everybody for so long; who comes while it is worked out waits for it.
+    """Wrap ``view`` so that its response to GET and HEAD is shared by all requests for a while. Concurrent requests wait for
+    it.
 
     Args:
-        seconds: how long, asked at each request; 0 for not at all.
+        seconds: returns how long a response is shared; called for each request; 0 disables sharing.
     """
     lock = threading.Lock()
     kept: list[tuple[float, HttpResponse]] = []

@@ -1,4 +1,4 @@
-"""Sign-in for programs: access tokens for a password, as strict about what it takes as the rest of the API."""
+"""Sign-in of API clients: access tokens for a name and password."""
 
 from typing import Any
 
@@ -31,29 +31,30 @@ class RefreshSerializer(StrictSerializer):
 
 
 class TokensSerializer(serializers.Serializer[object]):
-    access = serializers.CharField(help_text="For `Authorization: Bearer`, good for 15 minutes.")
-    refresh = serializers.CharField(help_text="For the next two tokens, good for one use within a day.")
+    access = serializers.CharField(help_text="For `Authorization: Bearer`. Valid for 15 minutes.")
+    refresh = serializers.CharField(help_text="For getting the next two tokens. Can be used once within a day.")
 
 
 class RevokedSerializer(serializers.Serializer[object]):
-    """Nothing."""
+    """An empty body."""
 
 
 class _Open(APIView):
-    """Open to everybody: what is sent is the credential."""
+    """A view without authentication. The request body contains the credential."""
 
     authentication_classes: Any = ()
     permission_classes: Any = ()
 
     def get_authenticate_header(self, request: Request) -> str:
-        """A refusal is a 401, although nobody had to be signed in."""
+        """Answer 401 instead of 403 for wrong credentials."""
         return 'Bearer realm="api"'
 
     @staticmethod
     def valid(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]:
-        """
+        """Validate the body.
+
         Raises:
-            ValidationError: the body is not what the serializer takes.
+            ValidationError: the body is invalid.
         """
         body = serializer(data=request.data)
         body.is_valid(raise_exception=True)
@@ -65,7 +66,7 @@ class SignIn(_Open):
 
     @extend_schema(request=SignInSerializer, responses=TokensSerializer)
     def post(self, request: Request) -> Response:
-        """Tokens for a name and its password."""
+        """Issue tokens for a name and password."""
         user = authenticate(request._request, **self.valid(SignInSerializer, request))
         if user is None:
             raise AuthenticationFailed(_REFUSED)
@@ -76,11 +77,11 @@ class SignIn(_Open):
 
 
 class Refresh(_Open):
-    """Further tokens."""
+    """Token refresh."""
 
     @extend_schema(request=RefreshSerializer, responses=TokensSerializer)
     def post(self, request: Request) -> Response:
-        """The next tokens for a refresh token, which is used up by it."""
+        """Exchange a refresh token for new tokens. The old refresh token cannot be used again."""
         try:
             return _answer(tokens.renew(self.valid(RefreshSerializer, request)["refresh"]))
         except CredentialRefused as error:
@@ -88,11 +89,11 @@ class Refresh(_Open):
 
 
 class Revoke(_Open):
-    """The end of a sign-in."""
+    """Token revocation."""
 
     @extend_schema(request=RefreshSerializer, responses=RevokedSerializer)
     def post(self, request: Request) -> Response:
-        """End a refresh token, with all that descend from the same sign-in. The answer is the same for every token."""
+        """Revoke a refresh token and all tokens of the same sign-in. The response does not tell whether the token was valid."""
         tokens.end(self.valid(RefreshSerializer, request)["refresh"])
         return Response({})
 

@@ -1,4 +1,4 @@
-"""What the API takes: JSON that every part behind it can hold, no unknown fields, no types but those named."""
+"""Strict request parsing: valid JSON that all services can store, no unknown fields, no type conversion."""
 
 import json
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from rest_framework.parsers import BaseParser
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) != len(pairs):  # two readers would see two requests
-        raise ValueError("a name stands twice")
+    if len(found) != len(pairs):  # parsers disagree on which value counts
+        raise ValueError("duplicate name")
     return found
 
 
@@ -24,10 +24,10 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_
 
 
 def parsed(raw: bytes) -> Any:
-    """JSON in UTF-8, without names that stand twice, NaN, NUL, lone surrogates or nesting past the interpreter's depth.
+    """Parse JSON in UTF-8. Refuses duplicate names, NaN, NUL, lone surrogates and too deep nesting.
 
     Raises:
-        ParseError: not such JSON.
+        ParseError: the body is not such JSON.
     """
     try:
         data = _DECODER.decode(raw.decode("utf-8"))
@@ -39,25 +39,25 @@ def parsed(raw: bytes) -> Any:
 
 
 class StrictJSONParser(BaseParser):
-    """DRF's parser for :func:`parsed`."""
+    """DRF parser that uses :func:`parsed`."""
 
     media_type = "application/json"
 
     def parse(self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
         """
         Raises:
-            ParseError: not such JSON.
+            ParseError: the body is not valid JSON.
         """
         return parsed(stream.read())
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses fields that it does not name."""
+    """A serializer that refuses unknown fields."""
 
     def to_internal_value(self, data: Any) -> Any:
         """
         Raises:
-            ValidationError: unknown fields, by name.
+            ValidationError: names the unknown fields.
         """
         if isinstance(data, Mapping):
             unknown = sorted(set(data) - set(self.fields))
@@ -67,12 +67,12 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 
 class Text(serializers.RegexField):
-    """A JSON string, nothing that could be made one."""
+    """A JSON string. Other types are not converted."""
 
     def __init__(self, regex: str, *, allowed: str = "", **options: Any) -> None:
         """
         Args:
-            allowed: what the pattern lets pass, in words: "1 to 8 of a-z". Told to whoever sends something else.
+            allowed: the pattern in words for the error message, such as "1 to 8 characters from a-z".
         """
         if allowed:
             options.setdefault("error_messages", {"invalid": f"This must be a string of {allowed}."})
@@ -82,7 +82,7 @@ class Text(serializers.RegexField):
     def to_internal_value(self, data: Any) -> str:
         """
         Raises:
-            ValidationError: not a string.
+            ValidationError: the value is not a string.
         """
         if not isinstance(data, str):
             self.fail("invalid")
@@ -90,12 +90,12 @@ class Text(serializers.RegexField):
 
 
 class Whole(serializers.IntegerField):
-    """A JSON integer, nothing that could be made one."""
+    """A JSON integer. Other types are not converted."""
 
     def to_internal_value(self, data: Any) -> int:
         """
         Raises:
-            ValidationError: not an integer.
+            ValidationError: the value is not an integer.
         """
         if not isinstance(data, int) or isinstance(data, bool):
             self.fail("invalid")

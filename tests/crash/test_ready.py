@@ -144,7 +144,7 @@ def test_sweeps_that_ran_and_run_no_more_are_missed(green):
     sweeps.run(sweeps.effects)
     gate_client().delete("fs:workers:swept")
 
-    assert eventually_red(green, "workers").startswith("no sweep runs any more")
+    assert eventually_red(green, "workers").startswith("no sweeps are running")
 
     heartbeat._Swept.said_at = 0.0
     sweeps.run(sweeps.effects)
@@ -159,7 +159,7 @@ def test_what_only_writers_notice_is_told(green):
 
     sweeps.run(full_disk)
 
-    assert eventually_red(green, "database") == "writing fails: could not extend file (53100)"
+    assert eventually_red(green, "database") == "writes fail: could not extend file (53100)"
     gate_client().delete("fs:workers:trouble")
 
 

@@ -63,7 +63,7 @@ def start(name, tmp_path):
         eventually(lambda: _catches_sigterm(process), within=20)
     elif name == "ratelimit":
         process = Process(name, "python", "manage.py", "ratelimit_service", "--port", str(free_port()))
-        eventually(lambda: "rate-limit service answers" in process.text(), within=20, what=process.text)
+        eventually(lambda: "rate-limit service is ready" in process.text(), within=20, what=process.text)
     elif name == "flower":
         port = free_port()
         process = Process(name, *CELERY, "flower", "--address=127.0.0.1", f"--port={port}")

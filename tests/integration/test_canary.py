@@ -279,7 +279,7 @@ def test_the_command_says_what_is_set_and_a_restart_keeps_it(fleets, capsys):
     call_command("canary")
 
     assert [line for line in capsys.readouterr().out.split("\n") if "split" in line] == [
-        "split 15: in force",
+        "split 15: active",
         "split 15",
         "split 15",
     ]
@@ -297,11 +297,11 @@ def test_the_command_refuses_what_is_no_percentage_or_mode_and_changes_nothing(f
 
 def test_the_command_says_that_no_gateway_took_it(fleets, settings, tmp_path):
     settings.GATEWAY_ADMIN = str(tmp_path / "nobody.sock")
-    with pytest.raises(CommandError, match=r"no gateway at .*nobody.sock took it"):
+    with pytest.raises(CommandError, match=r"the gateway at .*nobody.sock did not accept it"):
         call_command("canary", "15")
 
     settings.GATEWAY_DIR = str(tmp_path / "nothing")
-    with pytest.raises(CommandError, match=r"there is no gateway in .*nothing"):
+    with pytest.raises(CommandError, match=r"no gateway configuration in .*nothing"):
         call_command("canary", "15")
 
 

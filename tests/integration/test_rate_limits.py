@@ -99,7 +99,7 @@ def test_a_fleet_has_one_admission_rule(make_rule):
     make_rule(name="one", applies_to="admission", key="item")
     make_rule(name="canary", applies_to="admission", key="item", fleet="canary")
 
-    with pytest.raises(ValidationError, match="one rule for a fleet"):
+    with pytest.raises(ValidationError, match="only one admission rule"):
         make_rule(name="two", applies_to="admission", key="item")
 
 

@@ -336,7 +336,7 @@ def test_the_dialog_of_a_button_names_amount_customer_and_item_and_counts_once(t
     first, again = (two[0].post(url, form) for _ in range(2))
 
     assert (first.status_code, again.status_code) == (302, 302)
-    assert told(again)[-1].startswith("Sent before")
+    assert told(again)[-1].startswith("Already submitted")
     assert Refund.objects.count() == 1
 
 

@@ -1,9 +1,9 @@
-"""Leaky bucket as a queue: units leave at an even pace, each at the departure slot that it booked.
+"""Leaky bucket as a queue: units pass at an even pace, each in the slot that it reserved.
 
-One integer per key, the next free slot (the "virtual scheduling" form in ITU-T I.371, annex A). A request gets the time
-it has to wait; first come, first served, by construction.
+The state is one integer per key, the next free slot (the "virtual scheduling" form in ITU-T I.371, annex A). A request gets
+the time it has to wait. Requests are served in order of arrival.
 
-Its flaw: it delays even when the service behind is idle, because two units never leave closer than one interval.
+Drawback: it delays requests even if the service behind it is idle, because two units never pass within one interval.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from flashsale.ratelimit.limit import ConfigurationError, Reading, State, interv
 class LeakyBucket:
     """
     Args:
-        count, period_us: the rate at which units leave.
-        max_wait_us: the longest wait that is booked; past it the request is refused. 0 makes it a spacer.
+        count, period_us: the rate, ``count`` units per ``period_us`` microseconds.
+            max_wait_us: longest wait; a request that would wait longer is refused. With 0 it only enforces the interval.
 
-    A cost of n books n slots, one after the other; the request leaves at the first of them.
+        A cost of n reserves n consecutive slots. The request passes in the first of them.
 
-    Raises:
-        ConfigurationError: the numbers make no limit.
+        Raises:
+            ConfigurationError: the values are not a valid limit.
     """
 
     count: int
@@ -32,7 +32,7 @@ class LeakyBucket:
 
     def __post_init__(self) -> None:
         if self.max_wait_us < 0:
-            raise ConfigurationError("a longest wait is not negative")
+            raise ConfigurationError("the longest wait must not be negative")
         require_exact(self.max_wait_us + self.interval)
 
     @property

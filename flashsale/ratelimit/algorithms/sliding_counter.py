@@ -1,10 +1,9 @@
-"""Sliding window counter: the log's limit in a few bytes, by two counters.
+"""Sliding window counter: approximates the sliding log with two counters.
 
-The count of the window before is taken to be spread evenly, and weighted by the part of it that the sliding window still
-covers (the approximation of Cloudflare's "How we built rate limiting capable of scaling to millions of domains").
+The count of the previous window is assumed to be evenly spread, and weighted by the part that the sliding window still covers
+(the approximation of Cloudflare's "How we built rate limiting capable of scaling to millions of domains").
 
-Its flaw: the real traffic was not spread evenly, so up to twice the limit can pass in a window that straddles a boundary
-(all of it at the end of one, all of it at the start of the next is refused, but half of each is not); the sub-window
+Drawback: real traffic is not evenly spread, so up to twice the limit can pass in a window across a boundary. The sub-window
 bounds such bursts.
 """
 
@@ -48,11 +47,11 @@ def _room(state: State, now_us: int, cost: int, limit: int, window_us: int) -> _
 class SlidingCounter:
     """
     Args:
-        limit: units in about any ``window_us`` microseconds.
-        sub_limit, sub_window_us: units in about any shorter span; 0 and 0 for none.
+        limit: approximate number of units in any ``window_us`` microseconds.
+            sub_limit, sub_window_us: the same for a shorter window; 0 and 0 for none.
 
-    Raises:
-        ConfigurationError: the numbers make no limit.
+        Raises:
+            ConfigurationError: the values are not a valid limit.
     """
 
     limit: int

@@ -1,9 +1,9 @@
-"""Sliding window log: never more than ``limit`` units in any window, whenever it begins.
+"""Sliding window log: at most ``limit`` units in any window.
 
-The log keeps the time of every unit that passed, newest first.
+The log stores the time of every unit that passed, newest first.
 
-Its flaw: memory and work grow with ``limit`` (about 10 bytes a unit in Redis), and all of it may pass in one burst at the
-start of a window; the sub-window bounds that burst.
+Drawback: memory and work grow with ``limit`` (about 10 bytes per unit in Redis), and all units may pass in one burst at the
+start of a window. The sub-window bounds that burst.
 """
 
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from typing import ClassVar
 
 from flashsale.ratelimit.limit import ConfigurationError, Reading, State, require_exact, require_fit
 
-LARGEST_LOG = 5_000  # what a script pushes at once has to fit Lua's stack, and what it drops at once the server's patience
+LARGEST_LOG = 5_000  # bounded by Lua's stack and by how long a script may block the server
 
 
 def check_sub_window(limit: int, window_us: int, sub_limit: int, sub_window_us: int) -> None:
     """
     Raises:
-        ConfigurationError: window and sub-window do not make sense together.
+        ConfigurationError: window and sub-window do not fit together.
     """
     if limit < 1 or window_us < 1:
-        raise ConfigurationError("a window lets at least one unit pass in at least a microsecond")
+        raise ConfigurationError("a window must have at least one unit and one microsecond")
     if bool(sub_limit) != bool(sub_window_us):
-        raise ConfigurationError("a sub-window has a limit and a length, or neither")
+        raise ConfigurationError("a sub-window must have both a limit and a length, or neither")
     if sub_limit and not (0 < sub_limit <= limit and 0 < sub_window_us < window_us):
-        raise ConfigurationError("a sub-window is shorter than its window and lets no more units pass")
+        raise ConfigurationError("a sub-window must be shorter than its window and must not have a higher limit")
     require_exact(limit * window_us)
 
 
@@ -33,10 +33,10 @@ class SlidingLog:
     """
     Args:
         limit: units in any ``window_us`` microseconds.
-        sub_limit, sub_window_us: units in any shorter span; 0 and 0 for none.
+            sub_limit, sub_window_us: the same for a shorter window; 0 and 0 for none.
 
-    Raises:
-        ConfigurationError: the numbers make no limit, or the log would be longer than 5,000 entries.
+        Raises:
+            ConfigurationError: the values are not a valid limit, or the log would be longer than 5,000 entries.
     """
 
     limit: int
@@ -48,7 +48,7 @@ class SlidingLog:
     def __post_init__(self) -> None:
         check_sub_window(self.limit, self.window_us, self.sub_limit, self.sub_window_us)
         if self.limit > LARGEST_LOG:
-            raise ConfigurationError(f"a log of more than {LARGEST_LOG} units is too long; use the sliding counter")
+            raise ConfigurationError(f"a log can have at most {LARGEST_LOG} units; use a sliding counter")
 
     def parameters(self) -> tuple[int, ...]:
         return (self.limit, self.window_us, self.sub_limit, self.sub_window_us)

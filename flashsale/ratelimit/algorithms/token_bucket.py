@@ -1,9 +1,9 @@
 """Token bucket: ``burst`` units at once, ``rate`` over time.
 
-Kept as the generic cell rate algorithm (ATM Forum Traffic Management 4.0, section 4.4.2): one integer per key, the
-theoretical arrival time (TAT), at which the bucket will be full again. Nothing refills it; time does.
+Implemented as the generic cell rate algorithm (ATM Forum Traffic Management 4.0, section 4.4.2): the state is one integer per
+key, the theoretical arrival time (TAT), at which the bucket will be full again. No refill process is needed.
 
-Its flaw: up to ``burst + rate`` units pass in one second after a quiet time, so whatever stands behind has to bear that.
+Drawback: up to ``burst + rate`` units pass in one second after an idle time, which the service behind it must handle.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from flashsale.ratelimit.limit import ConfigurationError, Reading, State, interval_us, require_exact, require_fit
 
-_COLD = 3  # a cold bucket is this much slower, as in Guava's SmoothWarmingUp
+_COLD = 3  # factor by which a cold bucket is slower, as in Guava's SmoothWarmingUp
 _LONGEST_WARM_UP_MS = 600_000
 
 
@@ -21,11 +21,11 @@ class TokenBucket:
     Args:
         count, period_us: the rate, ``count`` units per ``period_us`` microseconds.
         burst: units that an idle key may take at once.
-        warm_up_ms: after it has been idle for this long, a key starts at a third of rate and burst and reaches the
-            whole of both, linearly, in the same time; 0 for none.
+            warm_up_ms: a key that was idle for this long starts at a third of rate and burst, and reaches their full values
+                linearly in the same time; 0 for none.
 
-    Raises:
-        ConfigurationError: the numbers make no limit.
+        Raises:
+            ConfigurationError: the values are not a valid limit.
     """
 
     count: int
@@ -36,9 +36,9 @@ class TokenBucket:
 
     def __post_init__(self) -> None:
         if self.burst < 1:
-            raise ConfigurationError("a burst is at least one unit, or nothing could ever pass")
+            raise ConfigurationError("the burst must be at least one unit")
         if not 0 <= self.warm_up_ms <= _LONGEST_WARM_UP_MS:
-            raise ConfigurationError(f"a warm-up takes 0 to {_LONGEST_WARM_UP_MS} ms")
+            raise ConfigurationError(f"the warm-up must be from 0 to {_LONGEST_WARM_UP_MS} ms")
         require_exact(self.burst * self.interval * max(1, _COLD * self.warm_up_ms))
 
     @property

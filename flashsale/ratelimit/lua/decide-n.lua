@@ -1,12 +1,12 @@
--- Decides several limits at once: every binding one passes and is charged, or none is. One trip, O(limits).
+-- Decides several limits together: all binding ones pass and are charged, or none is. One round trip, O(limits).
 -- KEYS  one for each limit
--- ARGV  1 'take'; 'peek'; 'fill': as many units up to the cost as fit; 'now': like fill, but only what need not wait
---       2 cost  3 now in us, '' for the server's clock
+-- ARGV  1 'take'; 'peek'; 'fill': as many units up to the cost as possible; 'now': like fill, without units that must wait
+--       2 cost  3 now in us, '' for Redis's clock
 --       4.. for each limit a JSON list: code of the algorithm, 1 binding or 0 shadow, its parameters
 -- Returns {units granted, now, then for each limit: passed, wait, remaining, retry after, reset after}
 local algorithms = {token_bucket, leaky_bucket, sliding_log, sliding_counter}
 local cost, now = tonumber(ARGV[2]), tonumber(ARGV[3])
--- Where the clock is the caller's, the server's own must not forget a key before the caller's does.
+-- With the caller's clock, a key must not expire by Redis's clock before it does by the caller's.
 local grace = now and 3600000 or 0
 if not now then
   local time = redis.call('TIME')
@@ -33,7 +33,7 @@ end
 local passed, fits = read(cost)
 local granted = passed and cost or 0
 if not passed and (ARGV[1] == 'fill' or ARGV[1] == 'now') then
-  -- Where nothing fits, the answer says when one unit will.
+  -- If no unit fits, report when one unit will.
   read(math.max(fits, 1))
   granted = fits
 end

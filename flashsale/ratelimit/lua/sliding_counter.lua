@@ -4,7 +4,7 @@ local function sliding_counter(key, p, cost, now)
   local stored, kept = {}, {}
   for number in (redis.call('GET', key) or ''):gmatch('%d+') do stored[#stored + 1] = tonumber(number) end
   local late = false
-  -- A window that lies ahead was begun before the clock stepped back.
+  -- A window in the future was started before the clock was set back.
   for index = 1, #stored, 3 do
     local begin = now - now % (index == 1 and p[4] or p[6])
     if stored[index] > begin then

@@ -2,7 +2,7 @@
 local function sliding_log(key, p, cost, now)
   local function at(index) return tonumber(redis.call('LINDEX', key, index)) end
   local length = redis.call('LLEN', key)
-  -- How many of the newest are later than a moment.
+  -- Counts the newest entries after a given time.
   local function later(moment)
     local low, high = 0, length
     while low < high do
@@ -18,7 +18,7 @@ local function sliding_log(key, p, cost, now)
     redis.call('LTRIM', key, 0, live - 1)
   end
   length = live
-  -- What passed before the clock stepped back counts as of now.
+  -- Entries in the future, from before the clock was set back, count as now.
   local future = later(now)
   for index = 0, future - 1 do redis.call('LSET', key, index, string.format('%.0f', now)) end
 

@@ -1,4 +1,4 @@
-"""Rules for staff: in force in every process within a second, with their history."""
+"""Rate-limit rules in the admin. Changes take effect in every process within a second and are logged."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ class LimitRuleAdmin(VersionGuard, CheckedSelection, ModelAdmin):
 
     @transaction.atomic
     def _switch(self, request: HttpRequest, queryset: QuerySet[LimitRule], *, enabled: bool) -> None:
-        for rule in queryset.select_for_update():  # or what another saves meanwhile would be undone
+        for rule in queryset.select_for_update():  # lock, so that concurrent changes are not overwritten
             rule.enabled = enabled
             services.save_rule(rule, actor=request.user.get_username())
             self.log_change(request, rule, f"enabled: {enabled}")
@@ -83,7 +83,7 @@ class RuleChangeAdmin(ModelAdmin):
     list_filter = ("rule",)
     search_fields = ("rule", "actor")
 
-    @admin.display(description="what changed")
+    @admin.display(description="changes")
     def changed(self, change: RuleChange) -> str:
         """Old and new value of each field."""
         before, after = change.before or {}, change.after or {}

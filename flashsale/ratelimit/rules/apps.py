@@ -1,4 +1,4 @@
-"""The rules of rate limits as rows."""
+"""Rate-limit rules in the database."""
 
 from django.apps import AppConfig
 

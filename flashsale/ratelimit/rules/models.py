@@ -1,4 +1,4 @@
-"""Rules, and who changed what."""
+"""Rate-limit rules and their change history."""
 
 from typing import Any
 
@@ -31,8 +31,8 @@ API_ENDPOINTS = (
 PLACES = (
     ("api", "every API endpoint"),
     *((f"api:{name}", f"API endpoint {name}") for name in API_ENDPOINTS),
-    ("admission", "the admission of orders, in the gate's script"),
-    ("gateway", "the gateway, through the rate-limit service"),
+    ("admission", "admission of orders, in the gate's script"),
+    ("gateway", "gateway, through the rate-limit service"),
     ("call:payments", "calls to the payment provider, over all processes"),
     *((f"produce:{queue}", f"producers of queue {queue}") for queue in settings.QUEUES),
     *((f"consume:{queue}", f"consumers of queue {queue}, over all workers") for queue in settings.QUEUES),
@@ -40,14 +40,14 @@ PLACES = (
 
 
 class LimitRule(models.Model):
-    """One rule; what its fields mean is said in ``flashsale.ratelimit.rule.Rule``."""
+    """A rule. ``flashsale.ratelimit.rule.Rule`` describes the fields."""
 
     class Key(models.TextChoices):
         ALL = "all", "everybody together"
         ADDRESS = "address", "each client address"
         CUSTOMER = "customer", "each customer"
         ITEM = "item", "each item"
-        ACCOUNT = "account", "each account name, at the sign-in"
+        ACCOUNT = "account", "each account name, at sign-in"
 
     class Algorithm(models.TextChoices):
         TOKEN_BUCKET = "token_bucket", "token bucket"
@@ -57,13 +57,13 @@ class LimitRule(models.Model):
 
     class OnLimit(models.TextChoices):
         REJECT = "reject", "reject"
-        QUEUE = "queue", "queue: wait for the turn"
-        LOG = "log", "log: let pass and warn"
+        QUEUE = "queue", "queue: let the request wait"
+        LOG = "log", "log: let the request pass and log a warning"
 
     class OnFailure(models.TextChoices):
-        OPEN = "open", "open: let everything pass"
-        CLOSED = "closed", "closed: let nothing pass"
-        SHARE = "share", "share: each process grants its part"
+        OPEN = "open", "open: let all requests pass"
+        CLOSED = "closed", "closed: refuse all requests"
+        SHARE = "share", "share: each process grants its share"
 
     class Fleet(models.TextChoices):
         ALL = "all"
@@ -76,15 +76,17 @@ class LimitRule(models.Model):
     algorithm = models.CharField(max_length=16, choices=Algorithm.choices)
     rate = models.PositiveIntegerField(help_text="Units per window.")
     window_ms = models.PositiveIntegerField("window (ms)", default=1000)
-    burst = models.PositiveIntegerField(default=0, help_text="Token bucket: units at once after a quiet time.")
-    max_wait_ms = models.PositiveIntegerField("longest wait (ms)", default=0, help_text="Leaky bucket.")
-    sub_rate = models.PositiveIntegerField(default=0, help_text="Sliding window: units per sub-window; 0 for none.")
+    burst = models.PositiveIntegerField(default=0, help_text="Token bucket: units that may pass at once after an idle time.")
+    max_wait_ms = models.PositiveIntegerField(
+        "longest wait (ms)", default=0, help_text="Leaky bucket: longest time that a request waits."
+    )
+    sub_rate = models.PositiveIntegerField(default=0, help_text="Sliding window: units per sub-window. 0 for no sub-window.")
     sub_window_ms = models.PositiveIntegerField("sub-window (ms)", default=0)
     warm_up_ms = models.PositiveIntegerField(
-        "warm-up (ms)", default=0, help_text="Token bucket: a cold start's ramp; 0 for none."
+        "warm-up (ms)", default=0, help_text="Token bucket: duration of the ramp-up after an idle time. 0 for no warm-up."
     )
     on_limit = models.CharField(max_length=8, choices=OnLimit.choices, default=OnLimit.REJECT)
-    on_failure = models.CharField("when Redis is gone", max_length=8, choices=OnFailure.choices, default=OnFailure.OPEN)
+    on_failure = models.CharField("when Redis is down", max_length=8, choices=OnFailure.choices, default=OnFailure.OPEN)
     fleet = models.CharField(max_length=8, choices=Fleet.choices, default=Fleet.ALL)
     enabled = models.BooleanField(default=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -97,7 +99,7 @@ class LimitRule(models.Model):
         return self.name
 
     def as_rule(self) -> Rule:
-        """The rule as every process takes it, unchecked."""
+        """The rule as a value, not validated."""
         return Rule(
             name=self.name,
             applies_to=self.applies_to,
@@ -119,7 +121,7 @@ class LimitRule(models.Model):
     def clean(self) -> None:
         """
         Raises:
-            ValidationError: the rule could not do what it says; the message says why.
+            ValidationError: the rule is not valid.
         """
         if None in (
             self.rate,
@@ -130,14 +132,14 @@ class LimitRule(models.Model):
             self.sub_window_ms,
             self.warm_up_ms,
         ):
-            return  # the field's own message says it
+            return  # the field's own validation reports it
         try:
             self.as_rule().validate()
         except ConfigurationError as error:
             raise ValidationError(str(error)) from error
         same = LimitRule.objects.filter(applies_to="admission", enabled=True, fleet=self.fleet).exclude(pk=self.pk)
         if self.applies_to == "admission" and self.enabled and same.exists():
-            raise ValidationError("Admission has one rule for a fleet; change or disable the other one first.")
+            raise ValidationError("A fleet can have only one admission rule. Change or disable the other rule first.")
 
 
 class BreakerRule(models.Model):
@@ -187,7 +189,7 @@ class BreakerRule(models.Model):
 
 
 class RuleChange(models.Model):
-    """One change of a rule. Append-only; ``before`` and ``after`` are null for a rule that was made or deleted."""
+    """A change of a rule. Append-only. ``before`` is null for a new rule, ``after`` for a deleted one."""
 
     rule = models.CharField(max_length=40)
     actor = models.CharField(max_length=150)

@@ -1,4 +1,4 @@
-"""Brings the rules from the database to Redis, where every process looks for them."""
+"""Publish the rules from the database to Redis, where every process reads them."""
 
 import json
 import logging
@@ -21,13 +21,13 @@ def rules_text() -> str:
 
 
 def load() -> str:
-    """The rules for a process that found none in Redis; it may be one that never runs a request or a task."""
+    """Read the rules from the database, for a process that found none in Redis."""
     close_old_connections()
     is_ours = connection.connection is None
     try:
         return publish()
     finally:
-        if is_ours:  # nobody else would close it where no request and no task ends
+        if is_ours:  # close it here, because this process may run neither requests nor tasks
             connection.close()
 
 
@@ -38,9 +38,9 @@ def _publish_breakers() -> None:
 
 
 def publish() -> str:
-    """Put the rules into Redis unless they are there, and return them.
+    """Write the rules to Redis if they differ, and return them.
 
-    May run twice; a sweep repeats it, so a Redis that is away is only logged.
+    May run twice. If Redis is down this is only logged, because a sweep repeats it.
     """
     text = rules_text()
     version = sha256(text.encode()).hexdigest()[:16]
@@ -49,5 +49,5 @@ def publish() -> str:
             limits_client().mset({RULES_KEY: text, VERSION_KEY: version})
         _publish_breakers()
     except redis.RedisError as error:
-        logger.warning("rules not published", extra={"event": "rules_not_published", "error": repr(error)})
+        logger.warning("rules could not be published", extra={"event": "rules_not_published", "error": repr(error)})
     return text

@@ -1,4 +1,4 @@
-"""Changes of rules: each leaves a line in the history and is published once it is committed."""
+"""Change rules. Each change is logged in the history and published after the commit."""
 
 from django.db import transaction
 
@@ -7,10 +7,10 @@ from flashsale.ratelimit.rules.models import BreakerRule, LimitRule, RuleChange
 
 
 def save_rule(rule: LimitRule, *, actor: str) -> None:
-    """Make or change a rule. May run twice.
+    """Create or change a rule. May run twice.
 
     Raises:
-        ValidationError: the rule could not do what it says; nothing was saved.
+        ValidationError: the rule is not valid; nothing was saved.
     """
     rule.full_clean()
     with transaction.atomic():
@@ -21,7 +21,7 @@ def save_rule(rule: LimitRule, *, actor: str) -> None:
 
 
 def delete_rule(rule: LimitRule, *, actor: str) -> None:
-    """Take a rule away. May run twice."""
+    """Delete a rule. May run twice."""
     with transaction.atomic():
         deleted, _ = LimitRule.objects.filter(pk=rule.pk).delete()
         if deleted:

@@ -1,4 +1,4 @@
-"""Lets concurrent calls share one pipelined trip to Redis: what arrives while a trip is under way goes with the next."""
+"""Share one pipelined round trip to Redis between concurrent calls. Calls during a round trip use the next one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,12 +9,13 @@ Reply = TypeVar("Reply")
 
 
 class Batcher(Generic[Question, Reply]):
-    """Bounded by ``most`` questions a trip. For one event loop."""
+    """At most ``most`` questions per round trip. For one event loop."""
 
     def __init__(self, ask: Callable[[list[Question]], Awaitable[list[Reply]]], *, most: int = 200) -> None:
         """
         Args:
-            ask: takes the questions of one trip, returns their replies in order; what it raises reaches each of them.
+            ask: takes the questions of a round trip and returns their replies in order. Its exception is raised for each of
+                them.
         """
         self._ask = ask
         self._most = most
@@ -22,7 +23,7 @@ class Batcher(Generic[Question, Reply]):
         self._runner: asyncio.Task[None] | None = None
 
     async def ask(self, question: Question) -> Reply:
-        """The reply to one question."""
+        """The reply to a question."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, future))
         if self._runner is None:

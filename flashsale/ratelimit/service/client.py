@@ -1,4 +1,4 @@
-"""A small client of the rate-limit service."""
+"""A client of the rate-limit service."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,27 +12,27 @@ from flashsale.ratelimit.service.server import DOMAIN
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """``headers``: what the service wants the caller's response to carry."""
+    """An answer of the service. ``headers``: headers for the caller's response."""
 
     allowed: bool
     headers: dict[str, str]
 
 
 class RateLimitClient:
-    """Asks the service. Thread-safe; close it at the end."""
+    """Client of the service. Thread-safe. Close it at the end."""
 
     def __init__(self, address: str, *, timeout_s: float = 0.1) -> None:
         """
         Args:
             address: ``host:port``.
-            timeout_s: of one call.
+            timeout_s: timeout per call, in seconds.
         """
         self._channel = grpc.insecure_channel(address)
         self._stub = rls_pb2_grpc.RateLimitServiceStub(self._channel)
         self._timeout_s = timeout_s
 
     def should_pass(self, descriptors: Sequence[Sequence[tuple[str, str]]], *, hits: int = 1) -> Permission:
-        """Whether a request with these descriptors may pass. Charges when it may; may be charged twice if repeated.
+        """Whether a request with these descriptors may pass. Charges the limits if so. Not idempotent.
 
         Raises:
             grpc.RpcError: the service did not answer in time.
@@ -48,5 +48,5 @@ class RateLimitClient:
         return Permission(allowed, {header.key: header.value for header in answer.response_headers_to_add})
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._channel.close()

@@ -1,4 +1,4 @@
-"""Decisions for the RPC service: the limiter's own rules of conduct, over an asynchronous connection."""
+"""Decisions of the RPC service: the limiter's logic over an asynchronous connection."""
 
 from typing import Any
 
@@ -13,8 +13,7 @@ from flashsale.ratelimit.stores.redis_store import DECIDE, arguments, verdict
 
 
 class AsyncDecider:
-    """Asks Redis for many decisions in one trip, and the limiter for everything else: refusals it knows, what to do
-    without Redis, counters."""
+    """Gets many decisions from Redis in one round trip. The limiter does caching, failure handling and metrics."""
 
     def __init__(self, client: "redis.asyncio.Redis", limiter: Limiter) -> None:
         self._client = client
@@ -22,7 +21,7 @@ class AsyncDecider:
         self._batcher: Batcher[Question, Verdict | redis.RedisError] = Batcher(self._trip)
 
     async def check(self, asked: Asked, cost: int) -> Decision:
-        """As :meth:`Limiter.check`. Never raises because Redis is gone."""
+        """Like :meth:`Limiter.check`. Does not raise if Redis is down."""
         prepared = self._limiter.prepare(asked, cost)
         if isinstance(prepared, Decision):
             return prepared

@@ -1,4 +1,4 @@
-"""From Envoy's descriptors to rules, and back from decisions to its statuses."""
+"""Map Envoy's descriptors to rules, and decisions to Envoy's statuses."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from flashsale.ratelimit.rule import Rule
 
 _UNITS = RateLimitResponse.RateLimit.Unit
 _UNIT_OF_SECONDS = {1: _UNITS.SECOND, 60: _UNITS.MINUTE, 3_600: _UNITS.HOUR, 86_400: _UNITS.DAY}
-# What a descriptor's first entry is called in Envoy, and the key of the rules that count it.
+# First entry of a descriptor in Envoy -> key of the rules that count it.
 _KEYS = {
     "remote_address": "address",
     "masked_remote_address": "address",
@@ -26,7 +26,7 @@ _KEYS = {
 def matching(rules: Sequence[Rule], descriptor: RateLimitDescriptor) -> list[tuple[Rule, str]]:
     """The rules that count this descriptor, each with the value it counts.
 
-    Every entry must be known; the first says the key, and one called ``rule`` picks a rule by name.
+    All entries must be known. The first entry determines the key; an entry called ``rule`` selects a rule by name.
     """
     entries = [(entry.key, entry.value) for entry in descriptor.entries]
     if not entries:
@@ -41,19 +41,19 @@ def matching(rules: Sequence[Rule], descriptor: RateLimitDescriptor) -> list[tup
 
 
 def _address(value: str) -> str:
-    """As the API's throttle counts it, an IPv6 client by its /64."""
+    """The address as the API's throttle counts it: IPv6 by its /64."""
     known = client_address(value, "", ())
     return value if known == UNKNOWN else known
 
 
 def hits_of(request: RateLimitRequest, descriptor: RateLimitDescriptor) -> int:
-    """The units a descriptor asks for: its own, else the request's, else one."""
+    """The units of a descriptor: its own value, else the request's, else 1."""
     own = descriptor.hits_addend.value if descriptor.HasField("hits_addend") else 0
     return max(1, own or request.hits_addend)
 
 
 def status(rule: Rule, reading: Reading) -> RateLimitResponse.DescriptorStatus:
-    """What one rule said of one descriptor."""
+    """The status of a rule's reading."""
     over = not reading.passed and rule.on_limit != "log"
     window_s = rule.window_ms // 1000
     per_window = RateLimitResponse.RateLimit(

@@ -1,4 +1,4 @@
-"""The gRPC server: ShouldRateLimit, health, reflection; ends gracefully."""
+"""The gRPC server: ShouldRateLimit, health, reflection, graceful shutdown."""
 
 import asyncio
 import logging
@@ -36,7 +36,7 @@ Response = rls_pb2.RateLimitResponse
 
 
 class RateLimitService(rls_pb2_grpc.RateLimitServiceServicer):
-    """Decides all descriptors of a request at once: over limit if one rule is, and then none is charged."""
+    """Decides all descriptors of a request together. If one rule is over its limit, none is charged."""
 
     def __init__(self, decider: AsyncDecider) -> None:
         self._decider = decider
@@ -44,12 +44,12 @@ class RateLimitService(rls_pb2_grpc.RateLimitServiceServicer):
     async def ShouldRateLimit(  # noqa: N802 - the protocol's name
         self, request: rls_pb2.RateLimitRequest, context: "grpc.aio.ServicerContext"
     ) -> rls_pb2.RateLimitResponse:
-        """Answers OK for another domain and for descriptors without a rule, as Envoy's own service does."""
+        """Answer OK for other domains and for descriptors without a rule, like Envoy's reference service."""
         if len(request.descriptors) > _MOST_DESCRIPTORS:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"more than {_MOST_DESCRIPTORS} descriptors")
         hits = {hits_of(request, descriptor) for descriptor in request.descriptors} or {1}
         if len(hits) > 1:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "descriptors of one request with different hits")
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "descriptors of a request must have the same hits_addend")
         with RPC_SECONDS.time():
             return await self._decide(request, hits.pop())
 
@@ -75,23 +75,23 @@ def _response(found: Sequence[Asked], decision: Decision) -> rls_pb2.RateLimitRe
 
 
 def _is_not_a_caller_gone(record: logging.LogRecord) -> bool:
-    """A caller that stopped waiting is no error of ours, yet gRPC would write a traceback for each."""
+    """Filter out tracebacks that gRPC logs when a caller stops waiting."""
     return "ExecuteBatchError raised in core" not in record.getMessage()
 
 
 async def _keep_rules() -> None:
-    """The rules are looked for beside the calls, never in one."""
+    """Refresh the rules in the background, not inside a call."""
     while True:
         await sync_to_async(ruleset().refresh)()
         await asyncio.sleep(_REFRESH_S)
 
 
 async def serve(address: str, metrics_address: tuple[str, int] | None) -> None:
-    """Serve until SIGTERM or SIGINT; calls under way are finished.
+    """Serve until SIGTERM or SIGINT. Running calls are finished.
 
     Args:
         address: ``host:port``.
-        metrics_address: host and port of Prometheus's text format; None for none.
+        metrics_address: host and port of the Prometheus endpoint; None for none.
 
     Raises:
         RuntimeError: the address cannot be bound.
@@ -113,7 +113,7 @@ async def serve(address: str, metrics_address: tuple[str, int] | None) -> None:
         await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     if not server.add_insecure_port(address):
-        raise RuntimeError(f"{address} cannot be bound")
+        raise RuntimeError(f"cannot bind {address}")
     if metrics_address:
         start_http_server(metrics_address[1], addr=metrics_address[0])
     stop = asyncio.Event()
@@ -121,9 +121,9 @@ async def serve(address: str, metrics_address: tuple[str, int] | None) -> None:
         asyncio.get_running_loop().add_signal_handler(sign, stop.set)
     await server.start()
     refreshing = asyncio.create_task(_keep_rules())
-    logger.warning("rate-limit service answers", extra={"event": "ratelimit_service_ready", "address": address})
+    logger.warning("rate-limit service is ready", extra={"event": "ratelimit_service_ready", "address": address})
     await stop.wait()
-    # Health says no first, and calls are taken on for as long as a balancer needs to have heard it.
+    # Report unhealthy first, and keep serving until load balancers have noticed.
     await checks.enter_graceful_shutdown()
     await asyncio.sleep(_DRAIN_S)
     await server.stop(_GRACE_S)

@@ -1,4 +1,4 @@
-"""Limits in the process's memory: the model that the Lua scripts are tested against, and the local share of a limit."""
+"""Limits in memory: the reference for tests of the Lua scripts, and the local share while Redis is down."""
 
 import threading
 import time
@@ -32,7 +32,7 @@ class MemoryStore:
                     for check, (reading, _, _) in zip(checks, decided, strict=True)
                     if check.binding and not reading.passed
                 )
-                # Where nothing fits, the answer says when one unit will.
+                # If no unit fits, report when one unit will.
                 decided = [self._decide(check, now_us, granted or 1) for check in checks]
             if mode == "now" and any(
                 reading.wait_us for check, (reading, _, _) in zip(checks, decided, strict=True) if check.binding

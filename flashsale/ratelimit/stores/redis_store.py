@@ -1,4 +1,4 @@
-"""Limits in Redis: one script for any number of limits, on the server's clock."""
+"""Limits in Redis: one script for any number of limits, with Redis's clock."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ _WIDTH = len(Reading._fields)
 
 @lru_cache(maxsize=4096)
 def encoded(algorithm: Algorithm, binding: bool) -> str:
-    """A limit as the script reads it."""
+    """A limit in the script's format."""
     return json.dumps([algorithm.code, int(binding), *algorithm.parameters()], separators=(",", ":"))
 
 
@@ -28,7 +28,7 @@ def arguments(checks: list[Check], cost: int, mode: Mode, now_us: int | None) ->
     """ARGV of the script.
 
     Raises:
-        ConfigurationError: a cost that a check could never grant.
+        ConfigurationError: the cost exceeds what a check can ever grant.
     """
     for check in checks:
         require_fit(cost, _most(check.algorithm))
@@ -41,7 +41,7 @@ def _most(algorithm: Algorithm) -> int:
 
 
 def verdict(answer: list[int]) -> Verdict:
-    """What the script returned, as a value."""
+    """Convert the script's return value."""
     readings = [Reading(bool(answer[at]), *answer[at + 1 : at + _WIDTH]) for at in range(2, len(answer), _WIDTH)]
     return Verdict(answer[0], answer[1], tuple(readings))
 
@@ -49,15 +49,15 @@ def verdict(answer: list[int]) -> Verdict:
 class RedisStore:
     """A :class:`~flashsale.ratelimit.limit.Store` that all processes share.
 
-    Raises ``redis.RedisError`` when Redis cannot be reached. A decision that timed out may have been charged: at worst the
-    limit grants fewer units than it could.
+    Raises ``redis.RedisError`` if Redis cannot be reached. A decision that timed out may have been charged. Then the limit
+    grants fewer units than it could.
     """
 
     def __init__(self, client: "Callable[[], redis.Redis]", clock_us: Callable[[], int] | None = None) -> None:
         """
         Args:
-            client: gives the connection pool's client.
-            clock_us: the clock of tests; left out, Redis's own.
+            client: returns the pooled client.
+            clock_us: a clock for tests; default: Redis's clock.
         """
         self._client = client
         self._clock_us = clock_us

@@ -1,18 +1,18 @@
-"""What every answer says to browsers and caches, whoever made it."""
+"""Security and cache headers of all responses."""
 
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
 _BASE = "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
-# Scripts and styles are files of ours, so text that slipped into a page as HTML still could not run.
+# Only our own files may be scripts and styles, so injected HTML cannot run code.
 _SHOP = f"default-src 'self'; img-src 'self' data:; {_BASE}"
-# The admin's menus are Alpine expressions, which need eval; its colours are styles in the page.
+# The admin's menus use Alpine expressions, which need eval. Its colours are inline styles.
 _ADMIN = f"default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; {_BASE}"
 _DOCS = f"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; {_BASE}"
-OF_DATA = "default-src 'none'; frame-ancestors 'none'"  # nothing in it is to be shown as a page
+OF_DATA = "default-src 'none'; frame-ancestors 'none'"  # JSON is never shown as a page
 
-# Of every answer of the API, for those who give one without Django's middleware; a test compares them.
+# Headers of API responses made without Django's middleware. A test compares them with the middleware's.
 OF_API = (
     ("Content-Security-Policy", OF_DATA),
     ("X-Frame-Options", "DENY"),
@@ -23,7 +23,7 @@ OF_API = (
 
 
 class AnswerHeaders:
-    """Middleware: a content security policy on every answer; what the API says is for no cache unless it says so itself."""
+    """Middleware: sets a content security policy, and disables caching of API responses that do not allow it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response

@@ -1,4 +1,4 @@
-"""Refuses bodies over the limit before anything reads them."""
+"""Refuse request bodies over the limit before they are read."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from flashsale.web.problem import problem
 
 
 class BodyLimit:
-    """Middleware for ``/api/``: 413 over ``MAX_BODY_BYTES``. A body of unannounced length counts as empty under WSGI."""
+    """Middleware for ``/api/``: 413 over ``MAX_BODY_BYTES``. WSGI treats a body without Content-Length as empty."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
@@ -22,5 +22,5 @@ class BodyLimit:
             and announced.isdigit()
             and int(announced[:20]) > settings.MAX_BODY_BYTES
         ):
-            return problem(413, "too_large", f"The body is over {settings.MAX_BODY_BYTES} bytes.")
+            return problem(413, "too_large", f"The request body is larger than {settings.MAX_BODY_BYTES} bytes.")
         return self._get_response(request)

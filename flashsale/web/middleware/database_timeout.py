@@ -1,4 +1,4 @@
-"""How long a request waits for PostgreSQL."""
+"""PostgreSQL timeout of requests."""
 
 from collections.abc import Callable
 
@@ -9,8 +9,8 @@ from flashsale.core.database.patience import patience
 
 
 class ShortPatience:
-    """Middleware: customers are told within seconds that PostgreSQL does not answer, so that its silence cannot hold all the
-    threads that take orders. The admin's work may take longer.
+    """Middleware: sets a short PostgreSQL reply timeout for customers, so that a frozen server cannot block all threads. The
+    admin has a longer timeout.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

@@ -1,4 +1,4 @@
-"""Says which fleet answered."""
+"""The X-Fleet header."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 
 
 class FleetHeader:
-    """Middleware: ``X-Fleet`` on every response."""
+    """Middleware: sets ``X-Fleet``, the fleet that answered, on every response."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response

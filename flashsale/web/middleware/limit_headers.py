@@ -1,4 +1,4 @@
-"""Puts what the limiter said on the response, whatever became of the request after it."""
+"""Rate-limit headers."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 
 
 class LimitHeaders:
-    """Middleware."""
+    """Middleware: adds the limiter's headers to the response, whatever its status."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response

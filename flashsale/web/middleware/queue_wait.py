@@ -1,4 +1,4 @@
-"""Refuses what has waited for its turn for too long, so that a shop with more to do than it can goes on serving somebody."""
+"""Refuse requests that were queued too long, so that an overloaded shop still serves the newer ones."""
 
 import time
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from flashsale.web.answer import Answer
 from flashsale.web.problem import CONTENT_TYPE, body
 from inventory.errors import Busy
 
-_LONGEST_S = 60.0  # no request waits longer than its gateway does: somebody's clock is wrong
+_LONGEST_S = 60.0  # longer than any gateway timeout, so a clock must be wrong
 
 
 class QueueWait:
-    """Middleware: 503 ``busy`` for a request that the gateway had more than ``REQUEST_WAIT_S`` ago.
+    """Middleware: 503 ``busy`` for requests queued longer than ``REQUEST_WAIT_S`` since the gateway received them.
 
-    Its client has given up or is about to; whoever works on it works for nobody, and the next one in the queue waits for
-    longer still. Nothing has happened to it, and to say so costs a tenth of the work.
+    Their clients have given up or are about to, and processing them would delay the requests behind them. A refused request has
+    had no effect, and refusing costs a tenth of the work.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -55,7 +55,7 @@ def later(request_start: bytes, seconds: float) -> bytes:
 
 
 def _start(header: str) -> float:
-    """When the gateway had the request, in seconds since 1970; 0 when nobody said."""
+    """Time at which the gateway received the request, in seconds since 1970; 0 if unknown."""
     try:
         return float(header.removeprefix("t="))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Whoever sends a password is counted before it is looked at, on the API, the shop's page and the staff's page alike."""
+"""Rate limits of password checks in the API, the storefront and the admin."""
 
 from collections.abc import Callable
 
@@ -20,10 +20,10 @@ _API = "/api/v1/auth/token/"
 
 
 class SignInLimit:
-    """Middleware: 429 for a password sent over the limits of ``api:auth-token``, 503 when too many are checked already.
+    """Middleware: 429 for a sign-in over the limits of ``api:auth-token``, 503 if too many passwords are being checked.
 
-    What is refused in any case is refused here, before the request is read: that is what a flood of sign-ins costs. The rules
-    of the API's sign-in are asked by its throttle.
+    A request that will be refused is refused here, before its body is read, so that floods of sign-ins stay cheap. The rules of
+    the API's sign-in are checked by its throttle.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -46,8 +46,8 @@ class SignInLimit:
         return self._get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """The pages' form of what the API says as a problem."""
-        if isinstance(exception, AccountEnded):  # blocked while its password was looked at
+        """Show the error as a page where the API would answer with a problem document."""
+        if isinstance(exception, AccountEnded):  # blocked while the password was checked
             return HttpResponse(exception.detail, status=403, content_type="text/plain")
         if not isinstance(exception, SignInBusy):
             return None

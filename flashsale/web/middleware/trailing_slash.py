@@ -1,14 +1,14 @@
-"""Sends whoever left out the slash at the end to the right address."""
+"""Redirect URLs without a trailing slash."""
 
 from django.http import HttpResponsePermanentRedirect
 from django.middleware.common import CommonMiddleware
 
 
 class _SameRequest(HttpResponsePermanentRedirect):
-    status_code = 308  # after a 301 a client would send its POST as a GET, without the body
+    status_code = 308  # a 301 would turn a POST into a GET without a body
 
 
 class TrailingSlash(CommonMiddleware):
-    """Django's middleware, with a redirect that keeps method and body."""
+    """Django's middleware with a redirect that keeps method and body."""
 
     response_redirect_class = _SameRequest

@@ -15,7 +15,7 @@ class Command(BaseCommand):
     help = "Write the gateway's configuration for Envoy into GATEWAY_DIR and print its path."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--check", action="store_true", help="write nothing; let Envoy say whether it would start with it")
+        parser.add_argument("--check", action="store_true", help="write nothing; let Envoy validate the configuration")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["check"]:

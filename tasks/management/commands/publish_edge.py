@@ -11,11 +11,11 @@ from flashsale.gateway.publisher import Publisher
 
 
 class Command(BaseCommand):
-    help = "Give the gateway on this host the answers that are the same for everybody, until SIGTERM."
+    help = "Publish the answers that are the same for all customers to the gateway on this host, until SIGTERM."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         address = "{}:{}".format(*settings.GATEWAY_EDGE)
-        parser.add_argument("--listen", default=address, help="host:port for the gateway; GATEWAY_EDGE when left out")
+        parser.add_argument("--listen", default=address, help="host:port that the gateway connects to; default: GATEWAY_EDGE")
 
     def handle(self, *args: Any, **options: Any) -> None:
         stop = threading.Event()

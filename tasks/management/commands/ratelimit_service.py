@@ -1,4 +1,4 @@
-"""The rate-limit service as a process."""
+"""Run the rate-limit service."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,7 @@ from flashsale.ratelimit.service.server import serve
 
 
 class Command(BaseCommand):
-    help = "Serves the rate limits over gRPC, in Envoy's protocol v3, until SIGTERM."
+    help = "Serve the rate limits over gRPC (Envoy's rate-limit protocol v3) until SIGTERM."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1")
