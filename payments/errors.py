@@ -1,15 +1,15 @@
-"""Why a payment is not tried."""
+"""Errors of payments."""
 
 from flashsale.core.errors import Refused
 
 
 class PaymentAttemptsExhausted(Refused):
-    """This order takes no more attempts to pay it."""
+    """This order has reached the limit of payment attempts."""
 
     code = "payment_attempts_exhausted"
 
 
 class TooManyPayments(Refused):
-    """Too many payments of yours have failed; please try again later."""
+    """Too many of your payments have failed. Try again later."""
 
     code = "too_many_payments"

@@ -34,7 +34,7 @@ class NoSuchCharge(Refused):
 
 
 class ProviderUnavailable(Refused):
-    """The payment provider does not answer at present; please try again later."""
+    """The payment provider is temporarily unavailable. Try again later."""
 
     code = "provider_unavailable"
 

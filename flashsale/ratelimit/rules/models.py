@@ -43,7 +43,7 @@ class LimitRule(models.Model):
     """A rule. ``flashsale.ratelimit.rule.Rule`` describes the fields."""
 
     class Key(models.TextChoices):
-        ALL = "all", "everybody together"
+        ALL = "all", "everything together"
         ADDRESS = "address", "each client address"
         CUSTOMER = "customer", "each customer"
         ITEM = "item", "each item"
@@ -146,13 +146,19 @@ class BreakerRule(models.Model):
     """When the circuit breaker of an outgoing call opens; see ``flashsale.core.breaker.BreakerLimits``."""
 
     name = models.SlugField(max_length=40, unique=True, help_text="Name of the payment provider or of another outgoing call.")
-    error_percent = models.PositiveSmallIntegerField(default=50, help_text="Failed calls of a window; 0 for not looked at.")
-    slow_percent = models.PositiveSmallIntegerField(default=80, help_text="Slow calls of a window; 0 for not looked at.")
+    error_percent = models.PositiveSmallIntegerField(
+        default=50, help_text="Share of failed calls in the window that opens the breaker. 0 turns it off."
+    )
+    slow_percent = models.PositiveSmallIntegerField(
+        default=80, help_text="Share of slow calls in the window that opens the breaker. 0 turns it off."
+    )
     slow_ms = models.PositiveIntegerField("slow from (ms)", default=5_000)
     window_ms = models.PositiveIntegerField("window (ms)", default=30_000)
-    min_calls = models.PositiveIntegerField("fewest calls", default=20, help_text="In a window; fewer say nothing.")
-    open_ms = models.PositiveIntegerField("open time (ms)", default=10_000, help_text="Then probes are let through.")
-    probes = models.PositiveSmallIntegerField(default=3, help_text="All must be good to close it; one bad one opens it again.")
+    min_calls = models.PositiveIntegerField("fewest calls", default=20, help_text="Minimum number of calls in the window.")
+    open_ms = models.PositiveIntegerField("open time (ms)", default=10_000, help_text="Time until the first probe.")
+    probes = models.PositiveSmallIntegerField(
+        default=3, help_text="Number of probes. All must succeed to close the breaker; one failure opens it again."
+    )
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
