@@ -16,7 +16,7 @@ const REFUSALS = {
   idempotency_mismatch: "This purchase was sent before with other choices. Look at your orders.",
   seq_taken: "This purchase could not be sent. Please press Buy again.",
   not_payable: "The order cannot be paid as it stands.",
-  payment_attempts_exhausted: "This order takes no more attempts to pay it.",
+  payment_attempts_exhausted: "This order has reached the limit of payment attempts.",
   too_many_payments: "Too many of your payments have failed. Please try again later.",
   too_many_unpaid: "You have left too many orders of this item unpaid.",
   not_cancellable: "The order cannot be cancelled any more.",
