@@ -1,4 +1,7 @@
-"""What everybody hears now: sales' pages, refusals of purchase tokens, numbers of lines. Made anew only where it changed."""
+"""The answers that are the same for all customers: sale pages, refusals of purchase tokens, numbers of waiting rooms.
+
+Only changed answers are built again.
+"""
 
 import json
 import time
@@ -55,7 +58,7 @@ class PublicAnswers:
         self._lines: dict[int, tuple[float, _Line]] = {}
 
     def look(self) -> list[EdgeAnswer]:
-        """What everybody hears now. Lets lines move.
+        """The current public answers. Advances waiting rooms.
 
         Raises:
             GateUnavailable, django.db.Error: it cannot be said.

@@ -49,7 +49,7 @@ class Publisher:
         self.looked_at = 0.0
 
     def look(self) -> None:
-        """Write what everybody hears now, if it is something else than before. May run twice."""
+        """Write the public answers if they have changed. May run twice."""
         began = time.monotonic()
         try:
             self._write(self._answers.look())

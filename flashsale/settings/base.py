@@ -101,7 +101,7 @@ SIGN_IN_WAIT_S = 0.5
 # Messages have a cookie of their own: in the session's, a hundred of them would exceed what browsers keep.
 MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 
-# How long to wait for PostgreSQL to say something, in seconds; see flashsale.core.database.patience. A task waits longer than
+# PostgreSQL reply timeout, in seconds; see flashsale.core.database.patience. A task waits longer than
 # the server lets a statement run, a customer as long as a person likes to wait.
 DATABASE_CONNECT_S = 3
 DATABASE_PATIENCE_S = env.number("DATABASE_PATIENCE_S", 35.0, low=0.1, high=600)

@@ -1,8 +1,8 @@
-"""How long a thread waits for PostgreSQL to say something.
+"""PostgreSQL reply timeout of a thread.
 
-A server that stands still, or a network that swallows packets, is silent: its kernel may go on acknowledging, so no time-out
-of TCP or libpq ends the wait, and the server's own ``statement_timeout`` stands still with it. Psycopg2 lets its caller do the
-waiting instead of libpq (``set_wait_callback``); when that raises, it closes the connection.
+A frozen server or a network that drops packets sends nothing, while its kernel may still acknowledge packets. So no timeout of
+TCP or libpq ends the wait, and the server's own ``statement_timeout`` does not run either. Psycopg2 lets a callback do the
+waiting instead of libpq (``set_wait_callback``). If the callback raises, psycopg2 closes the connection.
 """
 
 import select
@@ -20,7 +20,7 @@ from flashsale.core.breaker import CircuitBreaker
 
 
 class NoAnswer(psycopg2.OperationalError):
-    """PostgreSQL said nothing for as long as the caller had patience; what was asked may have been done."""
+    """PostgreSQL did not answer within the timeout. The statement may have been executed."""
 
 
 class _Patience(threading.local):
@@ -29,13 +29,13 @@ class _Patience(threading.local):
 
 
 _patience = _Patience()
-# Open once somebody has waited in vain: the others do not queue up for a connection behind it, one of them tries.
+# Open after a timeout: other threads fail at once instead of waiting for a connection, and one of them probes.
 silence = CircuitBreaker(failures=1, open_s=settings.DATABASE_CONNECT_S)
 
 
 @contextmanager
 def patience(seconds: float) -> Iterator[None]:
-    """Within the block this thread waits for an answer at most so many seconds, or less where it was less already."""
+    """Set this thread's reply timeout inside the context. A shorter timeout that is already set stays."""
     before = _patience.seconds
     _patience.seconds = min(seconds, _current())
     try:
@@ -46,7 +46,7 @@ def patience(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def quiet_patience(seconds: float) -> Iterator[None]:
-    """Like :func:`patience`, for work beside the requests: that it has waited in vain keeps no request from asking."""
+    """Like :func:`patience`, for background work: its timeouts do not open the circuit breaker for requests."""
     _patience.is_quiet = True
     try:
         with patience(seconds):
@@ -60,10 +60,10 @@ def _current() -> float:
 
 
 def wait(connection: Any) -> None:
-    """Psycopg2's wait callback: blocks until the connection is done with what it is at.
+    """Psycopg2's wait callback: blocks until the connection is ready.
 
     Raises:
-        NoAnswer: it was not, in time.
+        NoAnswer: the timeout has passed.
     """
     deadline = time.monotonic() + _current()
     while (state := connection.poll()) != POLL_OK:

@@ -1,4 +1,4 @@
-"""What everybody hears of an item, whoever asks."""
+"""The state of an item that is the same for all customers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _LOOK = Script(LUA / "look-3.lua", parts=[CLOSED])
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """``left``: units that can be admitted, None without a gate. ``refusal``: what everybody hears who wants a token."""
+    """``left``: units that can be admitted, None without a gate. ``refusal``: the refusal of all token requests, if any."""
 
     left: int | None
     refusal: FlashsaleError | None

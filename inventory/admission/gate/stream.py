@@ -206,7 +206,7 @@ def _forget(item: int, entries: Iterable[tuple[str, int, UUID]]) -> bool:
 
 @guarded
 def drop(item: int, entry_ids: Sequence[str]) -> None:
-    """Forget entries that nobody can read."""
+    """Delete unreadable entries."""
     args = [value for entry_id in entry_ids for value in (entry_id, "", "")]
     _ACK(gate_client(), [keys.meta(item), keys.admitted(item), keys.queued(item)], args)
 
