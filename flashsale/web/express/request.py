@@ -45,8 +45,9 @@ class Request(NamedTuple):
 
 def common(scope: Scope) -> Request | None:
     """The request, None when something about it needs what only Django knows."""
-    headers = dict(scope["headers"])
-    if len(headers) != len(scope["headers"]) or scope["query_string"] or b"transfer-encoding" in headers:
+    sent = scope["headers"]
+    headers = dict(sent)
+    if len(headers) != len(sent) or scope["query_string"] or b"transfer-encoding" in headers:
         return None
     host = headers.get(b"host", b"")
     if not _is_ours(host) or headers.get(b"accept", b"*/*") not in _ACCEPTED or _is_foreign(headers.get(b"origin"), host):
