@@ -1,4 +1,4 @@
-"""Payments, refunds and what providers told us, for staff to find and read."""
+"""Read-only admin pages for payments, refunds and webhook events."""
 
 from datetime import timedelta
 from typing import Any
@@ -19,7 +19,7 @@ _MOST_EVENTS = 100
 
 
 class NeedsAPerson(admin.SimpleListFilter):
-    """Payments that no sweep will settle by itself."""
+    """Payments that no sweep settles. Staff must look at them."""
 
     title = "needs a person"
     parameter_name = "person"
@@ -28,7 +28,7 @@ class NeedsAPerson(admin.SimpleListFilter):
         return [("1", "Yes")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Payment]) -> QuerySet[Payment]:
-        """A refund that has failed, or no answer of the provider for an hour."""
+        """Payments with a failed refund, or without an answer from the provider for an hour."""
         if self.value() != "1":
             return queryset
         is_silent = Q(status__in=services.OPEN, created_at__lt=now() - _SILENT)
@@ -66,7 +66,7 @@ class PaymentAdmin(ReadOnly, StaffAdmin):
 
     @admin.display(description="Timeline")
     def timeline(self, payment: Payment) -> str:
-        """What became of it, oldest first: the payment, the provider's events, the refund."""
+        """The history of the payment, its webhook events and its refund, oldest first."""
         lines = [(payment.created_at, f"opened, {payment.attempts} attempts so far")]
         events = ProviderEvent.objects.filter(provider=payment.provider, received_at__gte=payment.created_at - _SILENT)
         events = events.filter(payload__idempotency_key=payment.idempotency_key).order_by("pk")
@@ -93,7 +93,7 @@ class RefundAdmin(ReadOnly, StaffAdmin):
     press_send_again = button(
         "send_again",
         title="Send again",
-        question="A refund that has failed is sent to the provider again.",
+        question="This sends a failed refund to the provider again.",
         icon="replay",
         permission="refund",
     )
@@ -104,18 +104,18 @@ class RefundAdmin(ReadOnly, StaffAdmin):
     ordering = ("-id",)
 
     def has_refund_permission(self, request: HttpRequest, _object_id: str | None = None) -> bool:
-        """Whoever may refund an order."""
+        """True for users who may refund an order."""
         return request.user.has_perm("orders.refund_order")
 
     @admin.action(description="Send again", permissions=["refund"])
-    @asking("Those of these refunds that have failed are sent to the provider again.")
+    @asking("This sends the failed ones of these refunds to the provider again.")
     def send_again(self, request: HttpRequest, queryset: QuerySet[Refund]) -> None:
         for refund in queryset.order_by("pk"):
             if services.send_again([refund.payment_id]):
                 self.note(request, refund, "Sent again.")
-                self.message_user(request, f"{refund}: it is sent again within a second.", messages.SUCCESS)
+                self.message_user(request, f"{refund}: The refund is sent again within a second.", messages.SUCCESS)
             else:
-                self.message_user(request, f"{refund}: it has not failed.", messages.WARNING)
+                self.message_user(request, f"{refund}: This refund has not failed.", messages.WARNING)
 
 
 @admin.register(ProviderEvent)

@@ -1,4 +1,4 @@
-"""Payments, refunds, what providers told us - and the sandbox provider's own books."""
+"""Payments, refunds, webhook events, and the books of the sandbox provider."""
 
 from django.db import models
 from django.db.models import Q
@@ -8,10 +8,10 @@ from flashsale.core.money import AmountField
 
 
 class Payment(models.Model):
-    """One attempt to charge one order. Knows the order by its id only.
+    """One attempt to charge one order. It refers to the order by id only.
 
-    Of an order one payment is open at most, while several may have succeeded: what the provider took is true, whatever we
-    thought of it before. One of them pays the order, the others are refunded.
+    An order has at most one open payment. It may have several successful ones, because the provider's books decide. One of
+    them pays the order. The others are refunded.
     """
 
     class Status(models.TextChoices):
@@ -51,11 +51,11 @@ class Payment(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["order_id"],
-                # Two may have succeeded, the one of which it was heard late: the second is refunded.
+                # Two payments may succeed if a success arrives late. The second one is refunded.
                 name="payment_one_open_per_order",
                 condition=Q(status__in=["created", "processing", "unknown"]),
             ),
-            # Not ``unique=True``: Django would add a second index for LIKE.
+            # ``unique=True`` would make Django add a second index for LIKE.
             models.UniqueConstraint(fields=["idempotency_key"], name="payment_once_per_key"),
             models.CheckConstraint(name="payment_amount_not_negative", condition=Q(amount__gte=0)),
         ]
@@ -81,7 +81,7 @@ class Payment(models.Model):
 
 
 class Refund(models.Model):
-    """Money given back, in whole, at most once per payment."""
+    """A full refund. A payment has at most one."""
 
     class Status(models.TextChoices):
         REQUESTED = "requested"
@@ -112,10 +112,10 @@ class Refund(models.Model):
 
 
 class ProviderEvent(models.Model):
-    """A webhook event, kept so that its repetition has no second effect, and until its order has learnt of it."""
+    """A webhook event. It is stored so that a repeated event has no effect, and until its order is updated."""
 
     class Outcome(models.TextChoices):
-        """Waiting: the payment is not known yet, or the provider's books do not say yet."""
+        """Waiting: the payment is unknown so far, or the provider's books do not confirm the event yet."""
 
         WAITING = "", "waiting"
         APPLIED = "applied"
@@ -142,7 +142,7 @@ class ProviderEvent(models.Model):
 
 
 class SandboxCharge(models.Model):
-    """The sandbox provider's book of charges: the truth that asking again gives."""
+    """The sandbox provider's book of charges. It decides what a repeated question is answered."""
 
     ref = models.CharField(max_length=64)
     idempotency_key = models.CharField(max_length=64)

@@ -1,4 +1,4 @@
-"""What payment providers tell us."""
+"""Webhooks of payment providers."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from rest_framework.views import APIView
 from flashsale.core import messages
 from payments import services
 
-_SIGNED = "`t=<seconds since 1970>,v1=<hex HMAC-SHA256 of `<t>.<body>` under the shared secret>`; an old one is refused."
+_SIGNED = "`t=<seconds since 1970>,v1=<hex HMAC-SHA256 of `<t>.<body>` under the shared secret>`. Old signatures are refused."
 
 
 class Webhook(APIView):
-    """Signed events of a provider."""
+    """Receive signed events from a payment provider."""
 
     authentication_classes: Any = ()
     permission_classes: Any = ()
@@ -28,7 +28,7 @@ class Webhook(APIView):
         responses={200: OpenApiTypes.OBJECT},
     )
     def post(self, request: Request, provider: str) -> Response:
-        """Take an event; a repetition has no second effect."""
+        """Store an event. A repeated event has no second effect."""
         decided = services.receive_event(provider, request._request.body, request.headers)
         if decided:
             messages.publish("tasks.apply_outcomes", [str(pk) for pk in decided])

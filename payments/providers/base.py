@@ -1,4 +1,4 @@
-"""What a payment provider must be able to do."""
+"""The interface of payment providers."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from flashsale.core.errors import Invalid, Refused
 
 
 class Outcome(StrEnum):
-    """What a provider can say of a charge.
+    """A provider's answer for a charge.
 
-    Final: succeeded, declined. Ask again later: unavailable, pending, unknown (nothing was heard). The customer must do
-    something first: action. The provider was not asked at all: postponed.
+    Succeeded and declined are final. Unavailable, pending and unknown (no answer) mean: ask again later. Action: the customer
+    must do something first. Postponed: the provider was not asked.
     """
 
     SUCCEEDED = "succeeded"
@@ -47,10 +47,10 @@ class SignatureInvalid(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class ChargeRequest:
-    """A payment as a provider is asked about it.
+    """A request to a provider for one payment.
 
-    ``key``: the idempotency key; the same key never charges twice. ``ref``: the provider's own id of the charge, empty while it
-    is not known. ``opened_at``: when the payment was opened.
+    ``key``: the idempotency key. The same key never charges twice. ``ref``: the provider's id of the charge, empty while it is
+    unknown. ``opened_at``: when the payment was opened.
     """
 
     key: str
@@ -64,7 +64,7 @@ class ChargeRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChargeResult:
-    """``code``: why it was declined, for the customer; ``retry_after_s``: of one that was postponed."""
+    """``code``: the reason of a decline, for the customer. ``retry_after_s``: when to ask again, if postponed."""
 
     request: ChargeRequest
     outcome: Outcome
@@ -75,7 +75,7 @@ class ChargeResult:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a provider tells of its own accord. ``outcome`` is None for a kind of event that tells nothing of a charge."""
+    """A webhook event. ``outcome`` is None if the event does not decide a charge."""
 
     id: str
     kind: str
@@ -86,7 +86,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What the customer has to do first: an ``url`` to go to, or ``client_secret`` for the provider's script in the page."""
+    """What the customer must do: open ``url``, or confirm in the page with the provider's script and ``client_secret``."""
 
     url: str = field(default="", repr=False)
     client_secret: str = field(default="", repr=False)
@@ -94,7 +94,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """A captured charge in the provider's books. ``key`` is empty for one that is not ours."""
+    """A captured charge in the provider's books. ``key`` is empty if the charge is not ours."""
 
     key: str
     ref: str
@@ -105,11 +105,11 @@ class Booked:
 
 
 class Provider(Protocol):
-    """Every call may be repeated with the same keys, and answers the same truth.
+    """A payment provider. Every call may be repeated with the same keys and then gives the same result.
 
-    ``signature_header``: of the webhooks. ``books_sql``: empty, or a SELECT of ``key, ref, amount, currency, refunded`` of what
-    was captured, by a provider whose books are tables of our database. ``test_methods``: of test money,
-    with their names.
+    ``signature_header``: header of the webhook signature. ``books_sql``: for a provider whose books are tables of our database,
+    a SELECT of ``key, ref, amount, currency, refunded`` of the captured charges, otherwise empty. ``test_methods``: test
+    payment methods and their labels.
     """
 
     signature_header: str
@@ -117,58 +117,58 @@ class Provider(Protocol):
     test_methods: Sequence[tuple[str, str]]
 
     def takes(self, method: str) -> bool:
-        """Whether this may be a payment method of the provider. Asks nobody."""
+        """Whether this may be a payment method of the provider. Does not call the provider."""
         ...
 
     def charge(self, requests: Sequence[ChargeRequest], *, more: bool = False) -> Iterable[list[ChargeResult]]:
-        """Charge each request once, whatever number of times it is asked; groups of answers as they become known.
+        """Charge each request once, however often it is sent. Yields groups of answers as they arrive.
 
-        An answer may be one to an earlier call, whose request took longer; a request may remain without one.
+        An answer may belong to an earlier call whose request took longer. A request may get no answer.
 
         Args:
-            more: another call follows at once, so no answer need be waited for.
+            more: another call follows at once, so do not wait for slow answers.
         """
         ...
 
     def per_second(self) -> float | None:
-        """How many requests the provider takes in a second, over all processes; None where nothing but time limits them."""
+        """How many requests the provider takes per second, over all processes. None means no limit."""
         ...
 
     def look_up(self, requests: Sequence[ChargeRequest]) -> list[ChargeResult]:
-        """What the books have of these charges, without charging; nothing of one that they do not have."""
+        """Look these charges up in the books, without charging. Charges that the books do not have are left out."""
         ...
 
     def refund(self, charge: ChargeRequest, refund_key: str, amount: Decimal) -> str:
-        """Give a charge back, in whole or in part; returns the provider's reference.
+        """Refund a charge, in full or in part. Returns the provider's reference.
 
         Raises:
             NoSuchCharge: there is no such captured charge.
-            ProviderUnavailable: it may be tried again later.
-            Invalid: refused.
+            ProviderUnavailable: the provider did not answer. Try again later.
+            Invalid: the provider refused the refund.
         """
         ...
 
     def action(self, charge: ChargeRequest) -> Action | None:
-        """What the customer has to do for a charge now; None for nothing.
+        """What the customer must do for a charge now, or None.
 
         Raises:
-            ProviderUnavailable: it cannot be said at present.
+            ProviderUnavailable: the provider did not answer.
         """
         ...
 
     def read_event(self, body: bytes, headers: Mapping[str, str]) -> Event:
-        """The event in a webhook's raw body.
+        """Parse the event in a webhook's raw body.
 
         Raises:
-            SignatureInvalid: signed by nobody we know, or too long ago.
-            Invalid: not an event.
+            SignatureInvalid: the signature is wrong or too old.
+            Invalid: the body is not a valid event.
         """
         ...
 
     def hear(self, told: Sequence[tuple[ChargeRequest, Outcome]]) -> None:
-        """Events that came signed in the provider's name, in the order they came. A real provider knows them already."""
+        """Receive verified events, in order of arrival. Only the sandbox needs them. A real provider knows them already."""
         ...
 
     def captured(self, since: datetime) -> Iterator[Booked]:
-        """Every charge that the provider has captured since then, page by page."""
+        """Every charge that the provider has captured since this time, page by page."""
         ...

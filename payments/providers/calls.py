@@ -1,4 +1,4 @@
-"""Calls to a provider over the network: so many at once, at the pace that it allows, behind its circuit breaker."""
+"""Calls to a provider over the network, with a limit of concurrent calls, a rate limit and a circuit breaker."""
 
 import logging
 import threading
@@ -21,16 +21,16 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Work = Callable[[ChargeRequest], ChargeResult]
 PLACE = "call:payments"  # of the rules in the admin
-_GATHER_S = 0.04  # answers that come within it are applied together
-_USUAL_S = 0.5  # how long a call takes, as long as nobody knows
-_MARGIN = 1.045  # requests travel for different times: so many closer together are still within the limit
+_GATHER_S = 0.04  # answers that arrive within this time are applied together
+_USUAL_S = 0.5  # assumed duration of a call before one is measured
+_MARGIN = 1.045  # network delays differ: calls this much closer together are still within the limit
 _BOOKINGS = 20  # a second
 _STEP = 1.05
-_LATE_S = 0.04  # less than the margin of a second, so a call that begins later by this is still within the limit
+_LATE_S = 0.04  # less than the margin of a second, so a call that starts this much later is still within the limit
 
 
 class _Answers:
-    """The answers to some calls, and how many are still missing. Thread-safe."""
+    """Answers to some calls, and the number of missing ones. Thread-safe."""
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[ChargeResult | None] = SimpleQueue()
@@ -43,7 +43,7 @@ class _Answers:
             self.missing += calls
 
     def put(self, answer: ChargeResult | None) -> None:
-        """None wakes whoever waits for an answer."""
+        """Add an answer. None only wakes the thread that waits."""
         self._queue.put(answer)
 
     def take(self, wait_s: float) -> ChargeResult | None:
@@ -56,7 +56,7 @@ class _Answers:
         return answer
 
     def gather(self) -> list[ChargeResult]:
-        """The next answer, and those that come within a moment of it; none when none comes within it."""
+        """Wait for the next answer. Returns it with those that arrive just after it, or an empty list on timeout."""
         first = self.take(_GATHER_S)
         if first is None:
             return []
@@ -67,14 +67,14 @@ class _Answers:
 
 
 class Calls:
-    """Thread-safe. A process that forks makes its threads after it."""
+    """Calls to one provider. Thread-safe. Threads start on first use, so a process may fork before."""
 
     def __init__(self, name: str, *, per_second: int, at_once: int) -> None:
         """
         Args:
-            name: of the provider; its breaker has the same.
-            per_second: calls over all processes, where no rule of the admin says otherwise.
-            at_once: calls of this process that may be under way.
+            name: name of the provider and of its circuit breaker.
+            per_second: calls per second over all processes, unless a rule in the admin overrides it.
+            at_once: limit of concurrent calls of this process.
         """
         self._rule = Rule(
             name=f"call-{name}",
@@ -93,7 +93,7 @@ class Calls:
 
     @property
     def breaker(self) -> CircuitBreaker:
-        """Under the rule in force."""
+        """Calls per second that the rule in force allows."""
         return breaker(self._name)
 
     @cached_property
@@ -105,17 +105,17 @@ class Calls:
         return threading.BoundedSemaphore(self._at_once)
 
     def charge(self, work: Work, requests: Sequence[ChargeRequest], *, more: bool) -> Iterator[list[ChargeResult]]:
-        """Work on each request beside the others; groups of answers as they come.
+        """Make a call for each request, concurrently. Yields groups of answers as they arrive.
 
-        A call that takes much longer than the others is left behind; its answer comes with those of a later charge.
+        A call that takes much longer than the others is not waited for. A later charge yields its answer.
 
         Args:
-            more: another charge follows at once, so no call that has begun is waited for.
+            more: another charge follows at once, so do not wait for calls that have begun.
         """
         yield from self._run(work, requests, self._charges, more=more)
 
     def look_up(self, work: Work, requests: Sequence[ChargeRequest]) -> list[ChargeResult]:
-        """Work on each request beside the others; all answers, but those that take much longer than usual."""
+        """Make a call for each request, concurrently. Returns all answers except those that take much longer than usual."""
         return [answer for group in self._run(work, requests, _Answers(), more=False) for answer in group]
 
     def _run(
@@ -137,7 +137,7 @@ class Calls:
 
     @property
     def _grace_s(self) -> float:
-        """A call that takes longer than this is not waited for."""
+        """Timeout for a call, in seconds, before the others go on without it."""
         return 0.3 + 2 * self._usual_s
 
     def _feed(self, work: Work, requests: Sequence[ChargeRequest], answers: _Answers, fed: threading.Event) -> None:
@@ -158,7 +158,7 @@ class Calls:
                 answers.put(ChargeResult(request, Outcome.POSTPONED, code=code, retry_after_s=wait_s))
                 continue
             while slots and time.monotonic() - slots[0] > _LATE_S:
-                slots.popleft()  # a busy machine: what was missed is not made up for in a bunch
+                slots.popleft()  # on a busy machine, missed calls are not made up for in a burst
             if not slots:
                 slots.extend(self._book(len(requests) - number))
             time.sleep(max(0.0, slots.popleft() - time.monotonic()))
@@ -169,16 +169,16 @@ class Calls:
         answer, began = ChargeResult(request, Outcome.UNKNOWN), time.monotonic()
         try:
             answer = work(request)
-        except Exception:  # a fault of ours costs the others nothing; this one is asked about again
+        except Exception:  # our own error must not affect the other calls; this one is repeated later
             logger.exception("call broke", extra={"event": "provider_call_broke", "payment": request.key})
         finally:
             self._room.release()
             answers.put(answer)
-            # Goes to the median, whatever the slowest ones take.
+            # Converges to the median, however long the slowest calls take.
             self._usual_s *= _STEP if time.monotonic() - began > self._usual_s else 1 / _STEP
 
     def one(self, call: Callable[[], T]) -> T:
-        """One call, in this thread, at its time.
+        """Make one call in this thread when the rate allows it.
 
         Raises:
             ProviderUnavailable: the breaker is open.
@@ -190,7 +190,7 @@ class Calls:
 
     @property
     def per_second(self) -> float:
-        """How many calls may begin in a second, over all processes."""
+        """How many calls may begin per second, over all processes."""
         return 1 / self._interval_s(self._rules())
 
     def _rules(self) -> list[Rule]:
@@ -202,7 +202,7 @@ class Calls:
         return max(rule.window_ms / 1000 / rule.rate for rule in rules)
 
     def _book(self, calls: int) -> list[float]:
-        """When, by the monotonic clock, the next calls may begin; so many at most."""
+        """Reserve times, on the monotonic clock, at which the next calls may begin, at most this many."""
         rules = self._rules()
         interval_s = self._interval_s(rules)
         part = max(1, min(calls, int(1 / interval_s / _BOOKINGS)))

@@ -17,7 +17,7 @@ class NoSuchProvider(NotFound):
 def provider(name: str) -> Provider:
     """
     Raises:
-        NoSuchProvider: the setting ``PAYMENT_PROVIDERS`` does not name it.
+        NoSuchProvider: the setting ``PAYMENT_PROVIDERS`` does not list it.
     """
     if name not in settings.PAYMENT_PROVIDERS:
         raise NoSuchProvider

@@ -1,6 +1,6 @@
-"""A provider that decides by method and keeps books, so that asking again gives the truth.
+"""A test provider. The payment method decides the outcome, and books make repeated calls give the same answer.
 
-The one adapter that has tables of our database: they stand for the provider's own.
+It is the only adapter with tables in our database. They stand for the provider's own.
 """
 
 import json
@@ -22,7 +22,7 @@ from payments.models import SandboxCharge, SandboxRefund
 from payments.providers import signature
 from payments.providers.base import Action, Booked, ChargeRequest, ChargeResult, Event, NoSuchCharge, Outcome
 
-_HEALS_AT = 3  # pm_unavailable is captured when asked for the third time
+_HEALS_AT = 3  # pm_unavailable is captured at the third call
 _SLOW = timedelta(seconds=2)
 _DECIDED = {"pm_declined": "declined", "pm_unavailable": "unavailable"}
 
@@ -33,9 +33,9 @@ _LONGEST = 64
 
 
 class Sandbox:
-    """pm_ok, pm_declined, pm_unavailable (fails, then heals), pm_unknown (charged, the answer lost), pm_slow.
+    """Methods: pm_ok, pm_declined, pm_unavailable (fails, then works), pm_unknown (charges, the answer is lost), pm_slow.
 
-    Whoever holds the webhooks' secret plays the provider: an event decides a charge, as ``hear`` says.
+    The holder of the webhook secret acts as the provider: an event decides a charge, see ``hear``.
     """
 
     signature_header = "Sandbox-Signature"
@@ -50,7 +50,7 @@ class Sandbox:
         self._secrets = options.get("WEBHOOK_SECRET", "")
 
     def takes(self, method: str) -> bool:
-        """One of the five."""
+        """Whether this is one of the five methods."""
         return method in _METHODS
 
     def per_second(self) -> None:
@@ -59,7 +59,7 @@ class Sandbox:
     def charge(self, requests: Sequence[ChargeRequest], *, more: bool = False) -> Iterable[list[ChargeResult]]:
         """
         Raises:
-            Invalid: a key came before with another amount.
+            Invalid: the key was used with another amount.
         """
         wanted = {request.key: request for request in requests}
         with transaction.atomic():
@@ -111,20 +111,20 @@ class Sandbox:
         return ChargeResult(request, outcome, charge.ref)
 
     def look_up(self, requests: Sequence[ChargeRequest]) -> list[ChargeResult]:
-        """Nothing of a charge that the books do not have."""
+        """Charges that the books do not have are left out."""
         wanted = {request.key: request for request in requests}
         charges = SandboxCharge.objects.filter(idempotency_key__in=list(wanted))
         return [self._answer(charge, wanted[charge.idempotency_key], first=False) for charge in charges]
 
     def action(self, charge: ChargeRequest) -> Action | None:
-        """Nothing: no method of the sandbox asks the customer."""
+        """Returns None. No method of the sandbox needs the customer."""
         return None
 
     def read_event(self, body: bytes, headers: Mapping[str, str]) -> Event:
         """
         Raises:
-            SignatureInvalid: wrong, older than ``WEBHOOK_TOLERANCE_S``, or there is no secret to check it by.
-            Invalid: not an event.
+            SignatureInvalid: the signature is wrong or older than ``WEBHOOK_TOLERANCE_S``, or no secret is configured.
+            Invalid: the body is not a valid event.
         """
         header = headers.get(self.signature_header, "")
         signature.check(body, header, secrets=self._secrets, tolerance_s=settings.WEBHOOK_TOLERANCE_S)
@@ -133,16 +133,16 @@ class Sandbox:
             event_id, kind = event["id"], event["type"]
             key = event["data"]["idempotency_key"] if kind in _TOLD else _key_of(event)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise Invalid("This is not an event.") from error
+            raise Invalid("The body is not a valid event.") from error
         values = event_id, kind, key
         if not all(isinstance(value, str) and len(value) <= _LONGEST and value.isprintable() for value in values):
-            raise Invalid("This is not an event.")
+            raise Invalid("The body is not a valid event.")
         if not (event_id and kind and (key or kind not in _TOLD)):
-            raise Invalid("This is not an event.")
+            raise Invalid("The body is not a valid event.")
         return Event(event_id, kind, _TOLD.get(kind), key)
 
     def hear(self, told: Sequence[tuple[ChargeRequest, Outcome]]) -> None:
-        """A charge that was not captured is captured from a success on, and declined from a failure on; a capture stays one."""
+        """A success captures an uncaptured charge, a failure declines it. A captured charge stays captured."""
         for request, outcome in told:
             decided = "captured" if outcome is Outcome.SUCCEEDED else "declined"
             self._enter([request], outcome=decided)

@@ -8,7 +8,7 @@ from payments.providers.base import SignatureInvalid
 
 
 def sign(body: bytes, moment: int, secret: str) -> str:
-    """The header's value."""
+    """The value of the signature header."""
     digest = hmac.new(secret.encode(), f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={moment},v1={digest}"
 
@@ -16,10 +16,10 @@ def sign(body: bytes, moment: int, secret: str) -> str:
 def check(body: bytes, header: str, *, secrets: str, tolerance_s: int) -> None:
     """
     Args:
-        secrets: with commas between; any of them may have signed, so that one can follow another.
+        secrets: separated by commas. Any of them may have signed, so that a secret can be rotated.
 
     Raises:
-        SignatureInvalid: none of them has signed this body within ``tolerance_s`` seconds from now.
+        SignatureInvalid: no secret matches, or the signature is more than ``tolerance_s`` seconds away from now.
     """
     parts = [part.partition("=") for part in header.split(",")]
     stamp = next((value for name, _, value in parts if name == "t"), "")
@@ -27,7 +27,7 @@ def check(body: bytes, header: str, *, secrets: str, tolerance_s: int) -> None:
     if abs(time.time() - moment) > tolerance_s:
         raise SignatureInvalid
     given = [value.encode() for name, _, value in parts if name == "v1"]
-    for secret in filter(None, (each.strip() for each in secrets.split(","))):  # an empty one verifies nothing
+    for secret in filter(None, (each.strip() for each in secrets.split(","))):  # an empty secret verifies nothing
         wanted = sign(body, moment, secret).partition("v1=")[2].encode()
         if any(hmac.compare_digest(wanted, each) for each in given):
             return

@@ -1,7 +1,7 @@
 """Stripe, through its SDK: one PaymentIntent for each payment.
 
-A method that is Stripe's id of one (``pm_...``) is charged at once; 3-D Secure, where it is asked for, is left to the customer.
-The method ``card`` makes an intent that the customer confirms in the page, with Stripe's script and the client secret.
+A Stripe payment method (``pm_...``) is charged at once. If 3-D Secure is required, the customer completes it. The method
+``card`` makes an intent that the customer confirms in the page, with Stripe's script and the client secret.
 """
 
 import json
@@ -42,12 +42,12 @@ _TEST_METHODS = (
 )
 _METHOD = re.compile(r"pm_[A-Za-z0-9_]+", re.ASCII)
 _CONFIRMED_BY_CUSTOMER = "card"
-_TIMEOUT_S = (3.0, 10.0)  # to connect, and for an answer
+_TIMEOUT_S = (3.0, 10.0)  # connect, read
 _CALLS_PER_SECOND = 100
 _CALLS_AT_ONCE = 64
 _KEYS_LIVE = timedelta(hours=23)  # Stripe forgets an idempotency key after 24 hours
-_ABANDONED = timedelta(hours=24)  # what the customer has not confirmed by then is cancelled
-# https://docs.stripe.com/currencies: where it differs from ISO 4217, Stripe is right.
+_ABANDONED = timedelta(hours=24)  # an intent that the customer has not confirmed by then is cancelled
+# https://docs.stripe.com/currencies. Stripe's decimals differ from ISO 4217 for some currencies.
 _ZERO_DECIMAL = frozenset(("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA"))
 _ZERO_DECIMAL |= {"PYG", "RWF", "VND", "VUV", "XAF", "XOF", "XPF"}
 _THREE_DECIMAL = frozenset(("BHD", "JOD", "KWD", "OMR", "TND"))
@@ -63,7 +63,7 @@ _TOLD = {
     "payment_intent.payment_failed": Outcome.DECLINED,
     "payment_intent.canceled": Outcome.DECLINED,
 }
-# What a customer may be told; for the others (a stolen card, say) Stripe asks not to.
+# Codes that customers may see. Stripe asks not to show the others, for example a stolen card.
 _CODES = frozenset(
     {"insufficient_funds", "expired_card", "incorrect_cvc", "incorrect_number", "authentication_required", "processing_error"}
 )
@@ -74,10 +74,10 @@ def _decimals(currency: str) -> int:
 
 
 def to_minor(amount: Decimal, currency: str) -> int:
-    """The amount as Stripe counts it.
+    """The amount in Stripe's minor units.
 
     Raises:
-        Invalid: it has more decimals than that.
+        Invalid: the amount has too many decimals.
     """
     units = amount.scaleb(_decimals(currency))
     if units != units.to_integral_value():
@@ -86,12 +86,12 @@ def to_minor(amount: Decimal, currency: str) -> int:
 
 
 def from_minor(units: int, currency: str) -> Decimal:
-    """What Stripe counts, as an amount."""
+    """The amount of Stripe's minor units."""
     return Decimal(units).scaleb(-_decimals(currency.upper()))
 
 
 class Stripe:
-    """Options: ``API_KEY``, ``WEBHOOK_SECRET`` (several with commas between), ``API_BASE``."""
+    """Options: ``API_KEY``, ``WEBHOOK_SECRET`` (several separated by commas), ``API_BASE``."""
 
     signature_header = "Stripe-Signature"
     books_sql = ""
@@ -107,7 +107,7 @@ class Stripe:
             stripe_version=API_VERSION,
             base_addresses={"api": options["API_BASE"].rstrip("/")} if options.get("API_BASE") else {},
             http_client=stripe.RequestsClient(timeout=_TIMEOUT_S),
-            max_network_retries=0,  # the sweeps repeat, with the same keys
+            max_network_retries=0,  # the sweeps retry with the same keys
         ).v1
 
     def takes(self, method: str) -> bool:
@@ -117,11 +117,11 @@ class Stripe:
     # charges
 
     def charge(self, requests: Sequence[ChargeRequest], *, more: bool = False) -> Iterable[list[ChargeResult]]:
-        """One intent for each; a request whose intent is known is looked up instead."""
+        """Create an intent for each request. A request with a known intent is looked up instead."""
         return self._calls.charge(self._charge, requests, more=more)
 
     def per_second(self) -> float:
-        """As the rule in the admin says, or Stripe's own limit."""
+        """The rate of the rule in the admin, or Stripe's own limit."""
         return self._calls.per_second
 
     def _charge(self, request: ChargeRequest) -> ChargeResult:
@@ -144,13 +144,15 @@ class Stripe:
             intent = self._heard(lambda: self._api.payment_intents.create(_params(request), options))
             response = intent.last_response
             if intent.status != "succeeded" and response and response.headers.get("idempotent-replayed") == "true":
-                intent = self._heard(lambda: self._api.payment_intents.retrieve(intent.id))  # as it is now, not as it was
+                intent = self._heard(
+                    lambda: self._api.payment_intents.retrieve(intent.id)
+                )  # the present state, not the replayed one
         if age > _ABANDONED and _outcome(intent) is Outcome.ACTION:
             intent = self._heard(lambda: self._api.payment_intents.cancel(intent.id))
         return intent
 
     def look_up(self, requests: Sequence[ChargeRequest]) -> list[ChargeResult]:
-        """By Stripe's id, and by the key in the metadata where that is not known. Nothing of one that Stripe does not have."""
+        """Look up by Stripe's id, or by the key in the metadata. Charges that Stripe does not have are left out."""
         return [result for result in self._calls.look_up(self._look_up, requests) if result.ref]
 
     def _look_up(self, request: ChargeRequest) -> ChargeResult:
@@ -176,7 +178,7 @@ class Stripe:
     def action(self, charge: ChargeRequest) -> Action | None:
         """
         Raises:
-            ProviderUnavailable: it cannot be said at present.
+            ProviderUnavailable: Stripe did not answer.
         """
         intent = self._calls.one(lambda: self._known(lambda: self._find(charge)))
         if intent is None or _outcome(intent) is not Outcome.ACTION:
@@ -191,8 +193,8 @@ class Stripe:
         """
         Raises:
             NoSuchCharge: there is no such captured charge.
-            ProviderUnavailable: it may be tried again later.
-            Invalid: refused.
+            ProviderUnavailable: Stripe did not answer. Try again later.
+            Invalid: Stripe refused the refund.
         """
         return self._calls.one(lambda: self._known(lambda: self._refund(charge, refund_key, amount)))
 
@@ -201,7 +203,7 @@ class Stripe:
         if intent is None or intent.status != "succeeded":
             raise NoSuchCharge
         made = self._heard(lambda: self._api.refunds.list({"payment_intent": intent.id, "limit": 100})).data
-        for refund in made:  # its key may be older than Stripe remembers
+        for refund in made:  # Stripe may have forgotten its key
             if _noted(refund, "refund") == refund_key and refund.status not in ("failed", "canceled"):
                 return refund.id
         params: Any = {"payment_intent": intent.id, "amount": to_minor(amount, charge.currency)}
@@ -209,20 +211,20 @@ class Stripe:
         try:
             refund = self._heard(lambda: self._api.refunds.create(params, {"idempotency_key": refund_key}))
         except stripe.InvalidRequestError as error:
-            if error.code == "charge_already_refunded" and made:  # in Stripe's dashboard, say
+            if error.code == "charge_already_refunded" and made:  # for example in Stripe's dashboard
                 return made[0].id
             raise Invalid(f"Stripe refused the refund: {error.code or 'invalid_request'}") from error
         if refund.status in ("failed", "canceled"):
             raise Invalid(f"Stripe says that the refund is {refund.status}.")
         return refund.id
 
-    # what Stripe tells
+    # webhooks and books
 
     def read_event(self, body: bytes, headers: Mapping[str, str]) -> Event:
         """
         Raises:
-            SignatureInvalid: signed with none of the secrets, or too long ago.
-            Invalid: not an event.
+            SignatureInvalid: the signature is wrong or too old.
+            Invalid: the body is not a valid event.
         """
         header = headers.get(self.signature_header, "")
         signature.check(body, header, secrets=self._secrets, tolerance_s=settings.WEBHOOK_TOLERANCE_S)
@@ -231,22 +233,22 @@ class Stripe:
             event_id, kind, about = event["id"], event["type"], event["data"]["object"]
             key, ref = (about.get("metadata") or {}).get("payment", ""), about.get("id", "")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise Invalid("This is not an event.") from error
+            raise Invalid("The body is not a valid event.") from error
         if not all(isinstance(value, str) and len(value) <= 64 and value.isprintable() for value in (event_id, kind)):
-            raise Invalid("This is not an event.")
+            raise Invalid("The body is not a valid event.")
         if not (event_id and kind):
-            raise Invalid("This is not an event.")
+            raise Invalid("The body is not a valid event.")
         is_ours = all(isinstance(value, str) and 0 < len(value) <= 64 and value.isprintable() for value in (key, ref))
         return Event(event_id, kind, _TOLD.get(kind), key, ref) if is_ours else Event(event_id, kind)
 
     def hear(self, told: Sequence[tuple[ChargeRequest, Outcome]]) -> None:
-        """Nothing: Stripe's books are its own."""
+        """Does nothing. Stripe keeps its own books."""
 
     def captured(self, since: datetime) -> Iterator[Booked]:
         """Newest first.
 
         Raises:
-            ProviderUnavailable: it cannot be said at present.
+            ProviderUnavailable: Stripe did not answer.
         """
         params: Any = {"created": {"gte": int(since.timestamp())}, "limit": 100, "expand": ["data.latest_charge"]}
         while True:
@@ -259,10 +261,10 @@ class Stripe:
     # calls
 
     def _heard(self, call: Callable[[], T]) -> T:
-        """What Stripe answers, counted by the breaker.
+        """Make a call to Stripe and report it to the circuit breaker.
 
         Raises:
-            _Unheard: no answer that says anything of a charge.
+            _Unheard: there is no answer about the charge.
             stripe.CardError, stripe.InvalidRequestError: a refusal.
         """
         began = time.monotonic()
@@ -281,14 +283,14 @@ class Stripe:
 
     def _unheard(self, error: stripe.StripeError) -> "_Unheard":
         told = {"event": "stripe_error", "error": type(error).__name__, "status": error.http_status, "code": error.code}
-        if error.http_status == 409:  # a request with this key is under way
+        if error.http_status == 409:  # a request with this key is in progress
             self._calls.breaker.succeeded()
             return _Unheard(Outcome.PENDING)
         self._calls.breaker.failed()
         if isinstance(error, stripe.AuthenticationError | stripe.PermissionError | stripe.IdempotencyError):
             logger.error("Stripe refuses our requests", extra=told)
             return _Unheard(Outcome.UNAVAILABLE)
-        logger.warning("no answer of Stripe", extra=told)
+        logger.warning("no answer from Stripe", extra=told)
         return _Unheard(Outcome.UNKNOWN)
 
     def _known(self, call: Callable[[], T]) -> T:
@@ -299,7 +301,7 @@ class Stripe:
 
 
 class _Unheard(Exception):
-    """Stripe has not said what became of it."""
+    """Stripe has not answered about the charge."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome)
@@ -349,7 +351,7 @@ def _code(*codes: str | None) -> str:
 
 
 def _noted(about: stripe.StripeObject, name: str) -> str:
-    """What we have written into its metadata."""
+    """A value of the object's metadata."""
     return str((about.to_dict().get("metadata") or {}).get(name, ""))
 
 

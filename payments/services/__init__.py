@@ -1,4 +1,4 @@
-"""Payments: rows first, then the provider, never inside a transaction, then what it said."""
+"""Payments. Rows are written first, then the provider is called outside any transaction, then its answer is recorded."""
 
 from payments.services.attempts import open_by_chain, try_payment
 from payments.services.books import books_sql

@@ -1,4 +1,4 @@
-"""How often a card may be tried: per order, and per customer over all orders. Decided without the provider."""
+"""Limits of payment attempts, per order and per customer over all orders. The provider is not called."""
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -17,14 +17,14 @@ _SPAN = timedelta(hours=1)
 
 
 def try_payment(request: PaymentRequest) -> UUID | None:
-    """Open a payment that the customer asks for; None when the order has one that is open or succeeded.
+    """Open a payment at the customer's request. Returns None if the order has an open or a successful payment.
 
-    The caller holds the order's row until the transaction ends. What a customer asks for of several orders at once is decided
-    one after the other.
+    The caller must lock the order's row until the transaction ends. Concurrent requests of one customer for several orders
+    are decided one after the other.
 
     Raises:
-        PaymentAttemptsExhausted: the order had ``PAYMENT_ATTEMPTS_PER_ORDER``.
-        TooManyPayments: the customer had ``FAILED_PAYMENTS_PER_HOUR`` in the last hour that have not succeeded.
+        PaymentAttemptsExhausted: the order has had ``PAYMENT_ATTEMPTS_PER_ORDER`` payments.
+        TooManyPayments: ``FAILED_PAYMENTS_PER_HOUR`` payments of the customer did not succeed in the last hour.
     """
     earlier = list(Payment.objects.filter(order_id=request.order_id).values_list("status", flat=True))
     if any(status in (*OPEN, Status.SUCCEEDED) for status in earlier):
@@ -48,15 +48,15 @@ def _refuse_too_many(customer_id: int) -> None:
 
 
 def open_by_chain(requests: Sequence[PaymentRequest]) -> list[UUID]:
-    """Open a payment, being asked about, for each of these orders whose customer is not over the bound; the new ones' ids."""
+    """Open a payment in progress for each order whose customer is below the limit. Returns the ids of the new payments."""
     within = f"""(
         SELECT count(*) FROM payments_payment p WHERE p.customer_id = rows.customer_id AND p.status <> 'succeeded'
         AND p.created_at > now() - interval '{_SPAN.total_seconds():.0f} s'
-    ) < {settings.FAILED_PAYMENTS_PER_HOUR}"""  # noqa: S608 - numbers of ours
+    ) < {settings.FAILED_PAYMENTS_PER_HOUR}"""  # noqa: S608 - our own numbers
     return open_payments(requests, Payment.Origin.CHAIN, asking=True, only=within)
 
 
 def unsuccessful(customers: Iterable[int]) -> "QuerySet[Payment]":
-    """Payments of the last hour that these customers tried and that have not succeeded."""
+    """Payments of these customers in the last hour that have not succeeded."""
     recent = Payment.objects.filter(customer_id__in=list(customers), created_at__gt=now() - _SPAN)
     return recent.exclude(status=Status.SUCCEEDED)

@@ -1,7 +1,7 @@
-"""Payments of orders: what is asked of the provider, and what it says of them.
+"""Payments of orders: the calls to the provider and its answers.
 
-The provider's books are the truth. What a row says is what we know of them so far: a failure may turn out to be a success,
-a success stays one.
+The provider's books decide. A row holds what we know of them so far. A failure may turn out to be a success. A success is
+final.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,8 +27,8 @@ Status = Payment.Status
 OPEN = (Status.CREATED, Status.PROCESSING, Status.UNKNOWN)
 _DECIDED = (Status.SUCCEEDED, Status.FAILED)
 _LONGEST_PAUSE_S = 300
-FIRST_PAUSE = timedelta(seconds=3)  # whoever opens a payment asks at once; past this a sweep does
-_ASKING_PAUSE = timedelta(seconds=2)  # longer than a step asks before others have their turn
+FIRST_PAUSE = timedelta(seconds=3)  # the opener of a payment asks at once; after this time a sweep asks
+_ASKING_PAUSE = timedelta(seconds=2)  # longer than one step asks before it yields to others
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class PaymentRequest:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The open payments of some orders. ``fresh``: opened just now, as being asked about, by whoever has this."""
+    """The open payments of some orders. ``fresh``: the holder of this object has just opened them as ``processing``."""
 
     fresh: list[UUID]
     others: list[UUID]
@@ -50,7 +50,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """Money that the provider holds for us."""
+    """A successful payment: money that the provider holds for us."""
 
     order_id: UUID
     payment_id: UUID
@@ -59,7 +59,7 @@ class Captured:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the provider says of one payment now."""
+    """The provider's current answer for one payment."""
 
     order_id: UUID
     key: str
@@ -74,22 +74,22 @@ def known_method(method: str) -> bool:
 
 
 def shown_methods() -> Sequence[tuple[str, str]]:
-    """Methods of payment, with their names, that a page may offer as they are: those of test money."""
+    """The provider's test payment methods and their labels, for pages to offer."""
     return provider(settings.PAYMENT_PROVIDER).test_methods
 
 
 def open_payments(
     requests: Sequence[PaymentRequest], origin: Payment.Origin, *, asking: bool = False, only: str = "true"
 ) -> list[UUID]:
-    """A payment for each order that has none open and none that succeeded; the ids of the new ones.
+    """Open a payment for each order without an open or successful one. Returns the ids of the new payments.
 
-    The caller holds the rows of the orders. One that succeeds at this moment, after it had failed, is not seen: both are then
-    true, and the second capture is refunded.
+    The caller must lock the rows of the orders. A failed payment that succeeds at the same moment is not seen. Both are then
+    captured, and the second capture is refunded.
 
     Args:
-        asking: the caller asks about them as soon as this is committed, as ``fresh``: the rows say so already. Of one that
-            dies before, a sweep asks after two seconds.
-        only: a condition of SQL on ``rows``; no payment is opened where it is false.
+        asking: the caller asks the provider as soon as this is committed, with the payments as ``fresh``. Their rows are
+            already ``processing``. If the caller dies first, a sweep asks after two seconds.
+        only: an SQL condition on ``rows``. No payment is opened where it is false.
     """
     rows = []
     asked_again_at = now() + (_ASKING_PAUSE if asking else FIRST_PAUSE)
@@ -120,23 +120,23 @@ _UNPAID = "NOT EXISTS (SELECT FROM payments_payment p WHERE p.order_id = rows.or
 
 
 def pace() -> float | None:
-    """How many payments the provider can be asked about in a second; None where nothing but time limits it."""
+    """How many payments the provider can be asked about per second. None means no limit."""
     return provider(settings.PAYMENT_PROVIDER).per_second()
 
 
 def ask(payment_ids: Iterable[UUID], fresh: Iterable[UUID] = (), *, more: bool = False) -> Iterator[list[Answer]]:
-    """Ask the provider about those of these open payments whose question is due; ``record`` what it says. May run twice.
+    """Ask the provider about the open payments that are due. The caller passes the answers to ``record``. May run twice.
 
-    The rows say ``processing`` before the provider is called, and the same key is sent whenever it is asked again: a
-    worker that dies in between leaves a payment that the sweep asks about. Of several who ask at once one does, or each would
-    double the pause before the next question.
+    The rows are ``processing`` before the provider is called, and every repeated call sends the same key. If a worker dies in
+    between, the sweep asks again. Of several concurrent callers only one asks. Otherwise each would double the pause before
+    the next call.
 
     Args:
-        fresh: payments that the caller has opened as being asked about; those that a sweep has asked about since are left out.
-        more: the caller asks about others at once, so no slow answer is waited for.
+        fresh: payments that the caller has opened as ``processing``. Those that a sweep has asked about since are skipped.
+        more: the caller asks about other payments next, so do not wait for slow answers.
 
     Returns:
-        Groups of answers, as the provider gives them.
+        Groups of answers, in the order in which the provider gives them.
     """
     by_provider: dict[str, list[ChargeRequest]] = {}
     with connection.cursor() as cursor:
@@ -150,10 +150,10 @@ def ask(payment_ids: Iterable[UUID], fresh: Iterable[UUID] = (), *, more: bool =
 
 
 def _note(results: Iterable[ChargeResult]) -> None:
-    """What is no answer yet, and has to be known when the provider is asked again."""
+    """Store what the next call to the provider needs, for payments without a final answer."""
     for result in results:
         if result.outcome not in (Outcome.ACTION, Outcome.POSTPONED):
-            continue  # a query that is only made up costs more than all else that is done here for an order
+            continue  # building a query with the ORM costs more than everything else here
         mine = Payment.objects.filter(idempotency_key=result.request.key, status__in=OPEN)
         if result.outcome is Outcome.ACTION and (result.ref != result.request.ref):
             mine.update(provider_ref=result.ref, needs_action=True, updated_at=Now())
@@ -168,28 +168,28 @@ def _note(results: Iterable[ChargeResult]) -> None:
 
 
 def action_of(order_id: UUID) -> Action | None:
-    """What the customer has to do for the open payment of an order; None for nothing. Asks the provider.
+    """What the customer must do for the open payment of an order, or None. Asks the provider.
 
     Raises:
-        ProviderUnavailable: it cannot be said at present.
+        ProviderUnavailable: the provider did not answer.
     """
     payment = Payment.objects.filter(order_id=order_id, status__in=OPEN, needs_action=True).first()
     return provider(payment.provider).action(charge_request(payment)) if payment else None
 
 
 def put_back(fresh: Iterable[UUID]) -> None:
-    """Of these nobody has asked after all: whoever asks next may do so at once. May run twice."""
+    """Make these payments due at once, because the provider was not asked about them. May run twice."""
     mine = Payment.objects.filter(pk__in=list(fresh), status=Status.PROCESSING, attempts=1)
     mine.update(status=Status.CREATED, attempts=0, next_attempt_at=now() + FIRST_PAUSE, updated_at=Now())
 
 
 def charge_request(payment: Payment) -> ChargeRequest:
-    """A payment as its provider is asked about it."""
+    """The request to the provider for a payment."""
     return ChargeRequest(*(getattr(payment, name) for name in _REQUEST_FIELDS))
 
 
 def answers_of(results: Iterable[ChargeResult]) -> list[Answer]:
-    """What these results say of their payments; nothing where nothing is known."""
+    """Answers from these results. Results without a known outcome are left out."""
     return [
         Answer(result.request.order_id, result.request.key, _STATUSES[result.outcome], result.ref, result.code)
         for result in results
@@ -204,7 +204,7 @@ _STATUSES = {
 }
 _REQUEST_FIELDS = ("idempotency_key", "amount", "currency", "method", "order_id", "created_at", "provider_ref")
 _REQUEST_COLUMNS = f"provider, {', '.join(_REQUEST_FIELDS)}"
-# The next question comes after 1, 2, 4 ... seconds.
+# The next call comes after 1, 2, 4 ... seconds.
 PAUSE = f"make_interval(secs => least({_LONGEST_PAUSE_S}, 2 ^ least(attempts, 12)))"
 _PROCESSING = f"""
 WITH due AS (
@@ -219,9 +219,9 @@ WITH due AS (
 SELECT * FROM asked UNION ALL
 SELECT {_REQUEST_COLUMNS} FROM payments_payment
 WHERE id = ANY(%(fresh)s::uuid[]) AND status = 'processing' AND attempts = 1
-"""  # noqa: S608 - a constant of ours
-# An open payment takes any answer. A failed one takes a success: the provider has the money. A success is never undone.
-# An equal answer is taken by one of which the order has not learnt.
+"""  # noqa: S608 - our own constants
+# An open payment takes any answer. A failed one takes a success, because the provider has the money. A success is final.
+# A repeated answer is taken while the order has not been updated.
 _RECORD = """
 WITH said AS (
     SELECT * FROM unnest(%(keys)s::text[], %(statuses)s::text[], %(refs)s::text[], %(codes)s::text[])
@@ -242,11 +242,11 @@ RETURNING p.id, p.order_id, p.amount, p.status
 
 
 def record(answers: Iterable[Answer], *, applied: bool) -> list[Captured]:
-    """Write down what the provider said; returns the money of those of whom it is new that they succeeded.
+    """Record the provider's answers. Returns the payments that have newly succeeded.
 
     Args:
-        answers: of two of one payment the success counts.
-        applied: the orders learn of it in this same transaction, which holds their rows.
+        answers: if there are two for one payment, the success counts.
+        applied: the orders are updated in this same transaction, which has locked their rows.
     """
     said = {answer.key: answer for answer in sorted(answers, key=lambda answer: answer.status == Status.SUCCEEDED)}
     values: dict[str, Any] = {
@@ -263,7 +263,7 @@ def record(answers: Iterable[Answer], *, applied: bool) -> list[Captured]:
 
 
 def look_up(order_id: UUID) -> list[Answer]:
-    """What the provider's books have of an order's payments that we take for failed. Charges nothing; not in a transaction."""
+    """Look up an order's failed payments in the provider's books. Charges nothing. Call it outside a transaction."""
     by_provider: dict[str, list[ChargeRequest]] = {}
     for payment in Payment.objects.filter(order_id=order_id, status=Status.FAILED):
         by_provider.setdefault(payment.provider, []).append(charge_request(payment))
@@ -271,25 +271,25 @@ def look_up(order_id: UUID) -> list[Answer]:
 
 
 def untold_answers(payment_ids: Iterable[UUID]) -> list[Answer]:
-    """What is known of those of these payments that are decided and whose order has not learnt of it."""
+    """Answers for the decided ones of these payments whose order is not updated yet."""
     rows = Payment.objects.filter(pk__in=list(payment_ids), status__in=_DECIDED, applied_at=None)
     return [Answer(*row) for row in rows.values_list("order_id", "idempotency_key", "status", "provider_ref")]
 
 
 def captured_of(order_id: UUID) -> list[Captured]:
-    """The successful payments of an order that nobody gives back."""
+    """The successful payments of an order that have no refund."""
     rows = Payment.objects.filter(order_id=order_id, status=Status.SUCCEEDED).order_by("pk")
     kept = rows.filter(~Exists(Refund.objects.filter(payment=OuterRef("pk"))))
     return [Captured(order_id, pk, amount) for pk, amount in kept.values_list("pk", "amount")]
 
 
 def due_payments(limit: int) -> list[UUID]:
-    """Open payments whose next question is due."""
+    """Open payments that are due to be asked about again."""
     due = Payment.objects.filter(status__in=OPEN, next_attempt_at__lte=Now()).order_by("next_attempt_at")
     return list(due.values_list("pk", flat=True)[:limit])
 
 
 def decided_payments(limit: int) -> list[UUID]:
-    """Decided payments whose order has not learnt of it."""
+    """Decided payments whose order is not updated yet."""
     rows = Payment.objects.filter(status__in=_DECIDED, applied_at=None)
     return list(rows.order_by("updated_at").values_list("pk", flat=True)[:limit])

@@ -1,4 +1,4 @@
-"""The provider's books compared with ours."""
+"""Compare the provider's books with ours."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,11 +16,11 @@ from payments.providers.registry import provider
 from payments.services.charges import Answer, Status
 
 _PAGE = 200
-_JUST_NOW = timedelta(minutes=2)  # what is younger may still be on its way
+_JUST_NOW = timedelta(minutes=2)  # younger charges may still be in progress
 
 
 class Difference(StrEnum):
-    """What is different; only the first is repaired."""
+    """Kinds of differences. Only the first is repaired."""
 
     NOT_RECORDED = "captured, and our payment has not succeeded"
     NO_PAYMENT = "captured, and no payment of ours explains it"
@@ -32,7 +32,7 @@ class Difference(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One difference. ``key`` and ``ref`` identify the charge with us and with the provider."""
+    """One difference. ``key`` is our id of the charge, ``ref`` the provider's."""
 
     kind: Difference
     key: str
@@ -42,7 +42,7 @@ class Found:
 
 @dataclass(slots=True)
 class Comparison:
-    """``answers``: what the provider holds and we have not recorded, to be applied."""
+    """``answers``: captured charges that we have not recorded, to be applied."""
 
     charges: int = 0
     found: list[Found] = field(default_factory=list)
@@ -50,10 +50,10 @@ class Comparison:
 
 
 def compare(since: datetime, until: datetime) -> Iterator[Comparison]:
-    """Page through what every provider has captured from ``since`` to ``until``; a comparison for each page. Changes nothing.
+    """Compare all charges captured from ``since`` to ``until``, page by page, for every provider. Changes nothing.
 
     Raises:
-        ProviderUnavailable: the provider does not answer; what was compared before stands.
+        ProviderUnavailable: the provider does not answer. The comparisons yielded before remain valid.
     """
     for name in settings.PAYMENT_PROVIDERS:
         if name != settings.PAYMENT_PROVIDER and not Payment.objects.filter(provider=name, created_at__gte=since).exists():

@@ -1,7 +1,7 @@
-"""What a provider tells us of its own accord: kept first, confirmed by its books, then applied.
+"""Webhook events: stored first, confirmed by the provider's books, then applied.
 
-A failure is believed at once, for it moves no money, and the books are asked a moment later. A success moves nothing before
-the books confirm it. So events may come in any order, twice, late, and before their payment.
+A failure is applied at once, because it moves no money, and the books are asked a moment later. A success is applied only
+after the books confirm it. So events may arrive in any order, twice, late, and before their payment.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ from payments.services.charges import FIRST_PAUSE, PAUSE, Answer, Status, answer
 from payments.services.refunds import send_again
 
 _STATUS_TOLD = {Outcome.SUCCEEDED: Status.SUCCEEDED, Outcome.DECLINED: Status.FAILED}
-# What an earlier release has kept says by its kind alone what it tells.
+# Events stored by an earlier release have no ``told``. Their kind tells the outcome.
 _TELLS = "coalesce(payload ->> 'told', CASE kind WHEN 'charge.succeeded' THEN 'succeeded' ELSE 'declined' END)"
 _DUE = f"""
 WITH due AS (
@@ -31,12 +31,12 @@ WITH due AS (
 )
 UPDATE payments_providerevent e SET attempts = attempts + 1, next_attempt_at = now() + {PAUSE} FROM due WHERE e.id = due.id
 RETURNING e.id, e.provider, {_TELLS}, e.payload ->> 'idempotency_key', coalesce(e.payload ->> 'ref', '')
-"""  # noqa: S608 - constants of ours
+"""  # noqa: S608 - our own constants
 
 
 @dataclass(slots=True)
 class Confirmed:
-    """What the provider's books say of the payments that events told of; ``events``: id of each that is settled -> how."""
+    """Answers from the provider's books about payments with events. ``events``: id of each settled event -> its outcome."""
 
     answers: list[Answer] = field(default_factory=list)
     events: dict[int, str] = field(default_factory=dict)
@@ -52,22 +52,22 @@ class _Waiting:
 
 
 def signature_header() -> str:
-    """The header with the signature of the webhooks of the provider that serves."""
+    """Name of the signature header of the default provider's webhooks."""
     return provider(settings.PAYMENT_PROVIDER).signature_header
 
 
 def receive_event(name: str, body: bytes, headers: Mapping[str, str]) -> list[UUID]:
-    """Keep an event of a provider; returns the payments it tells of. A repetition has no second effect.
+    """Store a provider's event. Returns the payments that it is about. A repeated event has no second effect.
 
-    An event of a kind that we do not know is kept for staff, one of a payment that we do not know waits for it.
+    An event of an unknown kind is stored for staff. An event of an unknown payment waits for the payment.
 
     Args:
-        body: as it came, byte for byte.
+        body: the raw bytes of the request.
 
     Raises:
-        NotFound: no such provider.
-        SignatureInvalid: wrong, older than ``WEBHOOK_TOLERANCE_S``, or there is no secret to check it by.
-        Invalid: not an event.
+        NotFound: there is no such provider.
+        SignatureInvalid: the signature is wrong or older than ``WEBHOOK_TOLERANCE_S``, or no secret is configured.
+        Invalid: the body is not a valid event.
     """
     event = provider(name).read_event(body, headers)
     is_of_a_charge = event.outcome in _STATUS_TOLD
@@ -91,12 +91,12 @@ def receive_event(name: str, body: bytes, headers: Mapping[str, str]) -> list[UU
 
 
 def confirm_events(limit: int, payment_ids: Iterable[UUID] | None = None) -> Confirmed:
-    """Ask the provider's books about what events told us; not in a transaction. May run twice and at once.
+    """Ask the provider's books about waiting events. Call it outside a transaction. May run twice and concurrently.
 
-    Whoever calls it applies the answers, then closes the events: one of which that was not done is confirmed again.
+    The caller applies the answers and then closes the events. An event that is not closed is confirmed again.
 
     Args:
-        payment_ids: of these payments alone.
+        payment_ids: only events of these payments.
     """
     by_provider: dict[str, list[_Waiting]] = {}
     for event in _due_events(limit, payment_ids):
@@ -137,14 +137,14 @@ def _confirm(name: str, events: list[_Waiting], confirmed: Confirmed) -> None:
 
 
 def close_events(confirmed: Confirmed) -> None:
-    """Note that the orders have learnt of these events. May run twice."""
+    """Close these events after their orders are updated. May run twice."""
     for outcome in set(confirmed.events.values()):
         ids = [event for event, settled in confirmed.events.items() if settled == outcome]
         ProviderEvent.objects.filter(pk__in=ids).update(outcome=outcome)
 
 
 def forget_events(older_than: timedelta) -> int:
-    """Delete the events that are settled and older than that; how many there were. Those that wait stay."""
+    """Delete settled events older than this. Returns their number. Waiting events stay."""
     settled = ProviderEvent.objects.exclude(outcome=ProviderEvent.Outcome.WAITING)
     deleted, _ = settled.filter(received_at__lt=now() - older_than).delete()
     return deleted

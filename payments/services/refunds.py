@@ -1,4 +1,4 @@
-"""Money that goes back."""
+"""Refunds."""
 
 import logging
 from collections.abc import Iterable
@@ -17,12 +17,12 @@ from payments.providers.registry import provider
 from payments.services.charges import PAUSE, Captured, charge_request
 
 logger = logging.getLogger(__name__)
-_MOST_ATTEMPTS = 50  # some four hours
-_MOST_OF_NOTHING = 7  # about two minutes: a capture may show in the provider's books a moment after it was told
+_MOST_ATTEMPTS = 50  # about four hours
+_MOST_OF_NOTHING = 7  # about two minutes: a capture may appear in the provider's books a moment after it is reported
 
 
 def request_refund(captures: Iterable[Captured], reason: str) -> None:
-    """Note that money goes back, once per payment; in the caller's transaction."""
+    """Request refunds in the caller's transaction, at most one per payment."""
     rows = []
     for capture in captures:
         refund_id = new_uuid()
@@ -43,20 +43,20 @@ def request_refund(captures: Iterable[Captured], reason: str) -> None:
 
 
 def process_refunds(limit: int) -> int:
-    """Send refunds that are due to their provider, the longest due first; one that it refuses is sent again later.
+    """Send due refunds to their provider, the longest due first. A refused refund is sent again later.
 
-    It fails after some hours, or minutes when the provider does not have the charge, for staff to see; ``send_again`` opens it.
-    May run twice: the key stays the same.
+    A refund fails after about four hours, or about two minutes if the provider does not have the charge. Staff see it, and
+    ``send_again`` opens it again. May run twice, because the key stays the same.
     """
     waiting = Refund.objects.filter(status=Refund.Status.REQUESTED, next_attempt_at__lte=Now()).select_related("payment")
-    due = list(waiting.order_by("next_attempt_at")[:limit])  # or those that fail again and again would keep others back
+    due = list(waiting.order_by("next_attempt_at")[:limit])  # so that refunds that fail repeatedly do not block others
     for refund in due:
         mine = Refund.objects.filter(pk=refund.pk, status=Refund.Status.REQUESTED)
         mine.update(attempts=F("attempts") + 1, next_attempt_at=Now() + RawSQL(PAUSE, ()), updated_at=Now())  # noqa: S611
         try:
             charge = charge_request(refund.payment)
             ref = provider(refund.payment.provider).refund(charge, refund.idempotency_key, refund.amount)
-        except (Invalid, Refused) as error:  # of this one alone: the others need not wait for the next time
+        except (Invalid, Refused) as error:  # an error of one refund must not delay the others
             told = {"event": "refund_refused", "refund_id": str(refund.pk), "error": repr(error)}
             logger.warning("refund refused", extra=told)
             if refund.attempts + 1 >= (_MOST_OF_NOTHING if isinstance(error, NoSuchCharge) else _MOST_ATTEMPTS):
@@ -68,7 +68,7 @@ def process_refunds(limit: int) -> int:
 
 
 def send_again(payment_ids: Iterable[UUID]) -> int:
-    """Open the failed refunds of these payments again; how many there were. May run twice."""
+    """Open the failed refunds of these payments again. Returns their number. May run twice."""
     failed = Refund.objects.filter(payment_id__in=list(payment_ids), status=Refund.Status.FAILED)
     again = {"status": Refund.Status.REQUESTED, "failure_code": "", "attempts": 0, "next_attempt_at": Now()}
     return failed.update(**again, updated_at=Now())
