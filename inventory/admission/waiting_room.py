@@ -43,7 +43,7 @@ _KEYS: tuple[Callable[[int], str], ...] = (
     keys.turns,
 )
 _SECOND_US = 1_000_000
-_READS_PER_S = 10_000  # of one line's numbers, which the gateway gives out
+_READS_PER_S = 10_000  # reads of one line's numbers, which the gateway answers
 _MOST_TURNS, _PAGE = 100_000, 5_000  # _MOST_TURNS is the same as in call_up.lua
 _CATCH_UP_US = _SECOND_US  # how much delay call_up.lua lets a line catch up at once
 
@@ -77,11 +77,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What all who stand in a line may know.
+    """The public numbers of a line, the same for all its customers.
 
-    ``now_serving``: every number up to it has had its turn, so its customer asks with their ticket. ``check_in``: so do all
-    up to this number, at least once in ``check_in_every_s``, else they are passed over, or lose their place. ``rate``: turns a
-    second. ``retry_after_s``: when to look again.
+    ``now_serving``: all numbers up to this one have had their turn. Their customers poll with their ticket. ``check_in``:
+    customers up to this number must poll with their ticket at least every ``check_in_every_s`` seconds. Otherwise they are
+    passed over, or lose their place. ``rate``: turns per second. ``retry_after_s``: seconds until the next look.
     """
 
     now_serving: int
@@ -93,7 +93,7 @@ class Numbers:
     retry_after_s: int
 
     def as_json(self) -> dict[str, Any]:
-        """As the API says it."""
+        """The numbers in the API's format."""
         return {
             "now_serving": self.now_serving,
             "check_in": self.check_in,
@@ -180,10 +180,10 @@ def ask_each(tickets: Mapping[int, str], customer: int) -> dict[int, gate.Issued
 
 @gate.guarded
 def watch(items: Sequence[int], *, now_us: int | None = None) -> dict[int, Numbers | FlashsaleError]:
-    """Let the lines of these items move; of each its numbers, or what everybody in it hears instead. May run twice.
+    """Advance the lines of these items. Returns each line's numbers, or the error for everybody in it. May run twice.
 
     Raises:
-        GateUnavailable: it cannot be said.
+        GateUnavailable: Redis did not answer.
     """
     times = [settings.WAITING_ROOM_LAPSE_S * _SECOND_US, settings.WAITING_ROOM_KEEP_PLACE_S * _SECOND_US]
     args = [*times, "" if now_us is None else now_us]

@@ -1,4 +1,4 @@
-"""The gate: the one place that speaks to Redis about stock. Knows no model.
+"""The gate: the only code that talks to Redis about stock. Uses no models.
 
 Every function raises ``GateUnavailable`` when Redis cannot be reached or cannot write, and may run twice.
 """

@@ -1,4 +1,4 @@
-"""Purchase tokens and orders: what customers ask of the gate."""
+"""Issue purchase tokens and admit orders."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +31,7 @@ class IssuedToken:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """``wake``: nobody has told the dispatcher yet, so the caller must."""
+    """``wake``: no wake-up has been sent yet, so the caller must send it."""
 
     order_id: UUID
     replayed: bool
@@ -40,7 +40,7 @@ class Admission:
 
 
 def plain(number: Decimal) -> str:
-    """Without exponent and trailing zeros, so that equal numbers are equal texts; as ``terms.lua`` makes them."""
+    """Format without exponent and trailing zeros, so that equal numbers give equal texts. ``terms.lua`` does the same."""
     return f"{number.normalize():f}"
 
 
@@ -50,11 +50,11 @@ def issue_token(item: int, customer: int) -> IssuedToken:
 
 
 def issuing(item: int, customer: int) -> Steps[IssuedToken]:
-    """A purchase token for this customer and item, good for ``PURCHASE_TOKEN_TTL_S`` seconds, at the price of this moment.
+    """Issue a purchase token for this customer and item at the current price, valid for ``PURCHASE_TOKEN_TTL_S`` seconds.
 
     Raises:
         NotOpen, Paused, Ended, SoldOut, GateMissing, GateUnavailable: nothing was issued.
-        RateLimited: the customer has ``PURCHASE_TOKENS_PER_CUSTOMER`` unused ones.
+        RateLimited: the customer has ``PURCHASE_TOKENS_PER_CUSTOMER`` unused tokens.
     """
     token = new_purchase_token(item)
     answer = yield from trip(
@@ -64,7 +64,7 @@ def issuing(item: int, customer: int) -> Steps[IssuedToken]:
     )
     code = AdmitCode(answer[0])
     if code is AdmitCode.RATE_LIMITED:
-        raise RateLimited("You have too many unused permissions to buy this.", retry_after=int(answer[1]) / 1_000_000)
+        raise RateLimited("You have too many unused purchase tokens for this item.", retry_after=int(answer[1]) / 1_000_000)
     if code is not AdmitCode.ADMITTED:
         refuse(code)
     return IssuedToken(token, from_us(int(answer[1])))
@@ -86,19 +86,19 @@ def admitting(
     rule: str = "",
     unit_price: Decimal | None = None,
 ) -> Steps[Admission]:
-    """Give or deny units in one round trip; a refusal changes nothing.
+    """Admit or refuse an order in one round trip. A refusal changes nothing.
 
     Args:
         item: the item that the token names.
-        digest: hexadecimal SHA-256 of the request, to tell a repetition from another request.
-        limit: the item's rate as ``redis_store.encoded`` writes a token bucket; empty for none. In units; an order of more
-            than the burst is charged the whole burst.
+        digest: hexadecimal SHA-256 of the request. It tells a repeated request from a different one.
+        limit: the item's rate in units, as a token bucket from ``redis_store.encoded``; empty for none. An order of more units
+            than the burst costs the whole burst.
         rule: the name of the rule that the limit belongs to.
-        unit_price: the price that the customer was shown, where it is known.
+        unit_price: the price that the customer was shown, if known.
 
     Raises:
-        PriceChanged: an order under this token costs something else than ``unit_price``.
-        GateUnavailable: the order may have been admitted; a repetition tells.
+        PriceChanged: the token's price differs from ``unit_price``.
+        GateUnavailable: the order may have been admitted. Repeat the call to find out.
         Refused, Invalid: one class for each code of ``AdmitCode``.
     """
     answer = yield from trip(
@@ -148,5 +148,5 @@ def admitting(
 
 
 def admit(item: int, **order: Any) -> Admission:
-    """See :func:`admitting`, whose arguments it takes."""
+    """See :func:`admitting`. It takes the same arguments."""
     return run(admitting(item, **order))

@@ -1,4 +1,4 @@
-"""What every call to the gate shares: where the scripts are, and which error stands for which answer."""
+"""Shared code of all gate calls: the scripts' folder, and the errors for the scripts' return codes."""
 
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 def guarded(function: Callable[P, T]) -> Callable[P, T]:
-    """Turns Redis's errors into ``GateUnavailable``. Nobody stays connected to a primary of before."""
+    """Turn Redis errors into ``GateUnavailable``. Connections to a former primary are closed."""
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -54,10 +54,10 @@ def guarded(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def trip(script: Script, keys: Sequence[str], args: Sequence[Any]) -> Steps[Any]:
-    """One run of a script on the gate.
+    """Run a script on the gate.
 
     Raises:
-        GateUnavailable: no reply; the script may have run.
+        GateUnavailable: there was no reply. The script may have run.
     """
     try:
         return (yield Trip(script, gate_client, keys, args))
@@ -72,10 +72,10 @@ def _away(error: redis.RedisError) -> errors.GateUnavailable:
 
 
 def refusal_of(code: AdmitCode) -> FlashsaleError:
-    """The error that this code stands for."""
+    """The error for this code."""
     return _REFUSALS[code](retry_after=_RETRY_AFTER_S[code]) if code in _RETRY_AFTER_S else _REFUSALS[code]()
 
 
 def refuse(code: AdmitCode) -> NoReturn:
-    """Raises the error of this code."""
+    """Raise the error for this code."""
     raise refusal_of(code)

@@ -1,4 +1,4 @@
-"""All that an item's gate holds, read without holding up those who buy."""
+"""Read the full contents of an item's gate without blocking customers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from flashsale.core.redis_client import gate_client
 from inventory.admission import keys
 from inventory.admission.gate.calls import guarded
 
-_SMALL = 2_000  # fields that are read in one piece with the counts: about a millisecond of the server's time
+_SMALL = 2_000  # fields read in one transaction with the counts: about a millisecond of server time
 _PAGE = 1_000
 _READINGS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class GateSnapshot:
-    """An item's gate. ``is_exact``: all of it is of one moment; else it moved each time it was read, and it may not add up."""
+    """An item's gate. ``is_exact``: all values are from one moment. Otherwise they changed while read and may not add up."""
 
     stock: int
     sold: int
@@ -34,8 +34,9 @@ class GateSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """With the last entry, what every change of a gate changes: an admission the entry, a settlement ``sold``, a release the
-    stock, a change of the units the version or ``allocated``.
+    """Values that show whether the gate has changed, together with the id of the last entry.
+
+    An admission changes the id, a settlement ``sold``, a release the stock, a new allocation the version or ``allocated``.
     """
 
     stock: int
@@ -51,8 +52,10 @@ class _Counts:
 
 @guarded
 def snapshot(item: int) -> GateSnapshot | None:
-    """The gate, or None when it is missing. One trip for a small one; else no command looks at more than about a thousand
-    fields, and it is read again up to three times until nothing has moved meanwhile.
+    """The gate, or None if it is missing.
+
+    A small gate is read in one transaction. A large one is read about a thousand fields at a time, up to three times, until it
+    has not changed in between.
     """
     last, (counts, small) = _last_entry(item), _look(item)
     if counts is None or small is not None:
@@ -71,7 +74,7 @@ def snapshot(item: int) -> GateSnapshot | None:
 
 
 def _last_entry(item: int) -> str:
-    """The id of the last order admitted, in the stream or not any more."""
+    """The stream id of the last admitted order, even if the entry is deleted."""
     try:
         return str(gate_client().xinfo_stream(keys.admitted(item))["last-generated-id"])
     except redis.exceptions.ResponseError:  # no stream yet
@@ -79,7 +82,7 @@ def _last_entry(item: int) -> str:
 
 
 def _look(item: int) -> tuple[_Counts | None, GateSnapshot | None]:
-    """The counts at one moment, and the whole gate as of that moment where it is small."""
+    """The counts at one moment, and the whole gate at that moment if it is small."""
     client = gate_client()
     is_small = client.hlen(keys.held(item)) + client.hlen(keys.buyers(item)) <= _SMALL
     pipe = client.pipeline(transaction=True)
@@ -127,5 +130,5 @@ def _snapshot(
 
 
 def _hold(value: str) -> tuple[int, int]:
-    customer, units, *_ = value.split(":")  # a newer release may have added to it
+    customer, units, *_ = value.split(":")  # a newer release may have added fields
     return int(customer), int(units)

@@ -15,7 +15,7 @@ _LOOK = Script(LUA / "look-3.lua", parts=[CLOSED])
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """``left``: units that can be admitted, None without a gate. ``refusal``: the refusal of all token requests, if any."""
+    """``left``: units that can be admitted, None without a gate. ``refusal``: the error for all token requests, if any."""
 
     left: int | None
     refusal: FlashsaleError | None
@@ -23,7 +23,7 @@ class Announced:
 
 @guarded
 def announced(items: Sequence[int]) -> dict[int, Announced]:
-    """Of each of these items; two trips, and nothing is written. May run twice."""
+    """The state of each of these items, in two round trips. Writes nothing. May run twice."""
     answers = _LOOK.each(gate_client(), [([keys.meta(item), keys.stock(item), keys.held(item)], []) for item in items])
     return {item: _announced(AdmitCode(code), int(left)) for item, (code, left) in zip(items, answers, strict=True)}
 

@@ -1,4 +1,4 @@
-"""What the ledger has decided, brought to the gate: of orders, of terms, of items that are over."""
+"""Apply the ledger's decisions to the gate: settled and released orders, new terms, ended items."""
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -42,10 +42,10 @@ def settle(item: int, orders: Iterable[UUID]) -> EffectCode:
 
 @guarded
 def release(item: int, orders: Iterable[UUID], *, left_unpaid: bool = False) -> EffectCode:
-    """Give the units of holds back; their orders are not shown as queued any more.
+    """Release holds. Their orders are not shown as queued any more.
 
     Args:
-        left_unpaid: each counts against its customer, who is admitted no more after ``UNPAID_ORDERS_PER_ITEM`` of an item.
+        left_unpaid: orders left unpaid. A customer with ``UNPAID_ORDERS_PER_ITEM`` of them for an item is refused.
     """
     names = [keys.meta(item), keys.stock(item), keys.held(item), keys.buyers(item), keys.queued(item), keys.unpaid(item)]
     return EffectCode(_RELEASE(gate_client(), names, [int(left_unpaid), *map(str, orders)]))
@@ -74,17 +74,17 @@ def fields(terms: ItemTerms) -> list[str | int]:
         terms.pace_us,
         "life",
         terms.life,
-        "terms",  # with the version of the gate: whoever changes the gate and does not know this field makes it void
+        "terms",  # valid for this version only: a release that does not know this field invalidates it by raising the version
         f"{terms.version} {terms.terms_version}",
     ]
 
 
 @guarded
 def configure(terms: ItemTerms, seen: tuple[int, int]) -> EffectCode:
-    """Bring new terms to an open gate, unless it is not any more as it was seen.
+    """Write new terms to an open gate, unless it has changed since it was read.
 
     Args:
-        seen: version and units allocated that ``versions`` said before the terms were read.
+        seen: version and allocated units that ``versions`` returned before the terms were read.
     """
     names = [keys.meta(terms.item), keys.stock(terms.item)]
     return EffectCode(_CONFIGURE(gate_client(), names, [terms.version, terms.allocated, *seen, *fields(terms)]))
@@ -92,13 +92,13 @@ def configure(terms: ItemTerms, seen: tuple[int, int]) -> EffectCode:
 
 @guarded
 def withhold(item: int, units: int) -> EffectCode:
-    """Take units out of sale before the ledger lowers its allocation. Not to be repeated blindly; configure mends."""
+    """Take units off sale before the ledger lowers its allocation. Not idempotent. ``configure`` corrects it."""
     return EffectCode(_WITHHOLD(gate_client(), [keys.meta(item), keys.stock(item)], [units]))
 
 
 @guarded
 def forget(items: Iterable[int]) -> None:
-    """Delete the keys of items that are over or gone; receipts and tokens expire by themselves."""
+    """Delete the keys of ended or deleted items. Receipts and tokens expire by themselves."""
     pipe = gate_client().pipeline(transaction=False)
     for item in items:
         pipe.unlink(*(name(item) for name in _LASTING))
@@ -108,12 +108,12 @@ def forget(items: Iterable[int]) -> None:
 
 @guarded
 def remembered() -> list[int]:
-    """The items that have or had a gate."""
+    """The items that have or have had a gate."""
     return [int(item) for item in gate_client().smembers(keys.gates())]
 
 
 @guarded
 def remember(items: Iterable[int]) -> None:
-    """Note that these items have a gate, or are about to: whoever deletes an item forgets nothing of it then."""
+    """Record that these items have a gate or are about to get one, so that a deleted item's keys can be found."""
     if members := list(items):
         gate_client().sadd(keys.gates(), *members)

@@ -1,4 +1,4 @@
-"""What the gate has at this moment: of an order, of an item."""
+"""Read the gate's current state of orders, customers and items."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,15 +16,15 @@ from inventory.admission.gate.decided import fields
 
 _INSPECT = Script(LUA / "inspect-6.lua", parts=[WHOLE])
 _OF_A_GATE = (keys.meta, keys.stock, keys.held, keys.buyers, keys.queued, keys.admitted)
-# What every version of the gate writes, so that processes of several take each other's gates for whole.
+# Fields that every release writes, so that each release accepts the other's gates as whole.
 _FIELDS = ("state", "opens_at", "closes_at", "sku", "price", "currency", "per_customer", "backlog", "pace", "life", "sold")
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What the gate has of one order. ``is_whole``: it is there and not being rebuilt, so what it lacks it does not know.
+    """The gate's state of one order. ``is_whole``: the gate exists and is not being rebuilt, so what it lacks does not exist.
 
-    An order is held from its admission on, and while it is in the stream, until the ledger's end of it has reached the gate.
+    An order has a hold from its admission until the ledger's final decision reaches the gate.
     """
 
     queued: AdmittedOrder | None
@@ -34,7 +34,7 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the gate has of a customer, for one item. ``may_buy``: in units; None while the gate does not know."""
+    """The gate's state of a customer for one item. ``may_buy``: units, or None if unknown."""
 
     ticket: str | None
     may_buy: int | None
@@ -43,7 +43,7 @@ class Standing:
 
 @guarded
 def queued_of(items: Sequence[int], customer: int) -> list[AdmittedOrder]:
-    """The customer's orders that have no row yet, over these items, as far as this release can read them; one trip."""
+    """The customer's orders of these items that have no row yet and that this release can read. One round trip."""
     pipe = gate_client().pipeline(transaction=False)
     for item in items:
         pipe.hget(keys.queued(item), str(customer))
@@ -52,7 +52,7 @@ def queued_of(items: Sequence[int], customer: int) -> list[AdmittedOrder]:
 
 @guarded
 def standings(items: Sequence[int], customer: int) -> dict[int, Standing]:
-    """What the gate has of a customer, for each of these items; one trip."""
+    """The gate's state of a customer for each of these items. One round trip."""
     pipe = gate_client().pipeline(transaction=False)
     for item in items:
         pipe.hget(keys.tickets(item), str(customer))
@@ -71,7 +71,7 @@ def standings(items: Sequence[int], customer: int) -> dict[int, Standing]:
 
 
 def _readable(lines: str | None) -> list[AdmittedOrder]:
-    """A line that this version cannot read hides no other."""
+    """Parse entries. Entries that this release cannot read are skipped."""
     found = []
     for line in filter(None, (lines or "").split("\n")):
         with suppress(ValueError):
@@ -82,7 +82,7 @@ def _readable(lines: str | None) -> list[AdmittedOrder]:
 
 @guarded
 def look_for(item: int, customer: int, order_id: UUID) -> Sight:
-    """What the gate has of an order at this moment."""
+    """The gate's current state of an order."""
     pipe = gate_client().pipeline(transaction=True)
     pipe.hget(keys.queued(item), str(customer))
     pipe.hexists(keys.held(item), str(order_id))
@@ -94,42 +94,42 @@ def look_for(item: int, customer: int, order_id: UUID) -> Sight:
 
 @guarded
 def stocks(items: Sequence[int]) -> dict[int, int | None]:
-    """item -> units left, None where the gate is missing; one trip."""
+    """item -> units left, or None if the gate is missing. One round trip."""
     values = gate_client().mget([keys.stock(item) for item in items]) if items else []
     return {item: None if value is None else int(value) for item, value in zip(items, values, strict=True)}
 
 
 @guarded
 def open_stocks(items: Sequence[int]) -> dict[int, int | None]:
-    """item -> units left, None where the gate is missing or being rebuilt and nothing is admitted; three trips."""
+    """item -> units left, or None if the gate is missing or being rebuilt and admits nothing. Three round trips."""
     present = versions(items)
     return {item: units if present[item] else None for item, units in stocks(items).items()}
 
 
 @guarded
 def versions(items: Sequence[int]) -> dict[int, tuple[int, int] | None]:
-    """item -> version and units allocated, None where something of the gate is missing or it is half rebuilt; two trips."""
+    """item -> version and allocated units, or None if the gate is incomplete or being rebuilt. Two round trips."""
     answers = _INSPECT.each(gate_client(), [([name(item) for name in _OF_A_GATE], _FIELDS) for item in items])
     return {item: (int(seen[0]), int(seen[1])) if seen else None for item, seen in zip(items, answers, strict=True)}
 
 
 @guarded
 def wrong_terms(terms: ItemTerms) -> list[str]:
-    """The fields in which the gate has other terms than these, although it says that it has this version of them."""
+    """The fields in which the gate's terms differ from these, although their version is the same."""
     values = fields(terms)
     wanted = dict(zip(map(str, values[::2]), map(str, values[1::2]), strict=True))
-    del wanted["backlog"]  # a setting of whoever told the gate
+    del wanted["backlog"]  # a setting of the process that wrote the terms
     version, rebuilding, *seen = gate_client().hmget(keys.meta(terms.item), "version", "rebuilding", *wanted)
     if version != str(terms.version) or rebuilding:
         return []
     found = dict(zip(wanted, seen, strict=True))
-    if not str(found["terms"]).startswith(f"{version} "):  # told by a process that numbers no terms
+    if not str(found["terms"]).startswith(f"{version} "):  # written by a process that does not number terms
         del found["terms"]
     return [name for name, value in found.items() if value != wanted[name] and not _is_same_price(name, value, wanted[name])]
 
 
 def _is_same_price(name: str, one: object, other: str) -> bool:
-    """Releases may write the same number with more or fewer zeros."""
+    """Compare numbers. Releases may write the same number with more or fewer zeros."""
     try:
         return name == "price" and Decimal(str(one)) == Decimal(other)
     except InvalidOperation:
@@ -138,5 +138,5 @@ def _is_same_price(name: str, one: object, other: str) -> bool:
 
 @guarded
 def is_rebuilding(item: int) -> bool:
-    """Whether a rebuild has begun and not ended."""
+    """Whether a rebuild is in progress."""
     return bool(gate_client().hexists(keys.meta(item), "rebuilding"))

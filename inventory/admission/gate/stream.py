@@ -1,6 +1,6 @@
-"""Admitted orders on their way to the ledger: waiting, claimed, acknowledged.
+"""The stream of admitted orders: waiting, claimed, acknowledged.
 
-An order that this release cannot read stays in the stream for one that can. It is pending under the consumer ``unread``,
+An order that this release cannot read stays in the stream for a release that can. It is pending under the consumer ``unread``,
 which does not count as in flight, and any process that can read it may claim it.
 """
 
@@ -25,10 +25,10 @@ _ACK = Script(LUA / "ack-3.lua", parts=[UNQUEUE])
 _HOLD_BACK = Script(LUA / "hold_back-1.lua")
 _GROUP = "ledger"
 _UNREAD = "unread"  # the consumer of entries that wait for another release; claim-2.lua knows it too
-_CLAIMABLE_MS = 3_000  # how idle an unread entry is made to look, so that another process may claim it at once
+_CLAIMABLE_MS = 3_000  # idle time set on an unread entry, so that another process may claim it at once
 _STREAM_PAGE = 1_000
-_MOST_PAGES = 20  # of pending entries that one reclaim looks at
-_resume_at: dict[int, str] = {}  # item -> where the next reclaim goes on, after one that did not get to the end
+_MOST_PAGES = 20  # pending entries that one reclaim looks at
+_resume_at: dict[int, str] = {}  # item -> where the next reclaim continues, if the last one did not reach the end
 
 Entry = tuple[str, AdmittedOrder]
 Turn = Literal["served", "refused", "done"]
@@ -36,7 +36,7 @@ Turn = Literal["served", "refused", "done"]
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """An entry that this release cannot read. ``idle_ms``: for how long nobody has claimed it."""
+    """An entry that this release cannot read. ``idle_ms``: time since it was last claimed."""
 
     entry_id: str
     order: Streamed
@@ -46,10 +46,10 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Entries taken from the stream. ``broken``: no order can be found in them. ``unread``: left for another release.
+    """Entries claimed from the stream. ``broken``: entries without a recognisable order. ``unread``: left for another release.
 
-    ``left``: ids of those taken that another process had left. ``join_us``: nothing was taken, because others shall join what
-    waits: the caller sends the wake-up for when the next batch may start, in so many microseconds.
+    ``left``: ids of claimed entries that another process had left. ``join_us``: nothing was claimed, because more orders shall
+    join the batch. The caller sends a wake-up with this delay in microseconds, when the next batch may start.
     """
 
     entries: list[Entry]
@@ -78,12 +78,12 @@ def _parse(item: int, raw: Iterable[tuple[str, Mapping[str, str]] | Sequence[Any
 
 @guarded
 def claim(item: int, *, consumer: str, limit: int, in_flight: int, linger_us: int = 0, full: int = 0) -> Claim:
-    """Take up to ``limit`` waiting orders, unless ``in_flight`` or more are on their way already, or others shall join them.
+    """Claim up to ``limit`` waiting orders, unless ``in_flight`` or more are in progress, or more orders shall join them.
 
     Args:
-        linger_us: the next batch starts no sooner than so many microseconds after the last one, nor, for ten times as long,
-            before :func:`end_batch` or, after a claim of the previous release, an acknowledgement.
-        full: so many orders do not wait for others.
+        linger_us: minimum time between the starts of two batches, in microseconds. For ten times as long, the next batch also
+            waits for :func:`end_batch` or, after a claim by the previous release, for an acknowledgement.
+        full: a batch of this many orders starts without waiting for more.
     """
     raw = _CLAIM(gate_client(), [keys.meta(item), keys.admitted(item)], [consumer, limit, in_flight, linger_us, full])
     if isinstance(raw, int):
@@ -95,26 +95,26 @@ def claim(item: int, *, consumer: str, limit: int, in_flight: int, linger_us: in
 
 @guarded
 def may_start(item: int, *, linger_us: int, full: int) -> int:
-    """For the caller that ``claim`` told to wait: 0 when the batch may start, else the microseconds until it must ask again."""
+    """0 if the batch that ``claim`` postponed may start, otherwise the microseconds until the caller must ask again."""
     return int(_MAY_START(gate_client(), [keys.meta(item), keys.admitted(item)], [linger_us, full]))
 
 
 @guarded
 def end_batch(item: int) -> None:
-    """Note that the chain of a batch is over, so that the next batch may start."""
+    """Record that the chain of a batch has ended, so that the next batch may start."""
     gate_client().hdel(keys.meta(item), "under_way")
 
 
 @guarded
 def leave(item: int, entry_ids: Sequence[str], *, idle_ms: int = _CLAIMABLE_MS, unless_claimed_within_ms: int = 0) -> set[str]:
-    """Leave claimed entries to another process, one of another release perhaps. May run twice.
+    """Leave claimed entries to another process, perhaps of another release. May run twice.
 
     Args:
-        idle_ms: how long they shall seem to have been idle; a reclaim takes those of 3 s.
-        unless_claimed_within_ms: entries that somebody has claimed more recently are left alone.
+        idle_ms: the idle time to set, in milliseconds. A reclaim takes entries that are idle for 3 s.
+        unless_claimed_within_ms: entries that were claimed more recently are skipped.
 
     Returns:
-        Those that are in the stream, pending, and now left.
+        The entries that are in the stream, pending, and now left.
     """
     if not entry_ids:
         return set()
@@ -132,10 +132,9 @@ def leave(item: int, entry_ids: Sequence[str], *, idle_ms: int = _CLAIMABLE_MS, 
 
 @guarded
 def steal(item: int, *, consumer: str, idle_ms: int, limit: int) -> Claim:
-    """Take over orders whose claim has stood still for ``idle_ms`` milliseconds, the oldest first.
+    """Reclaim orders that have been idle for ``idle_ms`` milliseconds, the oldest first.
 
-    Entries are read before they are claimed: those that this release cannot read are not touched, however many there are,
-    and keep none back behind them.
+    Entries are read before they are claimed. Entries that this release cannot read are not claimed and block no others.
     """
     taken = Claim([], [])
     start = _resume_at.pop(item, "-")
@@ -157,7 +156,7 @@ class _Idle(NamedTuple):
 
 
 def _pending(item: int, start: str, idle_ms: int, count: int) -> dict[str, _Idle]:
-    """By entry id whose it is, and for how long nobody has claimed it; those idle for at least ``idle_ms``."""
+    """entry id -> consumer and idle time, for entries idle for at least ``idle_ms`` milliseconds."""
     try:
         rows = gate_client().xpending_range(keys.admitted(item), _GROUP, start, "+", count, idle=idle_ms)
     except redis.exceptions.ResponseError as error:
@@ -177,7 +176,9 @@ def _take_over(item: int, idle: Mapping[str, _Idle], consumer: str, idle_ms: int
     seen = _parse(item, lines)
     room = limit - len(taken.entries)
     wanted: list[Any] = [*(entry_id for entry_id, _ in seen.entries[:room]), *(entry_id for entry_id, _ in seen.broken)]
-    wanted += idle.keys() - {entry_id for entry_id, _ in lines}  # deleted entries: claiming them ends their being pending
+    wanted += idle.keys() - {
+        entry_id for entry_id, _ in lines
+    }  # deleted entries: claiming them removes them from the pending list
     if wanted:
         claimed = gate_client().xclaim(keys.admitted(item), _GROUP, consumer, idle_ms, wanted, justid=True)
         got = {str(entry_id) for entry_id in claimed}
@@ -189,13 +190,13 @@ def _take_over(item: int, idle: Mapping[str, _Idle], consumer: str, idle_ms: int
 
 @guarded
 def ack(item: int, entries: Sequence[Entry]) -> bool:
-    """Forget orders that the ledger has recorded; True when more wait and the caller must wake the dispatcher."""
+    """Acknowledge orders that the ledger has recorded. True if more wait and the caller must wake the dispatcher."""
     return _forget(item, [(entry_id, order.customer, order.id) for entry_id, order in entries])
 
 
 @guarded
 def drop_decided(item: int, entries: Sequence[Unread]) -> None:
-    """Forget unread entries whose orders the ledger has decided on."""
+    """Delete unread entries whose orders the ledger has decided."""
     _forget(item, [(entry.entry_id, entry.order.customer, entry.order.id) for entry in entries])
 
 
@@ -212,14 +213,14 @@ def drop(item: int, entry_ids: Sequence[str]) -> None:
 
 
 class Backlog(NamedTuple):
-    """Orders in an item's stream that nobody has claimed, and those that are claimed and not acknowledged."""
+    """Number of unclaimed orders in an item's stream, and of claimed ones that are not acknowledged."""
 
     unclaimed: int
     pending: int
 
 
 class Turns(NamedTuple):
-    """The backlog of each item, and the items that the pace has held back."""
+    """The backlog of each item, and the items held back by the pace."""
 
     waiting: dict[int, Backlog]
     held_back: list[int]
@@ -227,7 +228,7 @@ class Turns(NamedTuple):
 
 @guarded
 def waiting(items: Sequence[int]) -> dict[int, Backlog]:
-    """item -> orders in the stream that nobody has claimed, and that are pending, unread ones included; one trip."""
+    """item -> number of unclaimed and of pending orders, including unread ones. One round trip."""
     pipe = gate_client().pipeline(transaction=False)
     _ask_waiting(pipe, items)
     found = _counts(items, pipe.execute(raise_on_error=False))
@@ -236,8 +237,9 @@ def waiting(items: Sequence[int]) -> dict[int, Backlog]:
 
 @guarded
 def turns(items: Sequence[int], *, most: int) -> Turns:
-    """Of these items what :func:`on_their_way` says, and up to ``most`` that are held back, least recently served first; one
-    trip.
+    """The result of :func:`on_their_way` for these items, and up to ``most`` held-back items, least recently served first.
+
+    One round trip.
     """
     pipe = gate_client().pipeline(transaction=False)
     _ask_waiting(pipe, items)
@@ -248,7 +250,7 @@ def turns(items: Sequence[int], *, most: int) -> Turns:
 
 @guarded
 def on_their_way(items: Sequence[int]) -> dict[int, Backlog]:
-    """item -> orders that nobody has claimed, and that are between claim and commit: pending, but not unread; one trip."""
+    """item -> number of unclaimed orders, and of orders between claim and commit (pending, not unread). One round trip."""
     pipe = gate_client().pipeline(transaction=False)
     _ask_waiting(pipe, items)
     return _without_unread(_counts(items, pipe.execute(raise_on_error=False)))
@@ -260,7 +262,7 @@ def _without_unread(found: Mapping[int, tuple[int, int, int]]) -> dict[int, Back
 
 @guarded
 def by_oldest_unclaimed(items: Collection[int]) -> list[int]:
-    """Those of these items of which nobody has claimed an order, the one that has waited longest first; two trips."""
+    """The items with unclaimed orders, the longest waiting first. Two round trips."""
     pipe = gate_client().pipeline(transaction=False)
     for item in items:
         pipe.xinfo_groups(keys.admitted(item))
@@ -273,13 +275,13 @@ def by_oldest_unclaimed(items: Collection[int]) -> list[int]:
 
 
 def _last_delivered(groups: Any) -> str:
-    known = groups if isinstance(groups, list) else []  # an error: there is no stream
+    known = groups if isinstance(groups, list) else []  # an error means that there is no stream
     return next((str(group["last-delivered-id"]) for group in known if group["name"] == _GROUP), "0-0")
 
 
 @guarded
 def by_oldest_pending(items: Collection[int]) -> list[int]:
-    """Those of these items of which orders are pending, the one with the oldest first; one trip."""
+    """The items with pending orders, the oldest first. One round trip."""
     pipe = gate_client().pipeline(transaction=False)
     for item in items:
         pipe.xpending(keys.admitted(item), _GROUP)
@@ -300,7 +302,7 @@ def _ask_waiting(pipe: "redis.client.Pipeline", items: Sequence[int]) -> None:
 
 
 def _counts(items: Sequence[int], answers: Sequence[Any]) -> dict[int, tuple[int, int, int]]:
-    """item -> orders that nobody has claimed, that are pending, and that are unread."""
+    """item -> number of unclaimed, pending and unread orders."""
     found = {}
     for index, item in enumerate(items):
         length, summary = answers[2 * index], answers[2 * index + 1]
@@ -313,13 +315,13 @@ def _counts(items: Sequence[int], answers: Sequence[Any]) -> dict[int, tuple[int
 
 @guarded
 def wake_once(*, ttl_ms: int) -> bool:
-    """True for the first who asks within ``ttl_ms`` milliseconds."""
+    """True for the first caller within ``ttl_ms`` milliseconds."""
     return bool(gate_client().set(keys.woken(), "1", nx=True, px=ttl_ms))
 
 
 @guarded
 def hold_back(changes: Mapping[int, Turn]) -> None:
-    """Note what became of these items in a round of the dispatcher, in the order in which they had their turns."""
+    """Record the results of a dispatcher round for these items, in the order in which they were served."""
     _HOLD_BACK(gate_client(), [keys.held_back()], [value for change in changes.items() for value in change])
 
 
@@ -348,7 +350,7 @@ def _pages(item: int) -> Iterator[Claim]:
 
 @guarded
 def may_be_claimed(order: AdmittedOrder) -> bool:
-    """Whether somebody may have taken the order to the ledger; an order that nobody has taken is surely still queued."""
+    """Whether the order may have been claimed. If False, it is certainly still queued."""
     groups = gate_client().xinfo_groups(keys.admitted(order.item))
     last = next((str(group["last-delivered-id"]) for group in groups if group["name"] == _GROUP), "0-0")
     return order.at // 1000 <= int(last.partition("-")[0])  # an entry's id begins with the milliseconds of its admission
