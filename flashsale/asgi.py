@@ -1,4 +1,4 @@
-"""The customers' entry point for Granian: the express lane in an event loop, and Django behind it in threads."""
+"""Granian's entry point for customers: the express lane in an event loop, and Django behind it in threads."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _django: Any = WSGIMiddleware(_wsgi, workers=settings.WEB_THREADS)  # type: igno
 
 
 async def django(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer the request by Django, in a thread that waits for no client: the body is read before.
+    """Let Django answer the request in a thread. The body is read first, so that no thread waits for a client.
 
     Django cannot tell ``X_Forwarded_For`` from ``X-Forwarded-For``, so header names with underscores do not reach it.
     """

@@ -1,4 +1,4 @@
-"""Django for Granian: the pages of staff and sign-ins, and what the express lane leaves to it."""
+"""Granian's entry point for staff pages and sign-ins. The express lane passes its other requests to this application too."""
 
 import os
 

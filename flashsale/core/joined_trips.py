@@ -1,6 +1,6 @@
-"""Steps in an event loop: the trips of all requests that come together share one round trip, and so one fsync of the server.
+"""Execute steps in an event loop. Concurrent requests share one round trip, and so one fsync of the server.
 
-A link is this loop's one connection to a server. What is asked while a trip is under way leaves with the next one.
+A link is this loop's only connection to a server. Scripts that arrive during a round trip are sent with the next one.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from redis.connection import ConnectionPool
 from flashsale.core.lua import Script
 from flashsale.core.steps import Blocking, Pause, Step, Steps, Trip
 
-_MOST = 256  # scripts of one trip: a longer one would hold up the server's other clients
+_MOST = 256  # scripts per round trip: more would delay the server's other clients
 _KINDS: dict[type, type[sockets.AbstractConnection]] = {
     redis.Connection: sockets.Connection,
     redis.SSLConnection: sockets.SSLConnection,
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class _Call:
-    """One script to run, and who waits for its reply."""
+    """A script to run, and the future of its reply."""
 
     __slots__ = ("_rest", "_script", "is_repeated", "packed", "reply")
 
@@ -38,11 +38,11 @@ class _Call:
         self.is_repeated = False
 
     def take_source(self) -> None:
-        """The server does not know the script: send it along."""
+        """Send the script's text, because the server does not know it."""
         self.packed = hiredis.pack_command(("EVAL", self._script.source, *self._rest))
 
     def end(self, result: Any) -> None:
-        if self.reply.done():  # whoever asked has gone
+        if self.reply.done():  # the caller was cancelled
             return
         if isinstance(result, Exception):
             self.reply.set_exception(result)
@@ -51,7 +51,7 @@ class _Call:
 
 
 class Link:
-    """The calling loop's connection to a client's server. Not for threads."""
+    """The event loop's connection to a client's server. Not thread-safe."""
 
     def __init__(self, pool: ConnectionPool) -> None:
         options = pool.connection_kwargs
@@ -64,11 +64,11 @@ class Link:
         self._worker: asyncio.Task[None] | None = None
 
     async def call(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """The script's reply. A trip on a connection that turned out to be closed is made once more: scripts may run twice.
+        """Run a script and return its reply. If the connection turns out to be closed, it is sent again, so it may run twice.
 
         Raises:
-            redis.RedisError: what the server answers; no reply within the client's timeout; no connection.
-            TypeError, ValueError: the arguments cannot be sent, or the reply is no text.
+            redis.RedisError: the server answered with an error, did not reply within the client's timeout, or is unreachable.
+            TypeError, ValueError: the arguments cannot be encoded, or the reply is not text.
         """
         call = _Call(script, keys, args, self.loop.create_future())
         self._waiting.append(call)
@@ -92,7 +92,7 @@ class Link:
                 await self._ask(batch, answered)
         except (TimeoutError, redis.TimeoutError):
             await self._hang_up()
-            # The others have waited as long, and their turn would end in the same way.
+            # The others have waited as long and would time out as well.
             self._fail([*batch, *self._waiting], redis.TimeoutError("no reply from Redis in time"))
             self._waiting = []
         except (redis.RedisError, OSError) as error:
@@ -127,14 +127,14 @@ class Link:
                 call.end(error)
             answered.append(call)
         self._waiting = unknown + self._waiting
-        if not is_primary:  # the name may lead to another server by now
+        if not is_primary:  # the name may resolve to another server now
             await self._hang_up()
 
     @staticmethod
     def _fail(calls: Sequence[_Call], error: Exception) -> None:
         known = error if isinstance(error, redis.RedisError) else redis.ConnectionError(repr(error))
         for call in calls:
-            call.end(copy(known))  # who raises an error writes into it
+            call.end(copy(known))  # raising an exception modifies it, so each caller gets a copy
 
     async def _hang_up(self) -> None:
         await self._connection.disconnect(nowait=True)
@@ -152,17 +152,17 @@ def _link(client: "Callable[[], redis.Redis]") -> Link:
 
 
 class Threads(NamedTuple):
-    """What does a call beside the loop: ``blocking`` for the steps that wait for it, ``aside`` for those that do not."""
+    """Executors of calls outside the loop. ``blocking``: the steps wait for the call. ``aside``: they do not."""
 
     blocking: Callable[[Callable[[], Any]], Awaitable[Any]]
     aside: Callable[[Callable[[], Any]], object]
 
 
 async def drive(steps: Steps[T], threads: Threads) -> T:
-    """Carry out the steps in the running event loop.
+    """Execute the steps in the running event loop.
 
     Raises:
-        Exception: what the generator raises.
+        Exception: any error that the generator raises.
     """
     resume: Callable[[Any], Step] = steps.send
     value: Any = None

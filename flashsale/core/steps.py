@@ -1,8 +1,7 @@
-"""Work that talks to servers, written once as a generator of steps and run by a thread or by an event loop.
+"""Work that talks to servers, written as a generator of steps. A thread or an event loop can run it.
 
-A generator yields what it needs from outside and gets the result sent back, or the error thrown in. :func:`run` carries the
-steps out in the calling thread; ``flashsale.core.joined_trips.drive`` does it in an event loop, where the trips of many callers
-share one round trip.
+A generator yields a step and receives its result, or its error as an exception. :func:`run` executes the steps in the calling
+thread. ``flashsale.core.joined_trips.drive`` executes them in an event loop, where many callers share one round trip.
 """
 
 import time
@@ -17,7 +16,7 @@ T = TypeVar("T")
 
 
 class Trip(NamedTuple):
-    """One run of a script. The result is its reply; a ``redis.RedisError`` is thrown in."""
+    """Run a script. The result is its reply. A ``redis.RedisError`` is raised in the generator."""
 
     script: Script
     client: "Callable[[], redis.Redis]"
@@ -26,19 +25,19 @@ class Trip(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Wait for so many seconds."""
+    """Wait for this many seconds."""
 
     seconds: float
 
 
 class Blocking(NamedTuple):
-    """A call that may wait for PostgreSQL. The result is its result; its error is thrown in."""
+    """A call that may wait for PostgreSQL. Its result is returned, its error is raised in the generator."""
 
     work: Callable[[], Any]
 
 
 class Aside(NamedTuple):
-    """A call that never raises and whose end nobody needs: an event loop does not wait for it. A crash may lose it."""
+    """A call that never raises and whose result is not needed. An event loop does not wait for it. A crash may lose it."""
 
     work: Callable[[], Any]
 
@@ -48,10 +47,10 @@ Steps = Generator[Step, Any, T]
 
 
 def run(steps: Steps[T]) -> T:
-    """Carry out the steps in this thread.
+    """Execute the steps in this thread.
 
     Raises:
-        Exception: what the generator raises.
+        Exception: any error that the generator raises.
     """
     resume: Callable[[Any], Step] = steps.send
     value: Any = None

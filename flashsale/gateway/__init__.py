@@ -1,1 +1,1 @@
-"""The gateway's configuration: Envoy reads what this writes."""
+"""The gateway: writes Envoy's configuration files."""

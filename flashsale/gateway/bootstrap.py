@@ -1,4 +1,4 @@
-"""Fills in ``deploy/envoy/gateway.yaml``: what Envoy starts with."""
+"""Fill in ``deploy/envoy/gateway.yaml``, Envoy's bootstrap configuration."""
 
 import json
 from pathlib import Path
@@ -14,8 +14,8 @@ from inventory.errors import Busy
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _AT_ONCE_OWN, _AT_ONCE_SHARED = 8, 2
-_LONGEST_SOCKET_PATH = 107  # the kernel's
-_WEB_AT_ONCE, _ORDERS_AT_ONCE = 64, 32  # requests that a web host is given at once; its eight threads never wait for one
+_LONGEST_SOCKET_PATH = 107  # limit of the kernel
+_WEB_AT_ONCE, _ORDERS_AT_ONCE = 64, 32  # concurrent requests to a web host: enough to keep its eight threads busy
 
 
 def _problem(status: int, code: str, detail: str) -> str:
@@ -34,13 +34,13 @@ def _socket_path(path: str) -> str:
 
 
 def _operator_domains(hosts: list[str]) -> list[str]:
-    """Names by which operators may ask: loopback's and the shop's own, as Envoy writes them."""
+    """Host names of the operators' port, in Envoy's format: loopback and the shop's own."""
     own = (f"*{host}" if host.startswith(".") else host for host in hosts)
     return list(dict.fromkeys([*_LOOPBACK, *own]))
 
 
 def _at_once(addresses: list[tuple[str, int]]) -> int:
-    """Requests that a kind may have under way: few where customers need the same threads."""
+    """Concurrent requests per kind. Low where customers need the same threads."""
     return _AT_ONCE_SHARED if set(addresses) & set(settings.GATEWAY_WEB) else _AT_ONCE_OWN * len(addresses)
 
 
@@ -48,7 +48,7 @@ def gateway(directory: Path) -> str:
     """Envoy's bootstrap as JSON.
 
     Args:
-        directory: where Envoy finds the routes.
+        directory: the folder where Envoy reads the routes.
     """
     hosts = [host.lstrip(".") for host in settings.ALLOWED_HOSTS if host != "*"]
     text = filled(
@@ -93,13 +93,13 @@ def gateway(directory: Path) -> str:
             "PROBLEM_503": _problem(503, Unavailable.code, Unavailable().detail),
         },
     )
-    return json.dumps(yaml.safe_load(text), indent=1)  # Envoy's reader knows no merge keys
+    return json.dumps(yaml.safe_load(text), indent=1)  # Envoy's YAML parser does not support merge keys
 
 
 def write(directory: Path) -> Path:
-    """Write both files; the path of the first. A gateway that runs takes the routes at once, the rest when it starts.
+    """Write both files. Returns the path of the bootstrap. A running gateway applies new routes at once, the rest at a restart.
 
-    What is set for the canary stays.
+    The canary setting is kept.
     """
     routes_path(directory).parent.mkdir(parents=True, exist_ok=True)
     publish_edge(directory, {})

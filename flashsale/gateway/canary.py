@@ -1,4 +1,4 @@
-"""Which part of the customers' traffic goes to the canary; kept in the gateway's routes."""
+"""The share of customers that the canary serves. The setting is stored in the gateway's routes."""
 
 from copy import deepcopy
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _MAIN_AFTER_TWO_ATTEMPTS = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The canary serves ``percent`` of the customers; 0 is off. A higher percentage keeps the customers of a lower one."""
+    """The canary serves ``percent`` of the customers. 0 is off. A higher percentage includes the customers of a lower one."""
 
     percent: int = 0
 
@@ -24,13 +24,13 @@ class Setting:
 
     @classmethod
     def parse(cls, text: str) -> "Setting":
-        """Read what ``str`` wrote into a version of the routes. The earlier mode ``mirror`` served nobody: it is off."""
+        """Parse the setting in a version of the routes, as ``str`` writes it. The former mode ``mirror`` reads as off."""
         mode, _, percent = text.partition(";")[0].partition(" ")
         return cls(int(percent)) if mode == "split" else cls()
 
 
 def redirected(routes: dict[str, Any], setting: Setting) -> dict[str, Any]:
-    """The routes with those of the canary's customers in front of everybody's."""
+    """The routes, with the routes of the canary's customers first."""
     found = deepcopy(routes)
     if not setting.percent:
         return found

@@ -1,7 +1,7 @@
-"""Answers that are the same for everybody, given by Envoy itself: as routes with a direct response.
+"""Answers that are the same for everybody. Envoy gives them itself, as routes with a direct response.
 
-A route is in force only while the publisher says so (the runtime key ``edge.fresh``, see ``publisher``); without it Envoy
-goes on to the route behind it, which asks the web process.
+Such a route matches only while the publisher keeps the runtime key ``edge.fresh`` set (see ``publisher``). Without it Envoy
+uses the next route, which goes to the web process.
 """
 
 import json
@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 FRESH_KEY = "edge.fresh"
-TIME = "\ue000time\ue000"  # stands in a body where the moment of the answer belongs
+TIME = "\ue000time\ue000"  # placeholder in a body for the time of the answer
 _TIME_FORMAT = "%START_TIME(%Y-%m-%dT%H:%M:%S.%6f)%Z"
 FILTER_OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
 _ROUTE_LIST = "type.googleapis.com/envoy.config.route.v3.RouteList"
@@ -24,13 +24,13 @@ _PATH = json.dumps(
         },
     }
 )
-# What the filters in front of the router find out is of no use to an answer that is known.
+# Filters in front of the router are not needed for a known answer.
 _NO_FILTERS = {f"envoy.filters.http.{name}": FILTER_OFF for name in ("buffer", "lua", "ratelimit")}
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeAnswer:
-    """``body``: as the API gives it, with ``TIME`` for its time. ``signed_in``: only for who brings credentials."""
+    """``body``: the API's body, with ``TIME`` in place of its time. ``signed_in``: only for requests with credentials."""
 
     method: str
     path: str
@@ -42,10 +42,10 @@ class EdgeAnswer:
 
 
 def routes_of(answers: Iterable[EdgeAnswer], foreign_origins: Iterable[str] = ()) -> dict[str, list[str]]:
-    """Envoy's routes by path, as JSON. One of an answer that was there before is not made anew.
+    """Envoy's routes by path, as JSON. Routes of unchanged answers are reused.
 
     Args:
-        foreign_origins: of other sites' pages that may read answers; these need CORS headers, which the web process writes.
+        foreign_origins: origins that may read answers by CORS. The web process answers them, because it writes the headers.
     """
     origins, found = tuple(foreign_origins), dict[str, list[str]]()
     for answer in answers:
@@ -60,11 +60,11 @@ def _routes(answer: EdgeAnswer, foreign_origins: tuple[str, ...]) -> tuple[str, 
 
 
 def matcher(published: Mapping[str, Sequence[str]], others: Sequence[dict[str, Any]]) -> str:
-    """Envoy's matcher of a virtual host, as JSON: a path is looked up, at the same cost however many are published.
+    """Envoy's matcher of a virtual host, as JSON. The cost of a look-up does not depend on the number of published paths.
 
     Args:
-        published: as ``routes_of`` gives it.
-        others: the routes of all other requests, and of those that no published answer fits.
+        published: result of ``routes_of``.
+        others: the routes of all other requests, and of those that no published answer matches.
     """
     texts = [json.dumps(route) for route in others]
     by_path = (f"{json.dumps(path)}:{_list_of([*routes, *_behind(path, others, texts)])}" for path, routes in published.items())
@@ -73,7 +73,7 @@ def matcher(published: Mapping[str, Sequence[str]], others: Sequence[dict[str, A
 
 
 def _behind(path: str, others: Sequence[dict[str, Any]], texts: Sequence[str]) -> list[str]:
-    """Those of the other routes that a request with this path can take: a tree that has found it looks at no others."""
+    """The other routes that can match this path. After Envoy's matcher finds the path, it tries no other routes."""
     pairs = zip(others, texts, strict=True)
     return [text for other, text in pairs if path.startswith(other["match"].get("prefix", "\0"))]
 
@@ -83,7 +83,7 @@ def _list_of(routes: Sequence[str]) -> str:
 
 
 def _credentials(answer: EdgeAnswer) -> list[list[dict[str, Any]]]:
-    """The header conditions, one list per route: a request without credentials is answered 401 by the web process."""
+    """The header conditions, one list per route. The web process answers a request without credentials with 401."""
     if not answer.signed_in:
         return [[]]
     cookie = {"name": "cookie", "string_match": {"contains": "sessionid="}}

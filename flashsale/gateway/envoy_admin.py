@@ -1,4 +1,4 @@
-"""Envoy's own interface: a Unix socket that only its user may open, so that no page in a browser reaches it."""
+"""Envoy's admin interface. It is a Unix socket that only its user may open, so that no web page can reach it."""
 
 import http.client
 import json
@@ -20,14 +20,14 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def ask(path: str, query: str, *, method: str = "GET") -> bytes:
-    """The body of an answer.
+    """Send a query and return the body of the answer.
 
     Args:
-        path: of the socket.
-        query: for example ``/stats?filter=^http.public``. What changes something is a ``POST``.
+        path: path of the socket.
+        query: for example ``/stats?filter=^http.public``. Queries with effects need ``POST``.
 
     Raises:
-        OSError: nobody listens there, or the answer was a refusal or none.
+        OSError: nothing listens there, or the answer was an error or missing.
     """
     connection = _UnixConnection(path)
     try:
@@ -44,10 +44,10 @@ def ask(path: str, query: str, *, method: str = "GET") -> bytes:
 
 
 def ask_json(path: str, query: str) -> Any:
-    """The same, as JSON values.
+    """Send a query and parse the JSON of the answer.
 
     Raises:
-        OSError: as above.
-        ValueError: it was no JSON.
+        OSError: as for the body.
+        ValueError: the answer was not JSON.
     """
     return json.loads(ask(path, query))

@@ -1,7 +1,7 @@
-"""Tells Envoy that the published answers are fresh: a runtime key with a time to live (xDS resource TTL).
+"""Tell Envoy that the published answers are fresh, by a runtime key with a time to live (xDS resource TTL).
 
-The key is sent again and again while the publisher has looked lately. When the publisher dies, hangs, or cannot see the gate,
-nobody sends it, and Envoy forgets it ``TTL_S`` after the last time.
+The key is sent repeatedly while the publisher has read the gate recently. If the publisher dies, hangs, or cannot reach the
+gate, the key is not sent, and Envoy drops it after ``TTL_S``.
 """
 
 import time
@@ -16,7 +16,7 @@ from envoy.service.runtime.v3 import rtds_pb2, rtds_pb2_grpc
 from flashsale.gateway.edge_answers import FRESH_KEY
 
 LAYER = "edge"
-TTL_S = 1.4  # with the age that a look may have, under the 2 s that are promised
+TTL_S = 1.4  # plus the age of a reading, this is below the promised 2 s
 LONGEST_AGE_S = 0.5
 _EVERY_S = 0.3
 _GATEWAYS = 8
@@ -29,12 +29,12 @@ class Freshness(rtds_pb2_grpc.RuntimeDiscoveryServiceServicer):
     def __init__(self, looked_at: Callable[[], float]) -> None:
         """
         Args:
-            looked_at: when the publisher last saw the gate and wrote what it saw, of ``time.monotonic()``.
+            looked_at: when the publisher last read the gate and wrote the answers, in ``time.monotonic()``.
         """
         self._looked_at = looked_at
 
     def StreamRuntime(self, request_iterator: Any, context: Any) -> Iterator[discovery_pb2.DiscoveryResponse]:  # noqa: N802 - gRPC's name
-        """One stream per gateway, for as long as it lasts."""
+        """Serve one gateway's stream until it ends."""
         number = 0
         while context.is_active():
             if time.monotonic() - self._looked_at() <= LONGEST_AGE_S:

@@ -20,9 +20,9 @@ from inventory.admission import gate, waiting_room
 from inventory.answers import PUBLIC, line_of
 from inventory.models import Sale
 
-_IN_DEMAND = timedelta(hours=1)  # before the opening and after the end
-_MOST_SALES = 100  # in demand, the newest: the gateway reads all routes anew at each change, half a millisecond for a sale
-_LINE_EVERY_S = 1.0  # numbers that move with every turn need no new routes ten times a second
+_IN_DEMAND = timedelta(hours=1)  # before the opening, and after the end
+_MOST_SALES = 100  # newest sales in demand. The gateway parses all routes at each change, 0.5 ms per sale
+_LINE_EVERY_S = 1.0  # numbers change with every turn, but new routes once a second are enough
 _JSON = "application/json"
 _SALES = "/api/v1/sales/"
 _ALWAYS = (*OF_API, ("Vary", "origin"))
@@ -33,7 +33,7 @@ _Line = waiting_room.Numbers | FlashsaleError
 class _Listed:
     sale: Sale
     items: dict[int, str]
-    stocks: dict[int, int | None]  # as last read, for sales that are not in demand
+    stocks: dict[int, int | None]  # last values, used for sales that are not in demand
 
     def is_in_demand(self, moment: datetime) -> bool:
         return self.sale.opens_at - _IN_DEMAND <= moment <= self.sale.closes_at + _IN_DEMAND
@@ -41,7 +41,7 @@ class _Listed:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """The page of a sale, and what it was made of."""
+    """The page of a sale, and the data that it was built from."""
 
     of: tuple[Any, ...]
     page: str
@@ -49,7 +49,7 @@ class _Made:
 
 
 class PublicAnswers:
-    """The answers for all sales that are in demand, and for their list."""
+    """The answers for all sales in demand, and for their list."""
 
     def __init__(self) -> None:
         self._read: Mapping[str, Sale] = {}
@@ -61,7 +61,7 @@ class PublicAnswers:
         """The current public answers. Advances waiting rooms.
 
         Raises:
-            GateUnavailable, django.db.Error: it cannot be said.
+            GateUnavailable, django.db.Error: Redis or PostgreSQL did not answer.
         """
         moment = now()
         self._list()
@@ -80,7 +80,7 @@ class PublicAnswers:
             self._read = read
 
     def _watch(self, items: list[int]) -> None:
-        """A line's numbers are told once a second, its end at once."""
+        """Publish a line's numbers once a second, and its end at once."""
         lines: dict[int, tuple[float, _Line]] = {}
         for item, line in waiting_room.watch(items).items():
             told_at, told = self._lines.get(item, (0.0, None))

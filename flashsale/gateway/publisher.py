@@ -1,7 +1,7 @@
-"""Watches the gate, and gives Envoy the answers that are the same for everybody.
+"""Watch the gate, and give Envoy the answers that are the same for everybody.
 
-One process on each gateway's host. What it last saw is at most ``_EVERY_S`` old; what it wrote is in force only while it goes
-on seeing the gate (``freshness``).
+One process runs on each gateway's host. Its last reading is at most ``_EVERY_S`` old. Its answers are in force only while it
+can read the gate (see ``freshness``).
 """
 
 import logging
@@ -25,7 +25,7 @@ _EVERY_S = 0.1
 
 
 def _is_kept_by_the_local_bucket(rule: Rule) -> bool:
-    """Whether the gateway's own bucket of each address refuses all that the rule would: then nobody need be asked."""
+    """Whether the gateway's local bucket per address is at least as strict as the rule. The service is not needed then."""
     return (
         rule.key == "address"
         and rule.algorithm == "token_bucket"
@@ -36,12 +36,12 @@ def _is_kept_by_the_local_bucket(rule: Rule) -> bool:
 
 
 class Publisher:
-    """Writes the answers into the gateway's routes whenever they change, and says since when they are true."""
+    """Write the answers into the gateway's routes when they change, and record when they were last true."""
 
     def __init__(self, directory: Path) -> None:
         """
         Args:
-            directory: of the gateway's files.
+            directory: the folder of the gateway's files.
         """
         self._directory = directory
         self._answers = PublicAnswers()
@@ -66,13 +66,13 @@ class Publisher:
             self._written = wanted
 
     def run(self, stop: threading.Event, address: str) -> None:
-        """Look ten times a second until told to stop; then nothing of it is in force any more.
+        """Publish ten times a second until told to stop. After that the answers are not in force any more.
 
         Args:
-            address: ``host:port`` where gateways ask whether it is fresh.
+            address: ``host:port`` of the freshness service for gateways.
 
         Raises:
-            RuntimeError, OSError: nobody can listen there, or the gateway's folder cannot be written.
+            RuntimeError, OSError: the address is in use, or the gateway's folder cannot be written.
         """
         catalog.keep()
         server = freshness.serve(address, lambda: self.looked_at)

@@ -1,4 +1,4 @@
-"""Where requests go: the route file that the gateway watches. Published answers come first, then the canary, then the rest."""
+"""The route file that the gateway watches. Published answers come first, then the canary, then all other routes."""
 
 import fcntl
 import json
@@ -21,16 +21,16 @@ from flashsale.gateway.edge_answers import FILTER_OFF, matcher
 
 SOURCES = settings.BASE_DIR / "deploy" / "envoy"
 _IN_FORCE_S = 5.0
-_LONGEST_HEAD = 256  # the file begins with its version; the publisher reads it at each change
+_LONGEST_HEAD = 256  # the file begins with its version, which the publisher reads at each change
 
 
 def filled(name: str, values: dict[str, Any]) -> str:
-    """A file of ``deploy/envoy`` with these values."""
+    """A file of ``deploy/envoy``, filled in with these values."""
     return Template((SOURCES / name).read_text(encoding="utf-8")).substitute(values)
 
 
 def routes() -> dict[str, Any]:
-    """The route configuration, as Envoy's JSON values."""
+    """The route configuration, in Envoy's JSON format."""
     return deepcopy(_routes(settings.MAX_BODY_BYTES + 1, settings.GATEWAY_BODY_BYTES))
 
 
@@ -46,7 +46,7 @@ def routes_path(directory: Path) -> Path:
 
 
 def current_canary(directory: Path) -> Setting:
-    """What is set for the canary; off where nothing was written yet."""
+    """The canary setting. Off if no routes have been written yet."""
     try:
         with routes_path(directory).open(encoding="utf-8") as written:
             head = written.read(_LONGEST_HEAD)
@@ -57,7 +57,7 @@ def current_canary(directory: Path) -> Setting:
 
 
 def put_in_force(directory: Path, setting: Setting) -> bool:
-    """Write the routes, and wait for the gateway to go by them; False when none does. May run twice."""
+    """Write the routes and wait until the gateway uses them. Returns False if no gateway does. May run twice."""
     if not routes_path(directory).is_file():
         return False
     set_canary(directory, setting)
@@ -81,11 +81,11 @@ def _version_in_force() -> str | None:
 
 
 def publish_edge(directory: Path, edge: Mapping[str, Sequence[str]], *, asks_service: bool = True) -> None:
-    """Put these routes in front of all others, beside what is set for the canary. May run twice.
+    """Put these routes in front of all others. The canary setting is kept. May run twice.
 
     Args:
-        edge: routes as JSON, by the path that they answer.
-        asks_service: every request is decided by the rate-limit service too; else the local bucket of its address is enough.
+        edge: routes by path, as JSON.
+        asks_service: the rate-limit service decides every request too. Otherwise the local bucket per address is enough.
     """
     with _alone(directory):
         _replace(_edge_path(directory), json.dumps({"paths": edge, "asks_service": asks_service}))
@@ -93,7 +93,7 @@ def publish_edge(directory: Path, edge: Mapping[str, Sequence[str]], *, asks_ser
 
 
 def set_canary(directory: Path, setting: Setting) -> None:
-    """Put the canary's routes in force, behind the published answers. May run twice."""
+    """Apply the canary setting, behind the published answers. May run twice."""
     with _alone(directory):
         edge = _edge_path(directory)
         published = json.loads(edge.read_text(encoding="utf-8")) if edge.is_file() else {}
@@ -101,7 +101,7 @@ def set_canary(directory: Path, setting: Setting) -> None:
 
 
 def _write(directory: Path, setting: Setting, edge: Mapping[str, Sequence[str]], *, asks_service: bool) -> None:
-    """The version tells what is set for the canary, and one file from the next."""
+    """A version that is unique per file and contains the canary setting."""
     configuration = redirected(routes(), setting)
     (host,) = configuration["virtual_hosts"]
     if not asks_service:
@@ -120,7 +120,7 @@ def _edge_path(directory: Path) -> Path:
 
 
 def _replace(path: Path, text: str) -> None:
-    """By a rename, so that nobody reads half of it."""
+    """Write by rename, so that no reader sees half a file."""
     new = path.with_suffix(".new")
     new.write_text(text, encoding="utf-8")
     new.replace(path)
@@ -128,7 +128,7 @@ def _replace(path: Path, text: str) -> None:
 
 @contextmanager
 def _alone(directory: Path) -> Iterator[None]:
-    """The publisher and a command write the same file from parts of their own."""
+    """Lock the file, because the publisher and a command both write it."""
     with (directory / "routes.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

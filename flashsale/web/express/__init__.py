@@ -1,7 +1,7 @@
-"""The express lane: the hot calls in their common form, answered before Django; everything else goes on to Django.
+"""The express lane: answers common requests of the hot calls before Django. All other requests go to Django.
 
-The same functions, limits and answers as the views, which stay the reference: what is unusual about a request (a query
-string, another content type, a body that is not valid, credentials that are refused) is theirs to answer.
+It uses the same functions and limits and gives the same answers as the views, which stay the reference. The views answer every
+unusual request: a query string, another content type, an invalid body, refused credentials.
 """
 
 from flashsale.web.express.lane import ExpressLane

@@ -1,4 +1,4 @@
-"""Reading a request's body in the event loop, so that a slow client holds no thread."""
+"""Read a request's body in the event loop, so that a slow client blocks no thread."""
 
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -12,7 +12,7 @@ Receive = Callable[[], Awaitable[Message]]
 
 
 class Body(NamedTuple):
-    """``took_s``: how long the client took to send it."""
+    """``took_s``: how long the client took to send the body, in seconds."""
 
     content: bytes
     is_whole: bool
@@ -20,10 +20,10 @@ class Body(NamedTuple):
 
 
 async def read(receive: Receive, most: int) -> Body | None:
-    """The body; None when the client has gone.
+    """Read the body. Returns None if the client has disconnected.
 
     Args:
-        most: stop after so many bytes; the last chunk may go past it.
+        most: stop after this many bytes. The last chunk may exceed it.
     """
     began = time.monotonic()
     chunks: list[bytes] = []
@@ -40,7 +40,7 @@ async def read(receive: Receive, most: int) -> Body | None:
 
 
 def again(body: Body, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
-    """``scope`` and ``receive`` for whoever reads the body after us. What the client took for it is no wait of its own."""
+    """``scope`` and ``receive`` for the next reader of the body. The time to send the body does not count as waiting."""
     waiting: list[Message] = [{"type": "http.request", "body": body.content, "more_body": not body.is_whole}]
 
     async def receive_again() -> Message:

@@ -1,4 +1,4 @@
-"""The hot calls: which request each is, what it takes, and the function behind it, which is the view's."""
+"""The hot calls: how to recognise their requests, their input, and the function that they share with the view."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ _ORDER = Quick(OrderRequestSerializer())
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request's call. ``endpoint``: the name of the view's address; ``names``: what its path names.
+    """The call of one request. ``endpoint``: the name of the view's URL. ``names``: the names in its path.
 
-    ``prepare``: the body's values, None when it is for Django to say what is wrong with it.
+    ``prepare``: returns the values of the body, or None if Django must report an error in it.
     """
 
     endpoint: str
@@ -37,7 +37,7 @@ class Call:
 
 
 def find(method: str, path: str) -> Call | None:
-    """The hot call that a request is, if it is one."""
+    """The hot call of this request, or None."""
     if not path.startswith(_API):
         return None
     parts = path[len(_API) :].split("/")
@@ -78,7 +78,7 @@ def _asked(parts: list[str]) -> Call | None:
 
 
 def _uuid(text: str) -> UUID | None:
-    """Only the form that Django's path converter takes."""
+    """Parse a UUID, only in the form that Django's path converter accepts."""
     try:
         found = UUID(text)
     except ValueError:
@@ -102,10 +102,10 @@ def _order(body: bytes) -> Any:
 
 
 def pass_limits(call: Call, customer: int, request: Request) -> Steps[dict[str, str]]:
-    """Pass the rules of the endpoint, as every request does; the headers that say so.
+    """Check the rate limits of the endpoint, as for every request. Returns their response headers.
 
     Raises:
-        RateLimited: over a limit; it carries the headers.
+        RateLimited: the request is over a limit. The error carries the headers.
     """
     who = str(customer)
     address = request.address

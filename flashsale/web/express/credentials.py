@@ -1,6 +1,6 @@
-"""Who asks: an access token or a browser's session, verified as the views do and remembered, so that it costs only once.
+"""Authenticate a request by access token or session, as the views do. Results are cached in the process.
 
-A revocation counts at once: it is asked for with every request, which takes two look-ups in this process's memory.
+Every request checks for revocations, so they take effect at once. The check takes two look-ups in this process's memory.
 """
 
 import io
@@ -23,7 +23,7 @@ from flashsale.web.authentication import AccessTokens
 from flashsale.web.express import own_tokens
 from flashsale.web.express.request import Request
 
-_MOST = 20_000  # remembered by a process; some 20 MB
+_MOST = 20_000  # cached per process, about 20 MB
 _LONGEST = 4_096
 _BEARER = b"Bearer "
 K = TypeVar("K")
@@ -32,7 +32,7 @@ _tokens = AccessTokens()
 
 
 class Remembered(Generic[K, T]):
-    """The last results of a function by its argument; None is not remembered. Safe for threads: at worst it is called twice."""
+    """A cache of a function's last results by argument. None is not cached. Thread-safe: the function may be called twice."""
 
     def __init__(self, function: Callable[[K], T | None], most: int) -> None:
         self._function = function
@@ -50,7 +50,7 @@ class Remembered(Generic[K, T]):
             while len(self._found) > self._most:
                 try:
                     self._found.popitem(last=False)
-                except KeyError:  # another thread has made the room
+                except KeyError:  # another thread has made room
                     break
         return found
 
@@ -83,7 +83,7 @@ _opened_sessions = Remembered(_opened, _MOST)
 
 
 def customer_of(request: Request) -> int | None:
-    """The customer's number; None when nobody is signed in, or Django has to say what is wrong with the credentials."""
+    """The customer's id. None if nobody is signed in, or if Django must report an error in the credentials."""
     header = request.headers.get(b"authorization")
     if header is not None:
         return _of_token(header[len(_BEARER) :]) if header.startswith(_BEARER) and len(header) < _LONGEST else None

@@ -1,4 +1,4 @@
-"""Which requests are taken, and how they are answered."""
+"""Decide which requests the express lane takes, and answer them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,13 +19,13 @@ from flashsale.web.middleware import queue_wait
 
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-_THREADS = 4  # for what asks PostgreSQL
+_THREADS = 4  # for calls to PostgreSQL
 _NOTHING = body.Body(b"", is_whole=True, took_s=0.0)
-_ASIDES = 2  # for what nobody waits for: the broker may be frozen while PostgreSQL answers, and the reverse
+_ASIDES = 2  # for calls without a waiting client: the broker may be frozen while PostgreSQL answers, and vice versa
 
 
 class ExpressLane:
-    """ASGI application in front of Django's. Everything about a request happens in the event loop but what may block."""
+    """ASGI application in front of Django's. It works in the event loop. Only calls that may block run in threads."""
 
     def __init__(self, django: Application) -> None:
         self._django = django
@@ -33,7 +33,7 @@ class ExpressLane:
         self._beside = Threads(self._in_thread, ThreadPoolExecutor(_ASIDES, thread_name_prefix="aside").submit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request, or let Django do it."""
+        """Answer the request, or pass it to Django."""
         call = calls.find(scope["method"], scope["path"]) if scope["type"] == "http" else None
         request = common(scope) if call is not None else None
         if request is not None and request.is_late:
@@ -73,7 +73,7 @@ async def _answer(send: Send, answer: reply.Reply) -> None:
 
 
 def _patiently(work: Callable[[], Any]) -> Any:
-    """With a bound on the wait for PostgreSQL, and without a connection that has died meanwhile."""
+    """Run this with a timeout for PostgreSQL, and close a connection that has failed."""
     try:
         with patience(settings.DATABASE_REQUEST_PATIENCE_S):
             return work()

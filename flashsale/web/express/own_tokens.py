@@ -1,6 +1,6 @@
-"""Access tokens exactly as this shop issues them, verified in a few microseconds.
+"""Verify access tokens in exactly the form that this shop issues, in a few microseconds.
 
-Only whoever has the signing key can make one that passes. Whatever looks different in any way is left to the library.
+Only the holder of the signing key can make a token that passes. The library decides about every other form.
 """
 
 import hmac
@@ -14,7 +14,7 @@ from typing import Any
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken
 
-_HEADER = urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=")  # as PyJWT writes it
+_HEADER = urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=")  # in PyJWT's format
 _LONGEST = 512  # bytes of claims
 _KIND = AccessToken.token_type
 _REQUIRED = frozenset({"token_type", "exp", "iat", "jti", "user_id"})
@@ -22,13 +22,13 @@ _REQUIRED = frozenset({"token_type", "exp", "iat", "jti", "user_id"})
 
 @cache
 def _key() -> bytes | None:
-    """None when tokens are configured to need more than one signature check."""
+    """Returns None if the settings require more than a signature check."""
     more = (api_settings.AUDIENCE, api_settings.ISSUER, api_settings.JWK_URL, api_settings.LEEWAY, api_settings.VERIFYING_KEY)
     return None if api_settings.ALGORITHM != "HS256" or any(more) else api_settings.SIGNING_KEY.encode()
 
 
 def claims(raw: bytes) -> Mapping[str, Any] | None:
-    """The claims of an access token that is valid now; None when the library has to judge."""
+    """The claims of a valid access token. None if the library must decide."""
     key = _key()
     signed, _, signature = raw.rpartition(b".")
     header, _, payload = signed.partition(b".")

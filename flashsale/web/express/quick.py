@@ -1,7 +1,6 @@
-"""A serializer's rules without its bookkeeping: what most requests send is found valid in a few microseconds.
+"""Validate common input by a serializer's rules in a few microseconds, without the serializer's overhead.
 
-The fields, patterns, bounds and validators are the serializer's own. What is not found valid here
-is for the serializer to judge.
+The fields, patterns, bounds and validators are the serializer's own. The serializer decides about other input.
 """
 
 from collections.abc import Callable
@@ -15,17 +14,17 @@ from rest_framework.validators import ProhibitSurrogateCharactersValidator
 from flashsale.web.strict import StrictSerializer, Text, Whole
 
 Check = Callable[[Any], bool]
-# A pattern of visible ASCII characters lets none of these through.
+# A pattern of visible ASCII characters matches none of these.
 _IMPLIED = (RegexValidator, ProhibitNullCharactersValidator, ProhibitSurrogateCharactersValidator)
 
 
 class Quick:
-    """Validates as a :class:`StrictSerializer` of ``Text`` and ``Whole`` fields does."""
+    """Validates like a :class:`StrictSerializer` of ``Text`` and ``Whole`` fields."""
 
     def __init__(self, serializer: StrictSerializer) -> None:
         """
         Raises:
-            TypeError: a field is of another kind, or the serializer has rules beyond its fields.
+            TypeError: a field has another type, or the serializer has rules beyond its fields.
         """
         if type(serializer).validate is not Serializer.validate:
             raise TypeError(f"{serializer!r} has rules beyond its fields")
@@ -34,7 +33,7 @@ class Quick:
         self._converted = {name: field.converted for name, field in serializer.fields.items() if hasattr(field, "converted")}
 
     def __call__(self, data: Any) -> dict[str, Any] | None:
-        """The validated values; None when the serializer has to judge."""
+        """The validated values. None if the serializer must decide."""
         if type(data) is not dict or not self._required <= data.keys():
             return None
         checks = self._checks

@@ -1,4 +1,4 @@
-"""The bytes of an answer, as Django and its middlewares would send them."""
+"""Build the same responses as Django and its middleware, as bytes."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class Reply(NamedTuple):
-    """``headers``: as ASGI sends them."""
+    """``headers``: in ASGI's format."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -29,25 +29,25 @@ class Reply(NamedTuple):
 
 
 class Common(NamedTuple):
-    """``allow``: the methods of the address. ``vary``: which of the request's headers the answer depends on."""
+    """``allow``: the methods of the URL. ``vary``: the request headers on which the response depends."""
 
     allow: str
     vary: str
 
 
 def success(answer: Answer, common: Common, limits: Mapping[str, str]) -> Reply:
-    """What the call answers."""
+    """The response of a successful call."""
     return _reply(answer.status, "application/json", answer.values, {**answer.headers, **limits}, common)
 
 
 def refusal(error: FlashsaleError, common: Common, limits: Mapping[str, str]) -> Reply:
-    """An error of ours, as problem+json."""
+    """The response to one of our errors, as problem+json."""
     response = problem.problem_of(error)
     return _reply(response.status, problem.CONTENT_TYPE, response.values, {**limits, **response.headers}, common)
 
 
 def failure(error: Exception, common: Common, limits: Mapping[str, str]) -> Reply:
-    """503 for a part that is away; for a fault of ours, which is logged, 500 as Django answers it."""
+    """503 if a server is unavailable. Otherwise log the error and answer 500 as Django does."""
     known = problem.as_ours(error)
     if known is not None:
         return refusal(known, common, limits)
@@ -57,7 +57,7 @@ def failure(error: Exception, common: Common, limits: Mapping[str, str]) -> Repl
 
 
 def late(answer: Answer) -> Reply:
-    """A refusal before anything was looked at, with the headers of Django's outer middleware only."""
+    """An early refusal, with the headers of Django's outer middleware only."""
     body = _ENCODER_OF_DJANGO.encode(answer.values).encode()
     named = {
         "Content-Type": problem.CONTENT_TYPE,
@@ -87,7 +87,7 @@ def _reply(status: int, content_type: str, values: Any, headers: Mapping[str, st
 
 @cache
 def _shared(content_type: str, common: Common) -> tuple[tuple[bytes, bytes], ...]:
-    """The headers that all such answers have."""
+    """The headers that all these responses have."""
     named = (
         ("content-type", content_type),
         ("allow", common.allow),

@@ -1,4 +1,4 @@
-"""A request as the express lane reads it."""
+"""Parse a request for the express lane."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -17,34 +17,34 @@ _LONGEST_LENGTH = 9  # digits of a Content-Length
 
 
 class Request(NamedTuple):
-    """``scope``: as ASGI 3 has it. ``headers``: of the scope, each of them once."""
+    """``scope``: an ASGI 3 scope. ``headers``: its headers, none repeated."""
 
     scope: Scope
     headers: Mapping[bytes, bytes]
 
     @property
     def is_post(self) -> bool:
-        """Whether it may change something."""
+        """Whether the method may change data."""
         return bool(self.scope["method"] == "POST")
 
     @property
     def address(self) -> str:
-        """The client's, as a key."""
+        """The client's address, as a rate-limit key."""
         return address((self.scope.get("client") or ("",))[0], self.headers.get(b"x-forwarded-for", b"").decode("latin-1"))
 
     @property
     def is_late(self) -> bool:
-        """Whether it has waited longer than its client does."""
+        """Whether the request has waited longer than its client does."""
         return has_waited_too_long(self.headers.get(b"x-request-start", b"").decode("latin-1"))
 
     @property
     def length(self) -> int:
-        """Of the body."""
+        """Length of the body, in bytes."""
         return int(self.headers.get(b"content-length") or 0)
 
 
 def common(scope: Scope) -> Request | None:
-    """The request, None when something about it needs what only Django knows."""
+    """The request, or None if it needs Django."""
     sent = scope["headers"]
     headers = dict(sent)
     if len(headers) != len(sent) or scope["query_string"] or b"transfer-encoding" in headers:
@@ -63,7 +63,7 @@ def _has_common_body(headers: Mapping[bytes, bytes]) -> bool:
 
 
 def _is_foreign(origin: bytes | None, host: bytes) -> bool:
-    """Whether another site's page sent it: Django decides about CORS."""
+    """Whether a page of another site sent it. Django handles CORS."""
     return origin is not None and origin.partition(b"://")[2] != host
 
 
