@@ -1,4 +1,4 @@
-"""Simulated buyers: each asks for a purchase token and orders with it, at its time, whether the shop keeps up or not."""
+"""Simulated buyers. Each requests a purchase token and orders with it at a fixed time (open loop)."""
 
 import json
 import random
@@ -13,13 +13,13 @@ from flashsale.loadtest.tally import Tally
 
 _ATTEMPTS = 4
 _FIRST_PAUSE_S = 0.2
-_LONGEST_SIGN_IN_S = 60.0  # then a person has gone
+_LONGEST_SIGN_IN_S = 60.0  # a person gives up after this
 _ASK_AGAIN = (NO_ANSWER, 429, 503)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``rate``: arrivals per second, at even distances; ``began``: of ``time.monotonic()``; the rest says what they buy."""
+    """``rate``: arrivals per second, evenly spaced. ``began``: start in ``time.monotonic()``. Other fields: what to buy."""
 
     url: str
     slug: str
@@ -47,7 +47,7 @@ class Buyers:
         """One visit.
 
         Args:
-            number: of all buyers; part of the order's ``seq``.
+            number: the buyer's number, part of the order's ``seq``.
             credential: an access token, or the name and password to sign in with.
         """
         arrival = int(number / self._plan.rate)
@@ -77,7 +77,7 @@ class Buyers:
         self.done += 1
 
     def _wait_in_line(self, place: dict[str, Any], jwt: str) -> Any:
-        """The answer that ends it: with a token, or why there is none. By the line's numbers, as the storefront waits."""
+        """Wait in line by its public numbers, as the storefront does. Returns the final answer: a token or a refusal."""
         line = self._get(f"/api/v1/sales/{self._plan.slug}/items/{self._plan.sku}/waiting-room/", None)
         ticket = self._get(f"/api/v1/waiting-room/{place['ticket']}/", jwt)
         asked_at, wait_s, unanswered = time.monotonic(), float(place["retry_after"]), 0
@@ -98,7 +98,7 @@ class Buyers:
         return answer
 
     def _sign_in(self, username: str, password: str) -> Any:
-        """An access token; None when none was to be had within a person's patience. A refusal is tried again as it asks."""
+        """Sign in. Returns an access token, or None on timeout. A refused request is repeated after its Retry-After."""
         data = self._request("/api/v1/auth/token/", {"username": username, "password": password}, None)
         began, wait_s = time.monotonic(), 0.0
         while time.monotonic() - began < _LONGEST_SIGN_IN_S:
@@ -115,12 +115,12 @@ class Buyers:
         return int(time.monotonic() - self._plan.began)
 
     def _method(self) -> str | None:
-        """Most pay at once, some are declined, some leave it for later."""
+        """Choose a method: most pay at once, some are declined, some pay later."""
         draw = self._chance.random()
         return "pm_ok" if draw < 0.9 else "pm_declined" if draw < 0.95 else None
 
     def _send(self, kind: str, path: str, body: dict[str, Any], jwt: str) -> Any:
-        """The last answer; a lost one or a 503 is asked again with the same seq, which is safe."""
+        """Send the order and return the last answer. After a lost answer or a 503 it is sent again with the same seq."""
         data = self._request(path, body, jwt)
         answer = yield Request(kind, data)
         for attempt in range(1, _ATTEMPTS):

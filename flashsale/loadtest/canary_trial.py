@@ -1,4 +1,4 @@
-"""A canary for the time of a rehearsal: a part of the customers under a limit that the others do not have."""
+"""A canary during a rehearsal: some customers get a limit that the others do not have."""
 
 import signal
 from collections.abc import Iterator
@@ -16,21 +16,21 @@ _ACTOR = "rehearsal"
 
 
 class NoGateway(Exception):
-    """The gateway did not take the setting."""
+    """The gateway did not apply the setting."""
 
 
 @contextmanager
 def canary_trial(setting: canary.Setting, rate: int | None) -> Iterator[None]:
-    """The setting in force, and a rule by which the canary admits ``rate`` orders a second and item.
+    """Apply the setting, and a rule by which the canary admits ``rate`` orders per second and item.
 
-    Afterwards all is as before, after Ctrl-C and SIGTERM too. For the main thread.
+    Both are undone afterwards, also after Ctrl-C and SIGTERM. Call it in the main thread.
 
     Raises:
-        NoGateway: nothing was changed for good.
+        NoGateway: no gateway applied the setting. The change is undone.
     """
     directory = Path(settings.GATEWAY_DIR)
     before = routes.current_canary(directory)
-    LimitRule.objects.filter(name=_NAME).delete()  # of a rehearsal that was killed
+    LimitRule.objects.filter(name=_NAME).delete()  # left by a rehearsal that was killed
     rule = LimitRule(name=_NAME, applies_to="admission", key="item", algorithm="token_bucket", fleet="canary")
     rule.rate, rule.burst = rate or 0, rate or 0
     on_sigterm = signal.signal(signal.SIGTERM, _as_ctrl_c)
@@ -38,7 +38,7 @@ def canary_trial(setting: canary.Setting, rate: int | None) -> Iterator[None]:
         if rate:
             services.save_rule(rule, actor=_ACTOR)
         if not routes.put_in_force(directory, setting):
-            raise NoGateway(f"no gateway took `{setting}` at {settings.GATEWAY_ADMIN}; is `make up` running?")
+            raise NoGateway(f"no gateway applied `{setting}` at {settings.GATEWAY_ADMIN}; is `make up` running?")
         yield
     finally:
         routes.put_in_force(directory, before)
@@ -48,7 +48,7 @@ def canary_trial(setting: canary.Setting, rate: int | None) -> Iterator[None]:
 
 
 def _as_ctrl_c(*_: object) -> None:
-    """Whoever handles SIGINT handles this, too; a shell starts what is in the background deaf to it."""
+    """Handle SIGTERM like SIGINT. A shell makes background processes ignore SIGINT, which is handled here too."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)

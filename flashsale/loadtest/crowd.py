@@ -1,7 +1,7 @@
-"""A crowd of simulated buyers in processes of their own.
+"""A crowd of simulated buyers in separate processes.
 
-``python -m flashsale.loadtest.crowd`` is one of them: it reads a plan and its buyers from standard input, writes how many
-are done now and then, and its tally as the last line.
+``python -m flashsale.loadtest.crowd`` is one of these processes. It reads a plan and its buyers from standard input, reports
+progress now and then, and writes its tally as the last line.
 """
 
 import json
@@ -19,18 +19,18 @@ from flashsale.loadtest.tally import Tally
 
 PROCESSES = 2
 _CONNECTIONS = 3_000  # of one process
-_START_S = 1.0  # for the processes to be there before the first buyer is due
+_START_S = 1.0  # time for the processes to start before the first buyer is due
 _EVERY_S = 0.2
 _line = threading.Lock()
 
 
 def run(plan: Plan, credentials: Sequence[str | Sequence[str]], on_done: Callable[[int], None]) -> Tally:
-    """Send every buyer at its time and wait for the last answer.
+    """Start every buyer at its time and wait for the last answer.
 
     Args:
         plan: its ``began`` should be ``soon()``.
-        credentials: of one buyer each, as ``Buyers.buyer`` takes it.
-        on_done: told how many more buyers are done, from other threads.
+        credentials: one per buyer, as for ``Buyers.buyer``.
+        on_done: called with the number of newly finished buyers, from other threads.
 
     Raises:
         RuntimeError: a process of the crowd died.
@@ -54,7 +54,7 @@ def run(plan: Plan, credentials: Sequence[str | Sequence[str]], on_done: Callabl
             thread.start()
         for thread in threads:
             thread.join()
-    except BaseException:  # whoever is told to stop takes the crowd along
+    except BaseException:  # stop the crowd with this process
         for process in processes:
             process.kill()
         raise
@@ -64,7 +64,7 @@ def run(plan: Plan, credentials: Sequence[str | Sequence[str]], on_done: Callabl
 
 
 def soon() -> float:
-    """When a crowd that is made now may begin, of ``time.monotonic()``."""
+    """The earliest start of a crowd that is created now, in ``time.monotonic()``."""
     return time.monotonic() + _START_S
 
 

@@ -1,8 +1,8 @@
-"""An HTTP/1.1 client that costs tens of microseconds a request, so that it may share a machine with the server it measures.
+"""An HTTP/1.1 client that costs tens of microseconds per request, so it can share a machine with the server that it measures.
 
-One thread, epoll, keep-alive connections. What is to be sent comes from generators ("scripts"): each yields a request, gets
-the answer, and yields the next one. A request has a due time, and its latency counts from there, so a slow server cannot
-hide behind a client that sends late (coordinated omission).
+It uses one thread, epoll and keep-alive connections. Requests come from generators ("scripts"). A script yields a request,
+receives the answer, and yields the next request. Latency counts from a request's due time, so that a late client does not
+hide a slow server (coordinated omission).
 """
 
 import heapq
@@ -20,7 +20,7 @@ NO_ANSWER = 0
 
 
 class Answer(NamedTuple):
-    """``status`` 0: there was none in time, or the connection was lost. ``head`` and ``body`` as they came."""
+    """``status`` 0: no answer in time, or the connection was lost. ``head`` and ``body``: as received."""
 
     status: int
     head: bytes
@@ -29,7 +29,7 @@ class Answer(NamedTuple):
 
 
 class Request(NamedTuple):
-    """``kind``: what it counts as. ``after_s``: seconds to wait before it is sent; not part of its latency."""
+    """``kind``: label in the statistics. ``after_s``: delay before sending, in seconds, not part of the latency."""
 
     kind: str
     data: bytes
@@ -41,7 +41,7 @@ Script = Generator[Request, Answer, None]
 
 @dataclass(slots=True)
 class Totals:
-    """Latencies in seconds by kind of request; how late the client itself was, at most; CPU and wall time used, in seconds."""
+    """Latencies by kind of request, the client's own maximal lateness, and CPU and wall time, all in seconds."""
 
     latencies_s: dict[str, list[float]] = field(default_factory=dict)
     late_s: float = 0.0
@@ -62,14 +62,14 @@ class _Connection:
 
 
 class Client:
-    """Plays scripts against one address."""
+    """Run scripts against one address."""
 
     def __init__(self, host: str, port: int, *, connections: int, timeout_s: float = 20.0, offset: int = 0) -> None:
         """
         Args:
-            offset: another one for each client, 0 to 200, so that they have addresses of their own on loopback.
-            connections: open at once, at most; requests that find none free wait, and the wait counts.
-            timeout_s: of one request, from when it was sent.
+            offset: a different number per client, 0 to 200, so that each has its own loopback addresses.
+            connections: maximum number of open connections. Waiting for a free one counts as latency.
+            timeout_s: timeout of a request, in seconds after it is sent.
         """
         self._address = host, port
         self._most = connections
@@ -85,11 +85,11 @@ class Client:
         self.totals = Totals()
 
     def play(self, arrivals: Iterator[tuple[float, Script]], *, began: float | None = None) -> Totals:
-        """Start each script at its time and go on until all have ended.
+        """Start each script at its time and run until all have ended.
 
         Args:
-            arrivals: seconds since ``began`` and the script, by time.
-            began: of ``time.monotonic()``; now when left out.
+            arrivals: pairs of seconds since ``began`` and a script, in order of time.
+            began: start in ``time.monotonic()``. Default: now.
         """
         start = time.monotonic() if began is None else began
         cpu = time.process_time()
@@ -162,14 +162,14 @@ class Client:
         return _Connection(sock)
 
     def _source(self) -> tuple[str, int] | None:
-        """On loopback each connection has an address of its own, as each buyer has who comes from somewhere else."""
+        """On loopback each connection has its own address, like separate buyers."""
         if not self._address[0].startswith("127."):
             return None
         self._opened += 1
         return f"127.{1 + self._offset}.{self._opened // 250 % 250}.{self._opened % 250 + 1}", 0
 
     def _refused(self) -> None:
-        """Nobody listens: whoever is first in line hears so."""
+        """Nothing listens: fail the first waiting request."""
         due, script, request = self._ready.popleft()
         self._answered(script, request.kind, Answer(NO_ANSWER, b"", b"", time.monotonic() - due))
 
@@ -218,7 +218,7 @@ class Client:
             return
         if request.after_s:
             self._schedule(time.monotonic(), script, request)
-        else:  # as who has a connection of their own, they wait for nobody's
+        else:  # like buyers with their own connections, they do not wait for another's
             self._ready.appendleft((time.monotonic(), script, request))
 
     def _expire(self, now: float) -> None:
@@ -233,7 +233,7 @@ class Client:
         self._answered(script, kind, Answer(NO_ANSWER, b"", b"", now - connection.due))
 
     def _forget(self, number: int) -> None:
-        """The server has closed a connection that waited for its next use."""
+        """The server has closed an idle connection."""
         for connection in [each for each in self._free if each.sock.fileno() == number]:
             self._free.remove(connection)
             self._drop(connection)

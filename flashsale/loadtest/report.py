@@ -1,4 +1,4 @@
-"""What a rehearsal shows: one row per second, and the graph of it."""
+"""The report of a rehearsal: one row per second, and a graph."""
 
 import sys
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from rich.table import Table
 
 _COLOURS = {"offered": "gray", "admitted": "blue", "shed": "orange", "settled": "green", "limited": "orange"}
 
-_FAR = 5  # times what is admitted: then the small curves need a scale on which they can be seen
+_FAR = 5  # times the admitted rate: above this the smaller curves need a scale of their own
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Per second since the start; ``shed`` by reason, ``fleets`` by fleet and what became of its buyers."""
+    """Counts per second since the start. ``shed``: by reason. ``fleets``: by fleet and outcome."""
 
     offered: list[int]
     admitted: list[int]
@@ -26,7 +26,7 @@ class Series:
 
     @property
     def shed_total(self) -> list[int]:
-        """All reasons together."""
+        """Refusals of all reasons."""
         return [sum(values[second] for values in self.shed.values()) for second in range(len(self.offered))]
 
     def lines(self) -> dict[str, list[int]]:
@@ -38,7 +38,7 @@ def show(series: Series, summary: dict[str, Any], *, has_table: bool) -> None:
     """The terminal's graph and the summary, on one screen.
 
     Args:
-        has_table: every second as well.
+        has_table: add a row for every second.
     """
     console = Console()
     if has_table:
@@ -88,7 +88,7 @@ def draw(series: Series, path: Path, title: str, *, of_fleets: dict[str, str] | 
     """The graph as PNG.
 
     Args:
-        of_fleets: what stands over a fleet's graph, where its name is not enough.
+        of_fleets: titles of fleets' graphs, instead of their names.
         limit: orders per second, drawn over the graphs of the fleets that ``of_fleets`` names.
     """
     import matplotlib as mpl

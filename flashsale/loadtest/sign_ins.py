@@ -1,4 +1,4 @@
-"""The buyers of a rehearsal who sign in with name and password before they buy, as many do when a sale opens."""
+"""Buyers of a rehearsal who sign in with name and password before they buy."""
 
 import secrets
 from typing import Any, NamedTuple
@@ -7,21 +7,21 @@ from flashsale.loadtest import customers
 
 
 class Password(NamedTuple):
-    """What somebody signs in with."""
+    """Name and password for a sign-in."""
 
     username: str
     password: str
 
 
 def passwords(count: int) -> list[Password]:
-    """So many customers with a password, new for each rehearsal; one hash for all, made as every password's is."""
+    """Create this many customers with a new password for each rehearsal. All share one regular password hash."""
     password = secrets.token_urlsafe(16)
     names = [f"rehearsal-signs-in-{number}" for number in range(count)]
     return [Password(name, password) for name in customers.with_password(names, password)]
 
 
 def summary(took_ms: list[float], refused: dict[str, int], gave_up: int) -> dict[str, Any]:
-    """For the report."""
+    """Summary of the sign-ins, for the report."""
     taken = sorted(took_ms) or [0.0]
     return {
         "signed in": len(took_ms),

@@ -1,4 +1,4 @@
-"""What simulated buyers saw: plain counts that several processes' tallies add up to."""
+"""Counts of what simulated buyers saw. Tallies of several processes can be added."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(slots=True)
 class FleetTally:
-    """One fleet's buyers per second: when they came, were admitted, or were refused by a limit."""
+    """One fleet's buyers per second: arrived, admitted, and refused by a limit."""
 
     offered: Counter[int] = field(default_factory=Counter)
     admitted: Counter[int] = field(default_factory=Counter)
@@ -17,9 +17,9 @@ class FleetTally:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts per second since the start. ``latencies_ms``: by kind of request. ``late_ms``: the client's own, at most.
+    """Counts per second since the start. ``latencies_ms``: by kind of request. ``late_ms``: maximal lateness of the client.
 
-    Of those who signed in: how long it took from the first try, what refused them, and how many gave up.
+    For sign-ins: time from the first attempt, refusals by code, and the number of buyers who gave up.
     """
 
     offered: Counter[int] = field(default_factory=Counter)
@@ -56,7 +56,7 @@ class Tally:
         }
 
     def add(self, values: Mapping[str, Any]) -> None:
-        """Add what ``as_values`` gave, after its way through JSON."""
+        """Add the result of another tally's ``as_values``, parsed from JSON."""
         self.offered += _seconds(values["offered"])
         self.admitted += _seconds(values["admitted"])
         for reason, counts in values["shed"].items():

@@ -17,9 +17,9 @@ from flashsale.stack.keep import keep
 
 def main(arguments: Sequence[str]) -> int:
     """
-    up: the whole stack until Ctrl-C.  with: a command beside the whole stack, the running one if there is one.
-    servers: a command beside fresh servers in a temporary folder, which it may empty.
-    keep: a command, started again when it dies.  gateway: Envoy.  clean: remove what the embedded servers left.
+    up: run the whole stack until Ctrl-C.  with: run a command beside the whole stack; uses a running stack if there is one.
+    servers: run a command beside new servers in a temporary folder. It may empty them.
+    keep: run a command and restart it when it dies.  gateway: run Envoy.  clean: remove the embedded servers' data.
     """
     verb, command = arguments[0] if arguments else "up", list(arguments[2:])
     try:

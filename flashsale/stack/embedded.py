@@ -1,4 +1,4 @@
-"""The servers that the environment does not name, as one thing to start and stop."""
+"""Start and stop the servers that the environment does not provide."""
 
 import os
 from collections.abc import Mapping
@@ -9,17 +9,17 @@ from flashsale.settings.names import EMBEDDED_DATABASE_URL
 from flashsale.stack.places import PROJECT, own_folder
 from flashsale.stack.servers import PostgreSQL, Valkey
 
-DEVELOPMENT = {"DJANGO_SETTINGS_MODULE": "flashsale.settings.dev"}  # what a stack of our own runs with, unless told otherwise
+DEVELOPMENT = {"DJANGO_SETTINGS_MODULE": "flashsale.settings.dev"}  # defaults of an embedded stack
 
 
 class Embedded:
-    """``with Embedded(folder) as addresses: ...`` - addresses are environment variables."""
+    """``with Embedded(folder) as addresses: ...``. The addresses are environment variables."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str] = os.environ) -> None:
         """
         Args:
-            folder: for data and logs.
-            environment: a server whose address stands here is not started.
+            folder: folder for data and logs.
+            environment: a server whose address is set here is not started.
         """
         self.folder = folder
         self._candidates: dict[str, PostgreSQL | Valkey] = {
@@ -31,24 +31,24 @@ class Embedded:
 
     @property
     def outside_home(self) -> Path | None:
-        """A folder outside ``folder`` that holds data, where there is one."""
+        """The data folder outside ``folder``, if there is one."""
         database = self.servers.get("DATABASE_URL")
         return database.outside_home if isinstance(database, PostgreSQL) else None
 
     @property
     def admin_addresses(self) -> dict[str, str]:
-        """The servers' addresses for who may do everything there. Known once they run."""
+        """The servers' addresses for the administrator. Known once they run."""
         return {name: server.admin_url for name, server in self.servers.items()}
 
     @property
     def test_addresses(self) -> dict[str, str]:
-        """For tests and benchmarks, which empty the Redis servers; in the database they are the application."""
+        """Addresses for tests and benchmarks: administrator of the Redis servers, application in the database."""
         return self.admin_addresses | {name: self.servers[name].url for name in ("DATABASE_URL",) if name in self.servers}
 
     def __enter__(self) -> dict[str, str]:
         """
         Raises:
-            StackError: a server does not start; those that did are stopped.
+            StackError: a server did not start. The others are stopped.
         """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         own_folder(self.folder, owners=[PROJECT.stat().st_uid])
@@ -59,7 +59,7 @@ class Embedded:
             self.__exit__(None, None, None)
             raise
         addresses = {name: server.url for name, server in self.servers.items()}
-        if "DATABASE_URL" in addresses:  # for every process that we start: this database is ours to fill
+        if "DATABASE_URL" in addresses:  # tells every process that the database is embedded and may get demo data
             os.environ[EMBEDDED_DATABASE_URL] = addresses["DATABASE_URL"]
         return addresses
 

@@ -1,5 +1,5 @@
-"""What keeps the stack from starting."""
+"""Errors that keep the stack from starting."""
 
 
 class StackError(Exception):
-    """One line for the person at the terminal: what is wrong and what to do."""
+    """The message is one line for the terminal: what is wrong and what to do."""

@@ -1,4 +1,4 @@
-"""``python -m flashsale.stack gateway -- CONFIG ADMIN_SOCKET``: Envoy, drained before it ends."""
+"""``python -m flashsale.stack gateway -- CONFIG ADMIN_SOCKET``: run Envoy and drain it before it ends."""
 
 import json
 import os
@@ -15,17 +15,17 @@ from typing import Any
 from flashsale.gateway import envoy_admin
 from flashsale.stack.servers import package_folder, with_parent
 
-_OTHER_FILES = 2_000  # connections to the shop, logs
-_DRAIN_S = 6.0  # under the grace that a kept process has
+_OTHER_FILES = 2_000  # for connections to the shop, and logs
+_DRAIN_S = 6.0  # below the grace period of a kept process
 
 
 def envoy_binary() -> Path:
-    """Found by its place: the protocol's messages come in a package of the same name, which may hide this one."""
+    """Find the binary by its path, because another package of the same name may hide this one."""
     return package_folder("envoy") / "_bin" / "envoy"
 
 
 def gateway(arguments: Sequence[str]) -> int:
-    """Run Envoy until SIGTERM or SIGINT; it then takes no new connections and finishes what is under way.
+    """Run Envoy until SIGTERM or SIGINT. It then refuses new connections and finishes the requests in progress.
 
     Args:
         arguments: the path of the configuration, and the Unix socket of Envoy's own interface.
@@ -55,7 +55,7 @@ def _connections_in(configuration: dict[str, Any]) -> int:
 
 
 def _allow_open_files(connections: int) -> None:
-    """As many as the connections need, if we may."""
+    """Raise the limit of open files to what the connections need, if allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + _OTHER_FILES
     if hard != resource.RLIM_INFINITY and hard < wanted:
@@ -67,13 +67,13 @@ def _allow_open_files(connections: int) -> None:
 def _drain(admin: str) -> None:
     deadline = time.monotonic() + _DRAIN_S
     try:
-        # Answers ask clients to close; then no new connections.
+        # Responses first ask clients to close. Then new connections are refused.
         for command in ("healthcheck/fail", "drain_listeners"):
             envoy_admin.ask(admin, f"/{command}", method="POST")
         while time.monotonic() < deadline and _requests_under_way(admin):
             time.sleep(0.05)
     except (OSError, ValueError):
-        pass  # it ends all the same
+        pass  # it ends anyway
 
 
 def _requests_under_way(admin: str) -> int:

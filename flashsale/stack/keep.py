@@ -1,8 +1,7 @@
-"""``python -m flashsale.stack keep -- COMMAND``: run a process, start it again when it dies, end it when asked.
+"""``python -m flashsale.stack keep -- COMMAND``: run a process, restart it when it dies, stop it when asked.
 
-What the process had started ends with it.
-The command runs in a session of its own, so a Ctrl-C reaches it once, through us, and not its children.
-It ends as well when the launcher that ``LAUNCHER_PID`` names dies, however that dies: nobody else is left to end it.
+Its child processes end with it. The command runs in its own session, so Ctrl-C reaches it once, through this process, and does
+not reach its children. It also ends when the launcher with the id ``LAUNCHER_PID`` dies in any way.
 """
 
 import os
@@ -18,12 +17,12 @@ from types import FrameType
 from flashsale.stack.servers import with_parent
 
 LAUNCHER_PID = "FLASHSALE_LAUNCHER_PID"
-_GRACE_S = 11.0  # under the 15 s that the whole stack has
+_GRACE_S = 11.0  # below the 15 s of the whole stack
 _PAUSE_S = 1.0
 
 
 def keep(command: Sequence[str]) -> int:
-    """Returns the exit code for our own parent; only comes back when asked to stop."""
+    """Run until asked to stop. Returns the exit code for the parent."""
     stopping = False
     child: subprocess.Popen[bytes] | None = None
 
@@ -56,18 +55,18 @@ def keep(command: Sequence[str]) -> int:
 
 
 def _launcher_watch(pid: str) -> Callable[[], bool]:
-    """Whether that process has ended; never, where none is named."""
+    """Whether this process has ended. False if none is given."""
     if not pid:
         return lambda: False
     try:
-        handle = os.pidfd_open(int(pid))  # stays that process's, whoever gets its number later
+        handle = os.pidfd_open(int(pid))  # refers to this process even if its id is reused
     except ProcessLookupError:
         return lambda: True
     return lambda: bool(select.select([handle], [], [], 0)[0])
 
 
 def _tell_orphans(group: int, sign: signal.Signals) -> None:
-    """What a process that was killed leaves behind would go on beside the next one, on the same port, for ever."""
+    """Kill the remaining children, which would otherwise keep running beside the next process, on the same port."""
     with suppress(ProcessLookupError):
         os.killpg(group, sign)
 

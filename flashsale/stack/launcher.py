@@ -1,4 +1,4 @@
-"""`make up`: servers, migrations, demo data, then every process of the Procfile as one group."""
+"""`make up`: start servers, migrate, create demo data, then run every process of the Procfile as one group."""
 
 import fcntl
 import json
@@ -45,19 +45,19 @@ _INNER_PORTS = (
     "STAFF_PORT",
     "CANARY_PORT",
     "EDGE_PORT",
-)  # nobody needs to know them: any free one will do
+)  # internal ports: any free one will do
 
 
 def up(command: Sequence[str] = ()) -> int:
-    """Run the stack until it is told to stop, or for as long as ``command`` takes.
+    """Run the stack until it is told to stop, or until ``command`` ends.
 
     Raises:
-        StackError: it cannot start.
+        StackError: the stack cannot start.
     """
     embedded = Embedded(VAR_DIR)
     with _only_one(), embedded as addresses:
         environment = _environment(addresses)
-        _say("servers answer; preparing the database")
+        _say("servers are running; preparing the database")
         for arguments in _PREPARE:
             _manage(arguments, environment)
         _seed(environment)
@@ -77,11 +77,11 @@ def _has_demo_data(environment: dict[str, str]) -> bool:
 
 
 def _seed(environment: dict[str, str]) -> None:
-    """Demo data has passwords that everybody knows: it is for our own server, or for whoever asks for it."""
+    """Demo data has well-known passwords. It is created on the embedded server only, or on request."""
     if _has_demo_data(environment):
         _manage(["seed_demo"], environment)
     else:
-        _say("DATABASE_URL is not ours: no demo data, no staff/staff; `manage.py createsuperuser` makes the first account")
+        _say("DATABASE_URL is set: no demo data and no staff/staff; create the first account with `manage.py createsuperuser`")
 
 
 @contextmanager
@@ -96,12 +96,12 @@ def _only_one() -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise StackError(f"a stack runs on {VAR_DIR} already; stop it with Ctrl-C first") from error
+            raise StackError(f"a stack is already running on {VAR_DIR}; stop it with Ctrl-C first") from error
         yield
 
 
 def is_running() -> bool:
-    """Whether a stack runs on our ``var/``."""
+    """Whether a stack is running on ``var/``."""
     try:
         with _only_one():
             return False
@@ -110,7 +110,7 @@ def is_running() -> bool:
 
 
 def _environment(addresses: dict[str, str]) -> dict[str, str]:
-    """What the processes get; kept in ``var/stack.env`` for commands in other terminals."""
+    """The processes' environment. It is stored in ``var/stack.env`` for commands in other terminals."""
     remembered = _remembered()
     defaults = {
         "SECRET_KEY": secrets.token_hex(32),
@@ -127,7 +127,7 @@ def _environment(addresses: dict[str, str]) -> dict[str, str]:
 
 
 def _ports() -> dict[str, str]:
-    """A port of the last time is not this time's wish."""
+    """Drop the ports of the last run, which are not requested now."""
     ports = {name: os.environ.get(name) or default for name, default in _PORTS.items()}
     ports |= {name: os.environ.get(name) or str(free_port()) for name in _INNER_PORTS}
     for name, port in ports.items():
@@ -136,7 +136,7 @@ def _ports() -> dict[str, str]:
 
 
 def _gateway(ports: dict[str, str]) -> dict[str, str]:
-    """The gateway has the public port; the web process behind it believes nobody else about addresses."""
+    """The gateway has the public port. The web process trusts only the gateway for client addresses."""
     directory = VAR_DIR.resolve() / "gateway"
     return {
         "WEB_URL": f"http://127.0.0.1:{ports['WEB_PORT']}",
@@ -156,7 +156,7 @@ def _gateway(ports: dict[str, str]) -> dict[str, str]:
 
 
 def _socket_of(directory: Path) -> Path:
-    """Envoy's own socket; a path that is too long for one is replaced by one that is not."""
+    """Path of Envoy's admin socket. A path that is too long for a socket is replaced by a shorter one."""
     path = directory / "admin.sock"
     return path if len(str(path)) < _LONGEST_SOCKET_PATH else Path(tempfile.mkdtemp(prefix="flashsale-")) / "admin.sock"
 
@@ -184,7 +184,9 @@ def _require_free(name: str, port: str) -> None:
         try:
             probe.bind(("127.0.0.1", int(port)))
         except OSError as error:
-            raise StackError(f"port {port} is in use; stop what uses it or choose another: {name}=... make up") from error
+            raise StackError(
+                f"port {port} is in use; stop the program that uses it or choose another port: {name}=... make up"
+            ) from error
 
 
 def _manage(arguments: Sequence[str], environment: dict[str, str]) -> None:
@@ -224,7 +226,7 @@ def _watch(environment: dict[str, str], command: Sequence[str], result: list[int
         _say_addresses(environment)
     else:
         asked = f"{environment['OPERATOR_URL']}/health/ready"
-        _say(f"not everything answered within {_READY_S:.0f} s; see the lines above and {asked}")
+        _say(f"the stack was not ready within {_READY_S:.0f} s; see the lines above and {asked}")
     if command:
         if ready:
             result.append(subprocess.run(list(command), cwd=BASE_DIR, env=environment, check=False).returncode)
@@ -253,7 +255,7 @@ def _say_addresses(environment: dict[str, str]) -> None:
         f"  admin     {url}/admin/{_who(environment, 'staff')}\n"
         f"  operators {environment['OPERATOR_URL']}/health/ready and /metrics\n"
         f"  Flower    http://127.0.0.1:{environment['FLOWER_PORT']}/   {environment['FLOWER_BASIC_AUTH']}\n"
-        "  Ctrl-C stops all of it; `make up` continues with the same data"
+        "  Ctrl-C stops everything; `make up` continues with the same data"
     )
 
 

@@ -1,4 +1,4 @@
-"""Folders and secret files that no other user of the machine can have prepared."""
+"""Create folders and secret files safely on a machine with other users."""
 
 import os
 import secrets
@@ -8,19 +8,19 @@ from pathlib import Path
 
 from flashsale.stack.errors import StackError
 
-# Not from the settings: they take the stack's folder from the environment when they are first imported.
+# The settings are not imported, because they read the stack's folder from the environment at import.
 PROJECT = Path(__file__).resolve().parents[2]
 
 
 def own_folder(path: Path, *, mode: int = 0o755, owners: Collection[int] = ()) -> Path:
-    """Make ``path`` unless it is there; its parent must exist. May run twice.
+    """Create the folder ``path`` if missing. Its parent must exist. May run twice.
 
     Args:
-        mode: of a new folder, whatever the umask.
-        owners: user ids that may own it beside ours.
+        mode: permissions of a new folder, independent of the umask.
+        owners: user ids that may own it, besides ours.
 
     Raises:
-        StackError: it is a symbolic link, no folder, belongs to another user, or everybody may write to it.
+        StackError: it is a symbolic link, not a folder, owned by another user, or writable by everybody.
     """
     try:
         path.mkdir(mode=mode)
@@ -29,7 +29,7 @@ def own_folder(path: Path, *, mode: int = 0o755, owners: Collection[int] = ()) -
         pass
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode):
-        raise StackError(f"{path} is not a folder (symbolic links are refused here); remove it and try again")
+        raise StackError(f"{path} is not a folder (symbolic links are not allowed); remove it and try again")
     if found.st_uid not in {os.geteuid(), *owners}:
         raise StackError(f"{path} belongs to the user {found.st_uid}, who may have prepared it; remove it and try again")
     if found.st_mode & stat.S_IWOTH:
@@ -38,7 +38,7 @@ def own_folder(path: Path, *, mode: int = 0o755, owners: Collection[int] = ()) -
 
 
 def take_over(former: Path, path: Path) -> None:
-    """Move a folder of ours to a better place, unless there is one already; what another user made is left alone.
+    """Move one of our folders to a new path, unless that exists. Another user's folder is not moved.
 
     Raises:
         StackError: it is on another file system.
@@ -51,17 +51,17 @@ def take_over(former: Path, path: Path) -> None:
     try:
         former.rename(path)
     except OSError as error:
-        raise StackError(f"move the data of the stack yourself: mv {former} {path} ({error.strerror})") from error
+        raise StackError(f"cannot move the stack's data ({error.strerror}); move it yourself: mv {former} {path}") from error
 
 
 def write_secret(path: Path, text: str, *, owner: int | None = None) -> None:
     """Write a file that only its owner can read. A symbolic link is never followed. May run twice.
 
     Args:
-        owner: user id that gets the file; ours where it is None.
+        owner: user id of the new owner. None means our own.
 
     Raises:
-        StackError: something that is no plain file of ours has that name.
+        StackError: the path is not a regular file of ours.
     """
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
@@ -77,10 +77,10 @@ def write_secret(path: Path, text: str, *, owner: int | None = None) -> None:
 
 
 def read_secret(path: Path, *, owner: int | None = None) -> str | None:
-    """The text of a file made by :func:`write_secret`; None where there is none.
+    """Read a file written by :func:`write_secret`. Returns None if it does not exist.
 
     Args:
-        owner: user id that the file may belong to beside ours.
+        owner: user id that may own the file, besides ours.
 
     Raises:
         StackError: it is a symbolic link or belongs to another user.
@@ -97,7 +97,7 @@ def read_secret(path: Path, *, owner: int | None = None) -> str | None:
 
 
 def kept_secret(path: Path, *, owner: int | None = None) -> str:
-    """The secret in ``path``, made up where there is none yet."""
+    """The secret in ``path``. A new one is generated if the file is missing."""
     found = read_secret(path, owner=owner)
     if not found:
         found = secrets.token_hex(24)
@@ -108,4 +108,4 @@ def kept_secret(path: Path, *, owner: int | None = None) -> str:
 def _require_plain(path: Path, handle: int, owner: int | None) -> None:
     found = os.fstat(handle)
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_uid not in {os.geteuid(), owner}:
-        raise StackError(f"{path} is no plain file of ours; another user may have prepared it. Remove it and try again")
+        raise StackError(f"{path} is not a regular file of ours; another user may have prepared it. Remove it and try again")

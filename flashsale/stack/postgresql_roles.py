@@ -1,4 +1,4 @@
-"""The roles of an embedded PostgreSQL: the superuser is the launcher's, the application owns its database and no more."""
+"""Roles of an embedded PostgreSQL: a superuser for the launcher, and the application, which owns its database only."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from psycopg2 import extensions
 
 APP, ADMIN = "flashsale", "flashsale_admin"
 DATABASE = "flashsale"
-_FORMER = "flashsale_former"  # the superuser of a folder that was made when the application still was one
+_FORMER = "flashsale_former"  # the superuser in data of a release in which the application was superuser
 _GIVE_AWAY = """
 DO $$
 DECLARE one record;
@@ -36,7 +36,7 @@ class Roles:
     admin_password: str
 
     def ensure(self) -> None:
-        """Make the application's role and its database. May run twice.
+        """Create the application's role and database. May run twice.
 
         Raises:
             psycopg2.OperationalError: the server does not answer.
@@ -68,7 +68,7 @@ class Roles:
                 cursor.execute(f"ALTER DATABASE {DATABASE} OWNER TO {APP}")
 
     def _make_superuser(self) -> None:
-        """In a folder that was made when the application's role was the superuser."""
+        """Create the superuser in data of a release in which the application was superuser."""
         with self._connected(APP, self.password, "postgres") as link, link.cursor() as cursor:
             cursor.execute(f"CREATE ROLE {ADMIN} LOGIN SUPERUSER PASSWORD %s", [self.admin_password])
 

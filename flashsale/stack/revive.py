@@ -1,4 +1,4 @@
-"""Embedded servers that die while the stack runs are started again on their data, or the stack ends and says why."""
+"""Restart embedded servers that die while the stack runs. If that fails repeatedly, the stack ends and says why."""
 
 import shutil
 import threading
@@ -11,29 +11,29 @@ from flashsale.stack.errors import StackError
 from flashsale.stack.servers import Server
 
 _LOOK_EVERY_S = 0.2
-_PAUSE_S = 1.0  # after a start that failed: what is left of a server that was killed is about to go
+_PAUSE_S = 1.0  # after a failed start: the rest of a killed server needs a moment to go away
 _MOST, _WITHIN_S = 5, 60.0
-_FULL_BYTES = 16 * 1024 * 1024  # a segment of PostgreSQL's log
+_FULL_BYTES = 16 * 1024 * 1024  # size of a segment of PostgreSQL's log
 
 
 class Reviver:
-    """``with Reviver(servers, say, give_up) as reviver:``; within the block every server that has ended is started again.
+    """``with Reviver(servers, say, give_up) as reviver:``; within the block every server that ends is restarted.
 
-    A server that ends more often than five times in a minute is left alone: ``failure`` says why, and ``give_up`` is called.
+    A server that ends more than five times in a minute is not restarted. ``failure`` says why, and ``give_up`` is called.
     """
 
     def __init__(self, servers: Iterable[Server], say: Callable[[str], None], give_up: Callable[[], None]) -> None:
         """
         Args:
-            servers: those that run; nobody else may start or stop them within the block.
-            say: called with a sentence for the person at the terminal.
+            servers: the running servers. Nothing else may start or stop them within the block.
+            say: called with a message for the terminal.
             give_up: called once, from another thread.
         """
         self.failure = ""
         self._ended: dict[Server, deque[float]] = {server: deque(maxlen=_MOST) for server in servers}
         self._say, self._give_up = say, give_up
         self._stop = threading.Event()
-        # Its children die with it, so it lives as long as the block.
+        # The servers die with this thread, so it lives as long as the block.
         self._thread = threading.Thread(target=self._run, name="reviver", daemon=True)
 
     def __enter__(self) -> "Reviver":
@@ -49,11 +49,11 @@ class Reviver:
             for server in self._ended:
                 if server.has_ended and not self._revive(server):
                     self._give_up()
-                    self._stop.wait()  # or those that were started here would end before the processes that use them
+                    self._stop.wait()  # otherwise restarted servers would end before the processes that use them
                     return
 
     def _revive(self, server: Server) -> bool:
-        """False when it is not worth another try."""
+        """Restart the server. Returns False if it has failed too often."""
         ended = self._ended[server]
         while not self._stop.is_set():
             if len(ended) == _MOST and time.monotonic() - ended[0] < _WITHIN_S:
@@ -61,7 +61,7 @@ class Reviver:
                 return False
             ended.append(time.monotonic())
             self._say(f"{server.name} has ended ({server.how_it_ended}); starting it again on its data")
-            with suppress(StackError):  # its last words are in the log, and told once they are enough
+            with suppress(StackError):  # its last message is in the log, and is shown when the stack gives up
                 server.start()
                 return True
             self._stop.wait(_PAUSE_S)

@@ -29,9 +29,9 @@ _STOP_S = 12.0
 _PR_SET_PDEATHSIG = 1
 _LAST_LINES = 30
 _TELLING = re.compile(r"FATAL|PANIC|ERROR|[Nn]o space left|[Cc]an't|[Ff]ailed|Bad file format")
-# Where the user 65534 can reach PostgreSQL's data when the stack's own folder is closed to it. Only root can write there.
+# PostgreSQL's data go here if the user 65534 cannot reach the stack's folder. Only root can write here.
 _OUTSIDE = Path("/var/lib/flashsale")
-_FORMERLY_OUTSIDE = Path("/var/tmp")  # noqa: S108 - what another user may have put there is left alone
+_FORMERLY_OUTSIDE = Path("/var/tmp")  # noqa: S108 - files of another user are not touched
 _OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _USUAL_OUTGOING_PORT = 32_768
 _LOWEST_PORT = 20_000
@@ -40,10 +40,10 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody listens on now.
+    """A TCP port on loopback that is free now.
 
-    Below those that the kernel gives to outgoing connections: one of these could take it before its server starts, or while
-    the server is started again, and keep it for a minute after its own end.
+    It is below the kernel's range of ports for outgoing connections. An outgoing connection could otherwise take the port
+    before the server starts or during a restart, and keep it for a minute after its end.
     """
     for port in random.sample(range(_LOWEST_PORT, _first_outgoing_port()), _PORTS_TRIED):
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -55,7 +55,7 @@ def free_port() -> int:
 
 
 def _first_outgoing_port() -> int:
-    """The kernel's; where that leaves no room for ours, its usual one."""
+    """The first port for outgoing connections. If the kernel's setting leaves no room below, the usual default."""
     try:
         first = int(_OUTGOING_PORTS.read_text(encoding="ascii").split()[0])
     except (OSError, ValueError):
@@ -87,14 +87,14 @@ class Server:
 
     @property
     def log_path(self) -> Path:
-        """Where the server writes what it has to say."""
+        """Path of the server's log."""
         return self.folder / f"{self.name}.log"
 
     def start(self) -> None:
-        """Start and wait until it answers.
+        """Start the server and wait until it answers.
 
         Raises:
-            StackError: it ended or did not answer in time; the message names the log.
+            StackError: the server ended or did not answer in time. The message names the log.
         """
         try:
             command, user = self.prepare()
@@ -122,12 +122,12 @@ class Server:
             user=user,
             group=user,
             extra_groups=None if user is None else [],
-            umask=0o077,  # what it writes is customers' data
+            umask=0o077,  # it writes customers' data
             preexec_fn=with_parent(os.getpid(), self.stop_signal),
         )
 
     def last_words(self) -> str:
-        """The last line of its log that tells of an error, else the last one."""
+        """The last line of the log with an error, otherwise the last line."""
         try:
             text = self.log_path.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
@@ -137,25 +137,25 @@ class Server:
 
     @property
     def has_ended(self) -> bool:
-        """Whether its process was started and is gone."""
+        """Whether the process was started and has ended."""
         return self.process is not None and self.process.poll() is not None
 
     @property
     def how_it_ended(self) -> str:
-        """The exit code or the signal of the process that is gone."""
+        """The exit code or signal of the process that has ended."""
         code = self.process.poll() if self.process is not None else None
         return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
     def prepare(self) -> tuple[list[str], int | None]:
-        """The command and the user id to run it as."""
+        """The command, and the user id that runs it."""
         raise NotImplementedError
 
     def answers(self) -> bool:
-        """Whether it takes requests."""
+        """Whether the server accepts requests."""
         raise NotImplementedError
 
     def stop(self) -> None:
-        """End it cleanly, by force after ``_STOP_S`` seconds."""
+        """Stop the server cleanly, or by force after ``_STOP_S`` seconds."""
         if self.process is None or self.process.poll() is not None:
             return
         self.process.send_signal(self.stop_signal)
@@ -166,20 +166,20 @@ class Server:
             self.process.wait()
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would."""
+        """Kill the server with SIGKILL, like a crash."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
 
 
 class Valkey(Server):
-    """A Valkey with an append-only file. It knows nobody without a password; see ``deploy/valkey``."""
+    """A Valkey with an append-only file. Every user needs a password, see ``deploy/valkey``."""
 
     def __init__(self, folder: Path, *, name: str, fsync: str) -> None:
         """
         Args:
-            folder: for its data and log.
-            name: ``gate`` or ``broker``, which says what its users may do.
+            folder: folder for data and log.
+            name: ``gate`` or ``broker``. It selects the ACL.
             fsync: the ``appendfsync`` policy: ``always`` for the gate, ``everysec`` for the broker.
         """
         self.name = name
@@ -189,12 +189,12 @@ class Valkey(Server):
 
     @property
     def url(self) -> str:
-        """How the application reaches it."""
+        """The address for the application."""
         return self._url_of(valkey_users.APP)
 
     @property
     def admin_url(self) -> str:
-        """How a user reaches it who may do everything."""
+        """The address for the administrator."""
         return self._url_of(valkey_users.ADMIN)
 
     def _url_of(self, user: str) -> str:
@@ -202,7 +202,7 @@ class Valkey(Server):
 
     def prepare(self) -> tuple[list[str], int | None]:
         data = own_folder(self.folder / self.name, mode=0o700)
-        data.chmod(0o700)  # an older one may be readable for everybody
+        data.chmod(0o700)  # an older file may be readable by everybody
         options = {
             "port": self.port,
             "bind": "127.0.0.1",
@@ -227,10 +227,10 @@ class Valkey(Server):
 
 
 class PostgreSQL(Server):
-    """A PostgreSQL cluster of our own, with fsync."""
+    """A PostgreSQL cluster with fsync."""
 
     name = "postgresql"
-    stop_signal = signal.SIGINT  # the fast shutdown
+    stop_signal = signal.SIGINT  # fast shutdown
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -242,12 +242,12 @@ class PostgreSQL(Server):
 
     @property
     def url(self) -> str:
-        """How the application reaches it."""
+        """The address for the application."""
         return self._url(postgresql_roles.APP, self._roles.password)
 
     @property
     def admin_url(self) -> str:
-        """How the superuser reaches it."""
+        """The address for the superuser."""
         return self._url(postgresql_roles.ADMIN, self._roles.admin_password)
 
     def _url(self, role: str, password: str) -> str:
@@ -255,7 +255,7 @@ class PostgreSQL(Server):
 
     @property
     def outside_home(self) -> Path | None:
-        """The folder outside ``folder`` that holds the data, where there is one."""
+        """The data folder outside ``folder``, if there is one."""
         return self._home if self._home != self.folder else None
 
     def _reachable_home(self) -> Path:
@@ -287,7 +287,7 @@ class PostgreSQL(Server):
             "checkpoint_timeout": "15min",
             "random_page_cost": "1.1",
             "log_min_messages": "warning",
-            # What clients did wrong is for the client to say; the log keeps what is wrong with the server.
+            # Clients report their own errors. The log holds errors of the server.
             "log_min_error_statement": "panic",
         }
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -327,7 +327,7 @@ class PostgreSQL(Server):
             check=False,
         )
         if done.returncode:
-            raise StackError(f"PostgreSQL's data folder could not be made: {done.stderr.strip().splitlines()[-1]}")
+            raise StackError(f"PostgreSQL's data folder could not be created: {done.stderr.strip().splitlines()[-1]}")
 
     def answers(self) -> bool:
         try:
@@ -338,13 +338,13 @@ class PostgreSQL(Server):
 
 
 def _reachable(path: Path) -> bool:
-    """Whether any user may walk down to ``path``."""
+    """Whether every user may traverse the folders down to ``path``."""
     existing = [folder for folder in (path, *path.resolve().parents) if folder.exists()]
     return all(folder.stat().st_mode & 0o001 for folder in existing)
 
 
 def package_folder(name: str) -> Path:
-    """Where a package lies, without running its import: it only carries binaries for us."""
+    """The folder of a package. The package is not imported, because only its binaries are needed."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
         raise StackError(f"the package {name} is missing; run `make up`, which installs it")

@@ -1,4 +1,4 @@
-"""The users of an embedded Valkey: what each may do stands in ``deploy/valkey``, the passwords beside the data."""
+"""Users of an embedded Valkey. Their permissions are in ``deploy/valkey``, their passwords beside the data."""
 
 import hashlib
 from pathlib import Path
@@ -12,13 +12,13 @@ _SOURCES = PROJECT / "deploy" / "valkey"
 
 
 class Users:
-    """The users of one server and their passwords, made up once and kept in files that only their owner reads."""
+    """Users of one server. Their passwords are generated once and stored in files that only the owner can read."""
 
     def __init__(self, folder: Path, name: str) -> None:
         """
         Args:
-            folder: for the files.
-            name: of the server, ``gate`` or ``broker``.
+            folder: folder for the files.
+            name: name of the server, ``gate`` or ``broker``.
         """
         self._folder = folder
         self._name = name
@@ -27,7 +27,7 @@ class Users:
         """The user's password.
 
         Raises:
-            StackError: another user of the machine has put something in the place of its file.
+            StackError: another user of the machine has created a file at its path.
         """
         return kept_secret(self._folder / f"{self._name}.{user}.password")
 
@@ -35,7 +35,7 @@ class Users:
         """Write the server's ACL file, which holds hashes only, and return its path. May run twice.
 
         Raises:
-            StackError: as above.
+            StackError: as for the password.
         """
         hashes = {place: hashlib.sha256(self.password(user).encode()).hexdigest() for place, user in _PLACES.items()}
         path = self._folder / f"{self._name}.acl"

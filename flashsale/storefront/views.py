@@ -1,4 +1,4 @@
-"""Shells of pages: what is in them comes from the API, fetched by the scripts in ``static/storefront``."""
+"""Empty pages. The scripts in ``static/storefront`` fill them with data from the API."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from payments.services import shown_methods
 
 @method_decorator([never_cache, ensure_csrf_cookie], name="dispatch")
 class _Page(ContextMixin, View):
-    """Carries the CSRF cookie that the scripts send back. Asks no database."""
+    """A page that sets the CSRF cookie for the scripts. Uses no database."""
 
     for_customers = False
 
@@ -38,7 +38,7 @@ class Login(_Page, LoginView):
 
 @method_decorator([never_cache, csrf_protect], name="dispatch")
 class Logout(View):
-    """Ends the session, whether PostgreSQL answers or not."""
+    """End the session, even if PostgreSQL does not answer."""
 
     http_method_names = ["post", "options"]
 

@@ -317,7 +317,7 @@ def test_a_rehearsal_refuses_options_that_do_not_go_together(fleets, wrong):
 def test_a_rehearsal_without_a_gateway_says_so_and_leaves_no_rule(fleets, settings, tmp_path):
     settings.GATEWAY_ADMIN = str(tmp_path / "nobody.sock")
 
-    with pytest.raises(CommandError, match="no gateway took `split 5`"):
+    with pytest.raises(CommandError, match="no gateway applied `split 5`"):
         call_command("rehearse", "--canary", "5", "--canary-rate", "5")
 
     assert not LimitRule.objects.exists()

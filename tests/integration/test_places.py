@@ -76,7 +76,7 @@ def test_a_secret_that_another_user_made_is_not_taken_for_ours(tmp_path):
     (tmp_path / "secret").write_text("known to them")
     os.chown(tmp_path / "secret", NOBODY, NOBODY)
 
-    with pytest.raises(StackError, match="no plain file of ours"):
+    with pytest.raises(StackError, match="not a regular file of ours"):
         read_secret(tmp_path / "secret")
 
 
