@@ -1,7 +1,7 @@
 """Payments. Rows are written first, then the provider is called outside any transaction, then its answer is recorded."""
 
 from payments.services.attempts import open_by_chain, try_payment
-from payments.services.books import books_sql
+from payments.services.books import books_of, books_sql
 from payments.services.charges import (
     OPEN,
     Answer,
@@ -38,6 +38,7 @@ __all__ = [
     "Status",
     "action_of",
     "ask",
+    "books_of",
     "books_sql",
     "captured_of",
     "close_events",

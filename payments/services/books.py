@@ -17,3 +17,12 @@ def books_sql() -> str:
     own = {name: sql for name in settings.PAYMENT_PROVIDERS if (sql := provider(name).books_sql)}
     names = ", ".join(f"'{name}'" for name in own) or "''"
     return "(" + " UNION ALL ".join([*own.values(), _TOLD.format(names)]) + ")"
+
+
+def books_of(key: str) -> str:
+    """The charges of one idempotency key, for ``JOIN LATERAL ... ON true``: found by index, whatever PostgreSQL expects.
+
+    Args:
+        key: an SQL expression, such as ``p.idempotency_key``.
+    """
+    return f"(SELECT * FROM {books_sql()} of_all WHERE of_all.key = {key} OFFSET 0)"  # noqa: S608

@@ -9,7 +9,7 @@ from django.db import connection
 
 from inventory import selectors
 from orders.states import TRANSITIONS, OrderStatus
-from payments.services import books_sql
+from payments.services import books_of, books_sql
 from tasks.repair.drift import drift
 
 _GRACE_S = 60  # time an order has to reach an end state after its deadline
@@ -145,7 +145,8 @@ _IS_BEING_CONFIRMED = (
 
 def _charged_twice(items: list[int]) -> list[str]:
     rows = _rows(
-        f"SELECT p.order_id::text, count(*) FROM payments_payment p JOIN {books_sql()} c ON c.key = p.idempotency_key "  # noqa: S608
+        "SELECT p.order_id::text, count(*) FROM payments_payment p "  # noqa: S608
+        f"JOIN LATERAL {books_of('p.idempotency_key')} c ON true "
         "LEFT JOIN payments_refund f ON f.payment_id = p.id "
         "JOIN orders_order o ON o.id = p.order_id WHERE o.item_id = ANY(%s) AND c.refunded < c.amount "
         f"AND f.status IS DISTINCT FROM 'requested' AND NOT {_IS_BEING_CONFIRMED} GROUP BY 1 HAVING count(*) > 1",
@@ -159,7 +160,7 @@ def _money(items: list[int]) -> list[str]:
     rows = _rows(
         "SELECT o.id::text, o.status, o.unit_price * o.quantity, coalesce(sum(c.amount), 0), coalesce(sum(c.refunded), 0) "  # noqa: S608
         "FROM orders_order o LEFT JOIN payments_payment p ON p.order_id = o.id "
-        f"LEFT JOIN {books_sql()} c ON c.key = p.idempotency_key WHERE o.item_id = ANY(%s) "
+        f"LEFT JOIN LATERAL {books_of('p.idempotency_key')} c ON true WHERE o.item_id = ANY(%s) "
         "AND o.status IN ('paid', 'refunded', 'cancelled', 'rejected') "
         "AND NOT EXISTS (SELECT 1 FROM payments_payment q LEFT JOIN payments_refund f ON f.payment_id = q.id "
         " WHERE q.order_id = o.id AND (q.status IN ('created', 'processing', 'unknown') OR f.status = 'requested' "
@@ -187,7 +188,7 @@ def _unexplained(items: list[int]) -> list[str]:
         "WHERE o.item_id = ANY(%s) AND o.status <> 'paid' AND p.amount > 0 AND f.id IS NULL",
         "SELECT format('payment %%s of order %%s has failed, and the provider holds %%s', p.id, o.id, c.amount) "  # noqa: S608
         "FROM orders_order o JOIN payments_payment p ON p.order_id = o.id AND p.status = 'failed' "
-        f"JOIN {books_sql()} c ON c.key = p.idempotency_key "
+        f"JOIN LATERAL {books_of('p.idempotency_key')} c ON true "
         f"WHERE o.item_id = ANY(%s) AND c.refunded < c.amount AND NOT {_IS_BEING_CONFIRMED}",
         "SELECT format('refund %%s of order %%s has failed: %%s', f.id, o.id, f.failure_code) FROM orders_order o "
         "JOIN payments_payment p ON p.order_id = o.id JOIN payments_refund f ON f.payment_id = p.id "
