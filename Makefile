@@ -1,15 +1,15 @@
-# `make up` runs the system, `make test` passes the tests; nothing else is needed but Python 3.11 and make.
+# `make up` runs the system, `make test` runs the tests. Requirements: Python 3.11 and make.
 PYTHON ?= python3
 BIN := .venv/bin
 STACK := $(BIN)/python -m flashsale.stack
-# Each of these processes runs the tests of one file at a time on servers of its own.
+# Each process runs one test file at a time on its own servers.
 TEST_PROCESSES ?= 3
 PARALLEL = -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
-# For what reads the settings and connects to nothing.
+# For commands that read the settings and connect to no server.
 NOWHERE := DJANGO_SETTINGS_MODULE=flashsale.settings.dev DATABASE_URL=postgresql://localhost/none REDIS_URL=redis:// CELERY_BROKER_URL=redis://
-# Every package pinned with the hashes of its files, for each platform and Python from 3.11.
+# Pins every package with the hashes of its files, for all platforms and Python 3.11 or later.
 LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --no-config --python-version 3.11 --universal --generate-hashes
-# Plain HTML in var/site; a link to a page or heading that does not exist is an error.
+# Writes HTML to var/site. A dead link is an error.
 DOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
@@ -19,21 +19,21 @@ export PYTHONDONTWRITEBYTECODE := 1
 up: .venv/.runtime
 	@$(STACK) up
 
-# The tests whose claim is a duration run after the others, one at a time.
+# Timed tests run after the others, one at a time.
 test: .venv/.development chromium
 	$(BIN)/python -m pytest -q -m "not timed" $(PARALLEL) $(ARGS); parallel=$$?; \
 	$(BIN)/python -m pytest -q -m timed $(ARGS) && exit $$parallel
 
-# Unit and architecture tests, and the integration tests that need no process but the servers.
+# Unit and architecture tests, and integration tests that need only the servers.
 test-fast: .venv/.development
 	$(BIN)/python -m pytest -q -m "not timed and not slow" $(PARALLEL) $(ARGS) tests/integration tests/architecture tests/unit
 
-# The browser tests are skipped where it is not there; `.ci/run` fails without it.
+# Installs Chromium. Without it, the browser tests are skipped and `.ci/run` fails.
 chromium:
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
 	  apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || echo "chromium cannot be installed here; the browser tests are skipped"
 
-# Which lines and branches the tests reach, in every process that they start. No gate: code runs slower, so bounds may be missed.
+# Line and branch coverage, including child processes. Tests may fail here, because coverage slows the code down.
 coverage: .venv/.development chromium
 	$(BIN)/coverage erase
 	-$(BIN)/coverage run -m pytest -q $(PARALLEL) $(ARGS)

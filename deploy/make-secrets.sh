@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes up every secret of docker-compose.yml, once, in ./secrets: nobody but you can enter that folder. A file that is there stays.
+# Generates every secret of docker-compose.yml in ./secrets, a folder that only you can enter. Existing files are kept.
 set -eu
 umask 077
 folder=${1:-secrets}
@@ -10,7 +10,7 @@ random() {
     head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n'
 }
 
-# The files themselves are readable: a container's user is not you, and sees those alone that its service is given.
+# The files are world-readable, because a container runs as another user. It sees only the files of its service.
 keep() {
     [ -s "$folder/$1" ] || printf %s "$2" >"$folder/$1"
     chmod 644 "$folder/$1"
@@ -19,7 +19,7 @@ keep() {
 for name in postgres_admin_password postgres_password gate_password broker_password secret_key webhook_secret; do
     keep "$name" "$(random)"
 done
-keep stripe_api_key ""  # yours, from Stripe's dashboard; while it is empty the sandbox serves
+keep stripe_api_key ""  # from Stripe's dashboard; while it is empty, the sandbox is used
 keep stripe_webhook_secret ""
 keep flower_basic_auth "operator:$(random)"
 

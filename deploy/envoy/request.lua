@@ -1,9 +1,9 @@
--- What the shop and the routes are told of a request, whatever the client said: nobody chooses a side, or a time.
--- x-canary-bucket: 0 to 99, for a customer always the same; the routes send the lowest ones to the canary.
--- x-request-start: when the request was here as a whole, so the shop knows how long it has waited for its turn.
--- x-envoy-*: words between gateways; none of them comes from a client.
--- The customer is who the credential names that the shop would go by (whether it is genuine is for the shop to say): the access
--- token, else the session's cookie, else the address. What only resembles one of them decides nothing.
+-- Sets headers for the shop and the routes. Values from the client are removed, so no client can choose its fleet or its time.
+-- x-canary-bucket: 0 to 99, constant per customer. The routes send the lowest buckets to the canary.
+-- x-request-start: when the request was received completely, so the shop knows how long it has waited.
+-- x-envoy-*: headers between gateways. They are removed from clients' requests.
+-- The customer is identified by the credential that the shop would use (the shop verifies it): the access token, else the session
+-- cookie, else the address. Malformed credentials are ignored.
 local bit = require("bit")
 local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 local LONGEST = 2048
@@ -27,8 +27,8 @@ local function named(claims, field)
   return #claims <= LONGEST and decoded(claims):match('"' .. field .. '":%s*"?(%d+)')
 end
 
--- The session, and the cookies that the shop gets: one header, and of cookies that it might take for a session only one in the
--- form in which it gives them. Of two, or of one written otherwise, it might believe another than we do: it gets none.
+-- The session, and the cookies for the shop, as one header. It contains a session cookie only if there is exactly one, in the form
+-- that the shop issues. Otherwise the shop might use another session than this script, so it gets none.
 local function session_of(headers)
   local rest, found, odd = {}, nil, false
   for at = 0, headers:getNumValues("cookie") - 1 do

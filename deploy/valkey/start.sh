@@ -1,6 +1,6 @@
 #!/bin/sh
-# Usage: start.sh NAME FSYNC. Starts a Valkey that knows the users of NAME.acl alone, with the passwords in /run/secrets.
-# Nobody knows the password of the user `admin`: it is another one at each start.
+# Usage: start.sh NAME FSYNC. Starts a Valkey with the users of NAME.acl and the passwords in /run/secrets.
+# The user `admin` gets a new random password at each start, which is not stored.
 set -eu
 umask 077
 secrets=${SECRETS:-/run/secrets}

@@ -1,4 +1,4 @@
-// Speaks to the API as the customer who is signed in. A response becomes {status, data, retryAfter, date}; a lost one null.
+// Calls the API as the signed-in customer. Returns {status, data, retryAfter, date}, or null if there was no answer.
 
 import { rest } from "./poll.js";
 
@@ -6,7 +6,7 @@ const ROOT = "/api/v1/";
 const PATIENCE_MS = 10_000;
 const TRIES = 5;
 const FIRST_PAUSE_S = 0.5;
-const LONGEST_PAUSE_S = 15; // asked to wait for longer, the customer decides
+const LONGEST_PAUSE_S = 15; // for longer waits, the customer decides
 
 const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
@@ -16,7 +16,7 @@ function csrfToken() {
 }
 
 export async function call(method, path, body) {
-  // no-store: the browser's own copy would show the server's time as it was a second ago.
+  // no-store: a cached copy would contain an old server time.
   const options = { method, credentials: "same-origin", cache: "no-store", headers: { Accept: "application/json" } };
   options.signal = AbortSignal.timeout(PATIENCE_MS);
   if (body !== undefined) {
@@ -40,8 +40,7 @@ export async function call(method, path, body) {
 
 const mayPass = (answer) => answer === null || answer.status === 429 || answer.status >= 500;
 
-// For requests that may be sent twice: asks up to TRIES times, at the pace the server names or slower. While the device is offline
-// nothing is given up.
+// For idempotent requests: sends up to TRIES times and honours Retry-After. It does not give up while the device is offline.
 export async function insist(method, path, body, onWait = () => {}) {
   for (let tried = 1; ; tried += 1) {
     const answer = await call(method, path, body);

@@ -1,10 +1,10 @@
-// The server's time, whatever the clock of this device says.
+// The server's time, independent of the device's clock.
 
 const BACKWARDS_MS = 5_000;
-let offset = null; // server's time less performance.now()
+let offset = null; // server time minus performance.now()
 
-// A slow or cached answer makes the server's time look earlier than it is, never later: the latest reading is the best.
-// One that is far behind means that the server's clock itself was set back.
+// A slow or cached answer makes the server's time seem earlier, never later. So the latest reading is the best.
+// A reading that is far behind means that the server's clock was set back.
 export function heard(serverTime) {
   const sample = Date.parse(serverTime) - performance.now();
   if (Number.isNaN(sample)) return;

@@ -1,9 +1,9 @@
-// Puts text into pages. Nothing here takes HTML.
+// Writes text into pages. HTML is never written.
 
 export const byId = (id) => document.getElementById(id);
 export const part = (root, name) => root.querySelector(`[data-is="${name}"]`);
 
-// Only a change is written: a screen reader repeats what is written anew.
+// Only changes are written, because a screen reader repeats text that is written again.
 export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }

@@ -22,16 +22,16 @@ export class Item {
     this.quantity = label(this.node, "quantity");
     this.method = label(this.node, "method");
     this.button = part(this.node, "buy"); // null for a visitor
-    this.rejoin = part(this.node, "rejoin"); // in the button's place when a place in line is gone
+    this.rejoin = part(this.node, "rejoin"); // replaces the button when the place in line is gone
     this.answer = part(this.node, "answer");
-    this.price = null; // as it is shown
-    this.outdated = null; // a price that the sale still tells, and the shop does not sell at any more
+    this.price = null; // as shown
+    this.outdated = null; // a former price that the sale page may still show
     this.isBuyable = false;
     this.isBusy = false;
     this.isKnown = false; // whether the customer has a place in line
     this.isLapsed = false;
     part(this.node, "form").addEventListener("submit", (event) => this.submit(event));
-    // A page that the browser kept while the order was looked at starts over.
+    // A page restored from the browser's cache starts over.
     addEventListener("pageshow", (event) => event.persisted && this.done(""));
     if (user && unanswered(this.where)) tell(this.answer, UNANSWERED);
     const before = user ? waiting(this.where) : null;
@@ -58,7 +58,7 @@ export class Item {
     say(part(this.node, "price"), money(price, this.currency));
   }
 
-  // The sale may tell the old price for a second more.
+  // The sale page may show the old price for another second.
   learnPrice(price) {
     const old = this.price;
     this.showPrice(price);
@@ -66,7 +66,7 @@ export class Item {
     return `The price is ${money(price, this.currency)} now. Nothing was ordered. Press Buy to order at this price.`;
   }
 
-  // A request without an answer is sent again as it was, so its choices are fixed; it may be asked about after the sale, too.
+  // A request without an answer is sent again unchanged, so its choices are fixed. That is possible after the sale, too.
   refresh() {
     const open = this.where.user ? unanswered(this.where) : null;
     if (open) {
@@ -80,7 +80,7 @@ export class Item {
     this.rejoin.hidden = !this.isLapsed;
   }
 
-  // The shop has told of the customer's place in line, or that there is none; or it cannot be asked, then joining finds the place.
+  // Called when the customer's place in line is known, or known to be missing. If the shop did not answer, joining finds the place.
   async learnPlace(ticket) {
     this.isKnown = true;
     this.refresh();
@@ -108,7 +108,7 @@ export class Item {
     tell(this.answer, "Ordering…");
     const { order, sentence, isSignedOut, price, isLapsed } = await buy(this.where, choice, (text) => tell(this.answer, text));
     if (order) {
-      // The button stays off: the page is being left.
+      // The button stays disabled, because the browser leaves the page.
       tell(this.answer, "Your order is in. One moment…");
       location.assign(`/orders/${order}/`);
     } else if (isSignedOut) {
@@ -125,6 +125,6 @@ export class Item {
     this.isBusy = false;
     tell(this.answer, sentence, sentence ? "bad" : "");
     this.refresh();
-    if (document.activeElement === document.body) (this.isLapsed ? this.rejoin : this.button)?.focus(); // a button that was off has lost the keyboard
+    if (document.activeElement === document.body) (this.isLapsed ? this.rejoin : this.button)?.focus(); // a disabled button has lost the focus
   }
 }

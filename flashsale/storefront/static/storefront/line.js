@@ -1,9 +1,8 @@
-// Waits in an item's line until there is a token or nothing left to wait for.
+// Waits in an item's line until there is a token or a final refusal.
 //
-// A place has a number. The page looks at the line's numbers, which are the same for everybody and cost the shop nothing; it asks with
-// the ticket when its number is served, and every now and then once the shop wants to hear from it. It never stops of itself:
-// without an answer it asks at growing intervals, and at once when the device is online again or the page is looked at again. The
-// shop keeps a place for two minutes.
+// A place has a number. The page polls the line's public numbers, which the gateway answers. It polls with the ticket when its
+// number is served, and at intervals once the numbers ask it to check in. It never stops by itself: without an answer it polls at
+// growing intervals, and at once when the device is online or the page is visible again. The shop keeps a place for two minutes.
 
 import { call } from "./api.js";
 import { jittered, rest } from "./poll.js";
@@ -13,7 +12,7 @@ const LONGEST_S = 15;
 const isOfLine = (answer) => answer?.status === 200 && answer.data.now_serving !== undefined;
 const hasPlace = (answer) => [200, 202].includes(answer?.status) && !answer.data.token && !isOfLine(answer);
 
-// Neither an answer of the line nor its end.
+// Answers that are neither a place in line nor final.
 function isUnanswered(answer) {
   if (answer === null || answer.status >= 500) return true;
   return [408, 429].includes(answer.status) || answer.data.code === "paused";
@@ -35,7 +34,7 @@ class Waiting {
     this.ticketPath = `waiting-room/${encodeURIComponent(ticket)}/`;
     this.linePath = `sales/${encodeURIComponent(slug)}/items/${encodeURIComponent(sku)}/waiting-room/`;
     this.place = null;
-    this.line = null; // null as well where the shop has no numbers: then each time the ticket is asked about
+    this.line = null; // null too if the shop has no numbers; then every poll uses the ticket
     this.hasNumbers = true;
     this.wasOffline = false;
     this.askedAt = performance.now();
@@ -47,7 +46,7 @@ class Waiting {
     return call("GET", this.ticketPath);
   }
 
-  // Whether it is time to ask with the ticket.
+  // Whether it is time to poll with the ticket.
   isDue() {
     if (this.wasOffline || !this.line) return this.wasOffline;
     const { now_serving: served, check_in: near, check_in_every: every, retry_after: pause } = this.line;
@@ -75,7 +74,7 @@ class Waiting {
     this.place = { ...this.place, position, remaining, estimated_wait: Math.ceil(position / rate) };
   }
 
-  // Seconds until the next look: sooner when the turn is near.
+  // Seconds until the next poll, fewer when the turn is near.
   pause(answer, failures) {
     const named = Math.max(1, answer?.retryAfter ?? 0, Number(answer?.data.retry_after) || 0);
     if (failures) return Math.min(LONGEST_S, jittered(Math.max(named, 2 ** (failures - 1))));
@@ -84,8 +83,7 @@ class Waiting {
   }
 }
 
-// The answer that ends the waiting: with a token, or why there is none. `item`: its slug and SKU; `first`: the answer that gave the
-// ticket, if there is one.
+// Returns the final answer: a token or a refusal. `item`: slug and SKU. `first`: the answer that contained the ticket, if any.
 export async function waitInLine(item, ticket, onWait, first = undefined) {
   const waiting = new Waiting(item, ticket);
   let answer = first === undefined ? await waiting.ask() : first;

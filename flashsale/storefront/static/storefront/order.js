@@ -1,4 +1,4 @@
-// The page of an order: follows it to its end, and lets the customer pay or cancel on the way.
+// The page of an order: shows its progress, and lets the customer pay or cancel.
 
 import { call, insist } from "./api.js";
 import { heard, secondsUntil } from "./clock.js";
@@ -81,7 +81,7 @@ async function look() {
 const followed = follow(look);
 setInterval(deadline, 250);
 
-// Both actions may be repeated without harm, so an answer that was lost is asked for again.
+// Both actions are idempotent, so a request is repeated after a lost answer.
 async function act(path, body, doing) {
   if (isBusy) return;
   isBusy = true;

@@ -1,6 +1,6 @@
-// Looks again and again, but not in a tab that nobody sees.
+// Polls repeatedly, but not in a hidden tab.
 
-// `look` returns the seconds until the next look, or null to stop. `again()` looks at once, and goes on if it had stopped.
+// `look` returns the seconds until the next poll, or null to stop. `again()` polls at once, and resumes if polling had stopped.
 export function follow(look) {
   let timer = null;
   let isLooking = false;
@@ -34,7 +34,7 @@ export function follow(look) {
   return { again };
 }
 
-// So many seconds, or until the device is online again or the page is looked at again.
+// Waits this many seconds, or until the device is online or the page is visible again.
 export function rest(seconds) {
   const woken = new AbortController();
   return new Promise((done) => {

@@ -1,8 +1,8 @@
-// Buys one item at most once for each wish to buy.
+// Buys an item at most once per purchase that the customer starts.
 //
-// A wish gets its own seq. Seq and request are kept in the tab until the shop's final answer is known, so a click after a
-// lost answer sends the very same request again, and the shop answers with the order that is there already. So is a ticket, with
-// what was chosen: a page that is loaded again goes on waiting.
+// Each purchase gets its own seq. Seq and request are stored in the tab until the final answer is known. A click after a lost
+// answer sends the same request again, and the shop returns the existing order. A ticket is stored with the customer's choices,
+// so a reloaded page continues to wait.
 
 import { insist } from "./api.js";
 import { waitInLine } from "./line.js";
@@ -22,17 +22,17 @@ function kept(item) {
 
 function newSeq() {
   if (crypto.randomUUID) return crypto.randomUUID();
-  // Past localhost, browsers have randomUUID on https only.
+  // Except on localhost, browsers have randomUUID on https only.
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-// The request that has been sent and whose answer is not known, or null.
+// The request that was sent and has no known answer, or null.
 export const unanswered = (item) => kept(item)?.body ?? null;
 
-// The choice with which the customer stands in line, or null: {ticket, quantity, method, price}.
+// The choices of the customer in line, or null: {ticket, quantity, method, price}.
 export const waiting = (item) => (kept(item)?.ticket && !kept(item).body ? { ...kept(item).choice, ticket: kept(item).ticket } : null);
 
-// A ticket that the shop tells of, and this tab does not know: it is taken up with the next click.
+// Stores a ticket that the shop reports and this tab does not know. The next click uses it.
 export const takeUp = (item, ticket) => keep(item, { ...(kept(item) ?? { seq: newSeq(), body: null }), ticket });
 
 async function purchaseToken(item, wish, onWait) {
@@ -44,7 +44,7 @@ async function purchaseToken(item, wish, onWait) {
   return waitInLine(item, ticket, onWait, first);
 }
 
-// Whether the shop has said no for good: not for lack of an answer, of time, or of a session.
+// Whether the refusal is final: not a missing answer, a busy shop, or a missing session.
 function isFinal(answer) {
   if (answer === null || answer.status >= 500) return false;
   return ![401, 408, 429].includes(answer.status) && answer.data.code !== "permission_denied";
@@ -57,8 +57,8 @@ function refused(item, answer) {
   return { order: null, sentence: refusal(answer), isSignedOut: answer?.status === 401, price, isLapsed };
 }
 
-// Returns {order} with the id of the order, or why there is none in {sentence, isSignedOut, price, isLapsed}; price is what a unit
-// costs where that is not the price that was shown, isLapsed that a place in line is gone.
+// Returns {order} with the order's id, or the refusal as {sentence, isSignedOut, price, isLapsed}. price: the price of a unit, if it
+// differs from the one shown. isLapsed: the place in line is gone.
 export async function buy(item, choice, onWait) {
   const { quantity, method, price } = choice;
   const wish = Object.assign(kept(item) ?? { seq: newSeq(), body: null }, { choice });

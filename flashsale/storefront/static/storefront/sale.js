@@ -1,4 +1,4 @@
-// The page of a sale: its state, its countdown by the server's clock, and its items.
+// The page of a sale: state, countdown by the server's clock, and items.
 
 import { call } from "./api.js";
 import { heard, secondsUntil } from "./clock.js";
@@ -8,7 +8,7 @@ import { follow, jittered } from "./poll.js";
 import { SALE_STATES, duration, refusal } from "./words.js";
 
 const EVERY_S = 1;
-const CALM_S = 5; // long before the opening, and after the end
+const CALM_S = 5; // polling interval long before the opening, and after the end
 const SOON_S = 60;
 const LONGEST_S = 30;
 
@@ -48,7 +48,7 @@ function pace() {
   return jittered(isCalm ? CALM_S : EVERY_S);
 }
 
-// Once for each loading of the page, and again when the device was away.
+// Once per page load, and again after the device was offline.
 async function learnPlaces() {
   const answer = await call("GET", `sales/${encodeURIComponent(slug)}/me/`);
   const tickets = new Map(answer?.status === 200 ? answer.data.tickets.map(({ sku, ticket }) => [sku, ticket]) : []);

@@ -1,21 +1,21 @@
-// What codes and numbers of the API are in plain words.
+// Texts for the API's codes and numbers.
 
 const REFUSALS = {
-  sold_out: "Sold out. If somebody's order lapses, its units come back on sale.",
+  sold_out: "Sold out. If an order is not paid, its units go back on sale.",
   not_open: "The sale has not opened yet.",
   paused: "The sale is paused. Please try again in a moment.",
   ended: "The sale has ended.",
   limit_per_customer: "You have already ordered as many of these as one customer may buy.",
-  price_changed: "The price has changed, and nothing was ordered.",
-  ticket_lapsed: "Your place in line is gone: nothing was heard from you for two minutes, or your turn was used or went by.",
-  token_used: "This permission to buy has been used. Look at your orders before you buy again.",
-  token_invalid: "The permission to buy ran out, and nothing was ordered. Please press Buy again.",
-  rate_limited: "That was too many requests. Please wait a little and try again.",
-  busy: "More orders are waiting than the shop can handle. Please try again in a moment.",
-  unavailable: "A part of the shop cannot be reached. Please try again in a moment.",
-  idempotency_mismatch: "This purchase was sent before with other choices. Look at your orders.",
+  price_changed: "The price has changed. Nothing was ordered.",
+  ticket_lapsed: "Your place in line is gone. The page was closed or offline for two minutes, or your turn was used or has expired.",
+  token_used: "This purchase has already placed an order. Look at your orders before you buy again.",
+  token_invalid: "This purchase has expired. Nothing was ordered. Please press Buy again.",
+  rate_limited: "Too many requests. Please wait a little and try again.",
+  busy: "The shop is busy. Please try again in a moment.",
+  unavailable: "The shop is temporarily unavailable. Please try again in a moment.",
+  idempotency_mismatch: "This purchase was already sent with different choices. Look at your orders.",
   seq_taken: "This purchase could not be sent. Please press Buy again.",
-  not_payable: "The order cannot be paid as it stands.",
+  not_payable: "The order cannot be paid in its present state.",
   payment_attempts_exhausted: "This order has reached the limit of payment attempts.",
   too_many_payments: "Too many of your payments have failed. Please try again later.",
   too_many_unpaid: "You have left too many orders of this item unpaid.",
@@ -48,9 +48,9 @@ const REASONS = {
   payment_timeout: "not paid in time",
   sold_out: "sold out",
   seq_taken: "sent twice",
-  price_mismatch: "its price was wrong by a fault of the shop; nothing was charged",
-  poisoned: "it could not be taken as it was; nothing was charged",
-  lost: "lost by a fault of the shop; nothing was charged",
+  price_mismatch: "the shop had a wrong price; nothing was charged",
+  poisoned: "the shop could not process it; nothing was charged",
+  lost: "lost because of an error in the shop; nothing was charged",
 };
 export const reasonOf = (reason) => REASONS[reason] ?? reason.replaceAll("_", " ");
 
@@ -68,14 +68,14 @@ const PAYMENTS = {
 };
 export function paymentState(payment) {
   if (!payment) return "";
-  if (payment.needs_action) return "The payment waits for your confirmation.";
+  if (payment.needs_action) return "The payment needs your confirmation.";
   if (payment.failure_code === "provider_unavailable") return "Payments are delayed. You are charged as soon as possible.";
   return PAYMENTS[payment.status] ?? payment.status;
 }
 
 export function money(amount, currency) {
   try {
-    const digits = (amount.split(".")[1] ?? "").length; // the shop's own, by ISO 4217
+    const digits = (amount.split(".")[1] ?? "").length; // the API's number of decimals, by ISO 4217
     const style = { style: "currency", currency, minimumFractionDigits: digits, maximumFractionDigits: digits };
     return new Intl.NumberFormat(undefined, style).format(amount);
   } catch {
