@@ -44,7 +44,7 @@ def waiting_orders() -> None:
             break
         stolen = gate.steal(item, consumer=CONSUMER, idle_ms=_CLAIM_IDLE_MS, limit=min(room, settings.BATCH_SIZE))
         room -= len(stolen.entries)
-        poison.bury_unreadable(item, stolen.broken)
+        poison.dead_letter_unreadable(item, stolen.broken)
         unread.look_after(item, stolen.unread)
         left = [entry for entry in stolen.entries if entry[0] in stolen.left]
         if left:

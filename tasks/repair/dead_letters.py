@@ -26,7 +26,7 @@ class CannotRunAgain(Refused):
     """This cannot be run again."""
 
 
-def bury(task: str, args: list[Any], error: Exception, *, attempts: int, ended_by: str = "") -> bool:
+def dead_letter(task: str, args: list[Any], error: Exception, *, attempts: int, ended_by: str = "") -> bool:
     """Write a dead letter for a failed step. The same step only increments the attempts of its open letter. Never raises.
 
     Args:

@@ -44,7 +44,7 @@ class Poisoned(NamedTuple):
 def end(task: str, args: list[Any], error: Exception, order: Poisoned) -> None:
     """Reject an order that can never be stored, and write a closed dead letter about it. May run twice."""
     _reject(order)
-    dead_letters.bury(task, args, error, attempts=1, ended_by=task)
+    dead_letters.dead_letter(task, args, error, attempts=1, ended_by=task)
 
 
 def _reject(order: Poisoned, actor: str = "") -> bool:
@@ -74,14 +74,14 @@ def stranded(item: int) -> list[Poisoned]:
     return [Poisoned(pk, seen.held[pk][0], item) for pk in sorted(left)]
 
 
-def bury_unreadable(item: int, lines: Sequence[tuple[str, str]]) -> None:
+def dead_letter_unreadable(item: int, lines: Sequence[tuple[str, str]]) -> None:
     """Move stream entries without a readable order to dead letters. Only staff reject their orders."""
     lost = _stranded_if_known(item) if lines else []
     for entry_id, raw in lines:
         is_ended = bool(_ended_before(item, raw, lost))
         ended_by = "tasks.dispatch" if is_ended else ""
         error = ValueError("unreadable stream entry")
-        if dead_letters.bury("tasks.dispatch", [item, raw], error, attempts=1, ended_by=ended_by):
+        if dead_letters.dead_letter("tasks.dispatch", [item, raw], error, attempts=1, ended_by=ended_by):
             gate.drop(item, [entry_id])
 
 

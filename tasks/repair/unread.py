@@ -81,7 +81,7 @@ def hand_back(item: int, entries: Sequence[tuple[str, Any]]) -> None:
 
 
 def _tell(item: int, entry_id: str, payload: Any) -> None:
-    dead_letters.bury("tasks.deduct_inventory", [item, [[entry_id, payload]]], UnreadOrder(), attempts=1)
+    dead_letters.dead_letter("tasks.deduct_inventory", [item, [[entry_id, payload]]], UnreadOrder(), attempts=1)
 
 
 def tell_of_intake(left: dict[UUID, int]) -> None:
@@ -89,7 +89,7 @@ def tell_of_intake(left: dict[UUID, int]) -> None:
     count("intake", list(left))
     for order_id, attempts in left.items():
         if attempts >= _TELL_AFTER_ATTEMPTS and not attempts % _TELL_AFTER_ATTEMPTS:
-            dead_letters.bury("tasks.create_orders", [[str(order_id)]], UnreadOrder(), attempts=_TELL_AFTER_ATTEMPTS)
+            dead_letters.dead_letter("tasks.create_orders", [[str(order_id)]], UnreadOrder(), attempts=_TELL_AFTER_ATTEMPTS)
 
 
 def close_letters() -> None:

@@ -40,6 +40,6 @@ def _set_aside(pk: UUID, error: Exception) -> None:
     """Write a dead letter, unless staff have rejected the order since it failed."""
     is_for_people = getattr(error.__cause__, "pgcode", None) == _FOREIGN_KEY_VIOLATION
     with transaction.atomic():
-        is_written = dead_letters.bury("tasks.create_orders", [[str(pk)]], error, attempts=1)
+        is_written = dead_letters.dead_letter("tasks.create_orders", [[str(pk)]], error, attempts=1)
         if not is_written or not services.put_off(pk, at_most_s=_LONGEST_PAUSE_S if is_for_people else _PAUSE_S):
             transaction.set_rollback(True)

@@ -104,7 +104,7 @@ class Deduction:
             poison.end("tasks.deduct_inventory", args, error, poison.Poisoned(order.id, order.customer, self._item))
             self.taken.append(entry)
             return
-        is_written = dead_letters.bury("tasks.deduct_inventory", args, error, attempts=1)
+        is_written = dead_letters.dead_letter("tasks.deduct_inventory", args, error, attempts=1)
         if is_written and isinstance(error, Refused):  # refused for good; other errors may be solved by another release
             gate.drop(self._item, [entry_id])
         else:

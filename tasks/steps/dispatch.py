@@ -103,7 +103,7 @@ def _claim(item: int, limit: int, *, full: int) -> int:
     claim = gate.claim(item, consumer=CONSUMER, limit=limit, in_flight=_most_in_flight(), linger_us=linger_us, full=full)
     if claim.join_us:
         pipeline.wake_soon(item, claim.join_us / SECOND_US)
-    poison.bury_unreadable(item, claim.broken)
+    poison.dead_letter_unreadable(item, claim.broken)
     unread.count("stream", claim.unread)
     if claim.entries:
         pipeline.start_chain(item, claim.entries)

@@ -14,7 +14,7 @@ from celery.worker import state
 from celery.worker.consumer import Consumer
 
 from tasks.worker import taking
-from tasks.worker.departures import Departures
+from tasks.worker.reserved_slots import ReservedSlots
 from tasks.worker.retry import Step
 
 # For shorter waits the message stays in the worker, because returning and fetching it again costs more.
@@ -28,7 +28,7 @@ class PacedQueue:
     def __init__(self, queue: str) -> None:
         self.queue = queue
         self.contents: deque[tuple[Any, int]] = deque()
-        self.departures = Departures(queue)
+        self.reserved_slots = ReservedSlots(queue)
         self.is_armed = False
         self.is_paused = False
 
@@ -76,15 +76,15 @@ class PacedConsumer(Consumer):
     def _let_leave(self, bucket: PacedQueue) -> None:
         while bucket.contents:
             request, orders = bucket.contents[0]
-            wait_s = bucket.departures.wait_s(orders)
+            wait_s = bucket.reserved_slots.wait_s(orders)
             if wait_s > 0:
                 self._wait(bucket, wait_s)
                 return
             bucket.contents.popleft()
-            bucket.departures.leave(orders)
+            bucket.reserved_slots.leave(orders)
             self._limit_move_to_pool(request)
         # A paused queue is not consumed again until a slot is reserved.
-        wait_s = bucket.departures.next_s(unless_within=-math.inf if bucket.is_paused else _LONG_WAIT_S)
+        wait_s = bucket.reserved_slots.next_s(unless_within=-math.inf if bucket.is_paused else _LONG_WAIT_S)
         if wait_s > (0 if bucket.is_paused else _LONG_WAIT_S):
             self._wait(bucket, wait_s)
         else:

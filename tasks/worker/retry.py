@@ -83,4 +83,4 @@ class Step(Task):  # type: ignore[type-arg]
             return
         close_old_connections()
         logger.error("step gave up", extra={"event": "step_gave_up", "task": self.name, "error": repr(exc)})
-        dead_letters.bury(self.name, list(args), exc, attempts=self.request.retries + 1)
+        dead_letters.dead_letter(self.name, list(args), exc, attempts=self.request.retries + 1)

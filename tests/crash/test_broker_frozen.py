@@ -71,7 +71,7 @@ def test_sweeps_and_staff_do_not_wait_for_a_frozen_broker(no_workers, make_item,
     item = make_item(units=5)
     for buyer in customers(3):
         order(item, buyer)
-    dead_letters.bury("tasks.create_orders", [[]], ValueError("planted"), attempts=1)
+    dead_letters.dead_letter("tasks.create_orders", [[]], ValueError("planted"), attempts=1)
     letter = DeadLetter.objects.get()
 
     def run_again():

@@ -302,7 +302,7 @@ def test_an_unreadable_line_ends_no_order_until_staff_reject_the_one_that_it_sti
     gate_client().xadd(keys.admitted(item.pk), {"o": f"{{{order_id}"})
 
     for _ in range(2):
-        poison.bury_unreadable(item.pk, claim(item).broken)
+        poison.dead_letter_unreadable(item.pk, claim(item).broken)
 
     letter = DeadLetter.objects.get()
     assert (letter.resolved_at, Order.objects.exists()) == (None, False)
@@ -328,10 +328,10 @@ def test_a_line_whose_order_staff_rejected_before_it_was_dropped_leaves_no_open_
     with monkeypatch.context() as patched:
         patched.setattr(gate, "drop", die)
         with pytest.raises(Killed):
-            poison.bury_unreadable(item.pk, broken)
+            poison.dead_letter_unreadable(item.pk, broken)
     poison.reject(DeadLetter.objects.get(), "staff")
     gate_effects.apply()
-    poison.bury_unreadable(item.pk, broken)
+    poison.dead_letter_unreadable(item.pk, broken)
 
     assert gate.waiting([item.pk]) == {item.pk: (0, 0)}
     assert_ended(item, order_id, actor="staff")
@@ -364,7 +364,7 @@ def test_an_unreadable_line_that_names_an_order_in_good_health_does_not_end_it(i
     for named in ids:
         gate_client().xadd(keys.admitted(item.pk), {"o": f"{{{named}"})
 
-    poison.bury_unreadable(item.pk, claim(item).broken)
+    poison.dead_letter_unreadable(item.pk, claim(item).broken)
     letters = DeadLetter.objects.filter(resolved_at=None)
 
     assert len(letters) == 3
@@ -406,7 +406,7 @@ def test_a_line_that_names_nothing_is_rejected_with_the_orders_that_only_the_gat
     lost = order(item, first).order_id
     spoil(item, lambda line: "{")
     kept = order(item, second).order_id
-    poison.bury_unreadable(item.pk, claim(item).broken)
+    poison.dead_letter_unreadable(item.pk, claim(item).broken)
     letter = DeadLetter.objects.get(resolved_at=None)
     assert letter.is_unreadable
 
@@ -423,7 +423,7 @@ def test_a_line_that_names_nothing_is_rejected_with_the_orders_that_only_the_gat
 def test_nothing_is_rejected_by_a_line_that_names_nothing_while_the_gate_is_missing(item, customer, order):
     order(item, customer)
     spoil(item, lambda line: "{")
-    poison.bury_unreadable(item.pk, claim(item).broken)
+    poison.dead_letter_unreadable(item.pk, claim(item).broken)
     letter = DeadLetter.objects.get()
     gate_client().delete(keys.meta(item.pk))
 
@@ -436,7 +436,7 @@ def test_nothing_is_rejected_by_a_line_that_names_nothing_while_the_gate_is_miss
 
 @pytest.mark.parametrize("args", [[[]], [["0190f5a0-0000-7000-8000-000000000000"] * 2]])
 def test_a_letter_of_no_order_or_of_many_is_not_rejected(args):
-    dead_letters.bury("tasks.create_orders", args, ValueError("planted"), attempts=1)
+    dead_letters.dead_letter("tasks.create_orders", args, ValueError("planted"), attempts=1)
 
     with pytest.raises(poison.NotOneOrder):
         poison.reject(DeadLetter.objects.get(), "staff")
@@ -449,7 +449,7 @@ def test_the_command_rejects_closes_and_says_so(item, customer, order, capsys):
     deleted(customer)
     run(item, batch_of(item))
     letter = DeadLetter.objects.get()
-    dead_letters.bury("tasks.create_orders", [[]], ValueError("planted"), attempts=1)
+    dead_letters.dead_letter("tasks.create_orders", [[]], ValueError("planted"), attempts=1)
     other = DeadLetter.objects.get(args=[[]])
 
     with pytest.raises(CommandError, match=f"still open: {other}"):
@@ -507,7 +507,7 @@ def test_an_order_is_either_rejected_or_taken_over_whoever_comes_first(make_item
 
 
 def _letter(item, entry):
-    dead_letters.bury("tasks.deduct_inventory", [item.pk, [entry]], ValueError("planted"), attempts=1)
+    dead_letters.dead_letter("tasks.deduct_inventory", [item.pk, [entry]], ValueError("planted"), attempts=1)
     return DeadLetter.objects.order_by("pk").last()
 
 
@@ -536,7 +536,7 @@ def test_staff_rejection_of_an_intake_order_frees_its_reserved_units(item, custo
 
 
 def _create_letter(order_id):
-    dead_letters.bury("tasks.create_orders", [[str(order_id)]], ValueError("planted"), attempts=1)
+    dead_letters.dead_letter("tasks.create_orders", [[str(order_id)]], ValueError("planted"), attempts=1)
     return DeadLetter.objects.get()
 
 

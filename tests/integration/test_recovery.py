@@ -181,8 +181,8 @@ def test_an_unreadable_entry_whose_claimer_died_is_buried_by_the_sweep(make_item
 
 
 def test_a_dead_letter_run_again_is_closed(make_item, workers):
-    dead_letters.bury("tasks.create_orders", [[]], ValueError("planted"), attempts=1)
-    dead_letters.bury("tasks.create_orders", [[]], ValueError("planted"), attempts=1)
+    dead_letters.dead_letter("tasks.create_orders", [[]], ValueError("planted"), attempts=1)
+    dead_letters.dead_letter("tasks.create_orders", [[]], ValueError("planted"), attempts=1)
     letter = DeadLetter.objects.get()
     assert letter.attempts == 2
 

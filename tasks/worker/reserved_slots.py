@@ -23,7 +23,7 @@ class _Slot:
         self.orders -= orders
 
 
-class Departures:
+class ReservedSlots:
     """The slots that a worker has reserved in a queue's bucket, and the orders it still has to reserve for.
 
     A slot is not tied to a message, so no message is held until the slot is due. A message with more orders than its slot
