@@ -15,7 +15,7 @@ from inventory.errors import Busy
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _AT_ONCE_OWN, _AT_ONCE_SHARED = 8, 2
 _LONGEST_SOCKET_PATH = 107  # limit of the kernel
-_WEB_AT_ONCE, _ORDERS_AT_ONCE = 64, 32  # concurrent requests to a web host: enough to keep its eight threads busy
+_WEB_AT_ONCE, _ORDERS_AT_ONCE = 512, 512  # requests that a web host is given at once; its event loop takes them all
 
 
 def _problem(status: int, code: str, detail: str) -> str:
