@@ -48,11 +48,11 @@ def _ask(ticket: str, customer: int) -> Steps[_Found]:
 
 
 def line(slug: str, sku: str) -> Answer:
-    """The numbers that all who stand in an item's line go by, at most 0.2 s old. May run twice.
+    """The public numbers of an item's waiting room, at most 0.2 s old. May run twice.
 
     Raises:
         NotFound: the sale has no waiting room.
-        FlashsaleError: there is nothing to wait for.
+        FlashsaleError: the item cannot be bought now.
     """
     item, has_waiting_room = catalog.item_and_line(slug, sku)
     if not has_waiting_room:
@@ -61,9 +61,10 @@ def line(slug: str, sku: str) -> Answer:
 
 
 def line_of(numbers: waiting_room.Numbers | FlashsaleError) -> Answer:
-    """
+    """The answer with these numbers.
+
     Raises:
-        FlashsaleError: this one.
+        FlashsaleError: the error that was found in their place.
     """
     if isinstance(numbers, FlashsaleError):
         raise numbers.with_traceback(None)

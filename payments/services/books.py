@@ -20,7 +20,9 @@ def books_sql() -> str:
 
 
 def books_of(key: str) -> str:
-    """The charges of one idempotency key, for ``JOIN LATERAL ... ON true``: found by index, whatever PostgreSQL expects.
+    """The charges of one idempotency key, for ``JOIN LATERAL ... ON true``.
+
+    PostgreSQL finds them by index, even without table statistics.
 
     Args:
         key: an SQL expression, such as ``p.idempotency_key``.

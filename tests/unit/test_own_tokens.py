@@ -60,4 +60,4 @@ def test_whatever_looks_different_is_left_to_the_library(raw):
 
 
 def test_a_signed_token_with_an_absurd_expiry_is_nobodys():
-    assert credentials._verified(_signed(_claims(exp=10**400))) is None or own_tokens.claims(_signed(_claims(exp=10**400)))
+    assert credentials._verified(_signed(_claims(exp=10**400))) is None

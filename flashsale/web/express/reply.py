@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -14,8 +14,6 @@ from flashsale.web.answer import Answer
 from flashsale.web.middleware.answer_headers import OF_API, OF_DATA
 
 logger = logging.getLogger(__name__)
-
-
 _ENCODER_OF_DJANGO = json.JSONEncoder()
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -68,9 +66,7 @@ def late(answer: Answer) -> Reply:
         "X-Fleet": settings.FLEET,
         **answer.headers,
     }
-    return Reply(
-        answer.status, [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in named.items()], body
-    )
+    return Reply(answer.status, _encoded(named.items()), body)
 
 
 def _reply(status: int, content_type: str, values: Any, headers: Mapping[str, str], common: Common) -> Reply:
@@ -80,7 +76,7 @@ def _reply(status: int, content_type: str, values: Any, headers: Mapping[str, st
     sent = [
         *_shared(content_type, common),
         (b"content-length", b"%d" % len(body)),
-        *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()),
+        *_encoded(headers.items()),
     ]
     return Reply(status, sent, body)
 
@@ -95,4 +91,9 @@ def _shared(content_type: str, common: Common) -> tuple[tuple[bytes, bytes], ...
         ("x-fleet", settings.FLEET),
         *OF_API,
     )
-    return tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in named)
+    return tuple(_encoded(named))
+
+
+def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """Headers in ASGI's format."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]

@@ -32,7 +32,7 @@ class QueueWait:
 
 
 def refusal() -> Answer:
-    """The answer to a request that has waited too long; counts it."""
+    """Count a request that waited too long, and return its answer."""
     REQUESTS_LATE.inc()
     values = body(503, Busy.code, "Too many requests are waiting. Try again in a moment.")
     return Answer(values, 503, {"Retry-After": "1"})
@@ -49,7 +49,7 @@ def has_waited_too_long(request_start: str) -> bool:
 
 
 def later(request_start: bytes, seconds: float) -> bytes:
-    """The header of a request whose gateway had it so much later: this part of the wait is its client's own."""
+    """Move the time in an ``X-Request-Start`` header forward by the seconds that the client took to send the body."""
     since = _start(request_start.decode("latin-1"))
     return b"t=%.6f" % (since + seconds) if since else request_start
 
